@@ -1,0 +1,91 @@
+# make          build/lamp, build/liblamp.a, build/liblamp.so
+# make test     every test; the last line is "N passed, N failed"
+# make demo     text to a trained, speaking mixture of experts; TEXT="FOLDER..." uses your own text, each folder a domain
+# make clean    removes build/ (but not downloaded packages: build/packages)
+# make help     this list
+#
+# Three trees of objects from one source: build/f32 (the program), build/f64 (the same in double, for gradient checks), and with
+# SANITIZE=1 everything again under build/sanitize. New files need no edit here.
+
+CC      ?= gcc
+BUILD   ?= build
+ifdef SANITIZE
+  BUILD := build/sanitize
+  EXTRA := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
+endif
+
+WARNINGS = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-format-truncation -Wno-unknown-pragmas $(if $(CI),-Werror)
+CFLAGS   = -std=gnu17 -O3 -g -ffp-contract=fast -fno-math-errno -fPIC -fvisibility=hidden -fopenmp $(WARNINGS) -Iinclude -Isrc $(EXTRA)
+LIBS     = -ljansson -linih -lpcre2-8 -lxxhash -lm
+
+# One kernel source (src/kernels/cpu/table.c includes its neighbours) compiled once per instruction set.
+MACHINE := $(shell uname -m)
+ISAS     = scalar $(if $(filter x86_64,$(MACHINE)),avx2 avx512)
+scalar_FLAGS = -DISA=scalar -DVECTOR_BYTES=sizeof\(real\)
+avx2_FLAGS   = -DISA=avx2 -DVECTOR_BYTES=32 -mavx2 -mfma
+avx512_FLAGS = -DISA=avx512 -DVECTOR_BYTES=64 -mavx512f -mavx512dq -mavx2 -mfma -mprefer-vector-width=512
+
+LIBRARY := $(shell find src -name '*.c' -not -path 'src/cli/*' -not -path 'src/kernels/cpu/*')
+CLI     := $(wildcard src/cli/*.c)
+TESTS   := $(wildcard tests/*/*_test.c)
+GRAD    := $(filter tests/grad/%,$(TESTS))
+objects  = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2)) $(foreach isa,$(ISAS),$(BUILD)/$(1)/src/kernels/cpu/table_$(isa).o)
+
+.PHONY: all test demo clean help checks
+all: $(BUILD)/lamp $(BUILD)/liblamp.a $(BUILD)/liblamp.so
+
+$(BUILD)/f32/%: CFLAGS += -DREAL=float
+$(BUILD)/f64/%: CFLAGS += -DREAL=double
+
+define tree
+$(BUILD)/$(1)/%.o: %.c
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) -MMD -c $$< -o $$@
+$(BUILD)/$(1)/src/kernels/cpu/table_%.o: src/kernels/cpu/table.c
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$($$*_FLAGS) -MMD -c $$< -o $$@
+$(BUILD)/$(1)/internal.a: $(call objects,$(1),$(LIBRARY))
+	rm -f $$@ && $$(AR) rcs $$@ $$^
+endef
+$(eval $(call tree,f32))
+$(eval $(call tree,f64))
+
+$(BUILD)/lamp: $(patsubst %.c,$(BUILD)/f32/%.o,$(CLI)) $(BUILD)/f32/internal.a
+	$(CC) $(CFLAGS) $^ $(LIBS) -o $@
+$(BUILD)/liblamp.so: $(call objects,f32,$(LIBRARY))
+	$(CC) $(CFLAGS) -shared -Wl,-soname,liblamp.so.0 $^ $(LIBS) -o $@
+
+# Internal names stay internal: one relocatable object whose hidden symbols are made local.
+$(BUILD)/liblamp.a: $(call objects,f32,$(LIBRARY))
+	$(LD) -r $^ -o $(BUILD)/liblamp.o
+	objcopy --localize-hidden $(BUILD)/liblamp.o
+	rm -f $@ && $(AR) rcs $@ $(BUILD)/liblamp.o
+
+# Gradient checks run in double, all other tests in float. Allocation calls are counted by wrapping them.
+WRAPS = $(foreach f,malloc calloc realloc reallocarray aligned_alloc,-Wl,--wrap=$(f))
+$(patsubst %.c,$(BUILD)/%,$(GRAD)): $(BUILD)/tests/grad/%: $(BUILD)/f64/tests/grad/%.o $(BUILD)/f64/tests/test.o $(BUILD)/f64/internal.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
+$(patsubst %.c,$(BUILD)/%,$(filter-out $(GRAD),$(TESTS))): $(BUILD)/tests/%: $(BUILD)/f32/tests/%.o $(BUILD)/f32/tests/test.o $(BUILD)/f32/internal.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
+
+checks: all $(patsubst %.c,$(BUILD)/%,$(TESTS))
+
+test:
+	./setup --quiet
+	$(MAKE) --no-print-directory -j$(shell nproc) checks
+	BUILD=$(BUILD) tests/run.sh
+
+demo:
+	./setup --quiet
+	$(MAKE) --no-print-directory -j$(shell nproc) all
+	BUILD=$(BUILD) tools/demo.sh $(TEXT)
+
+clean:
+	find build -mindepth 1 -maxdepth 1 -not -name packages -exec rm -rf {} +
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,51 @@
+/* Files as the rest of the program uses them: mapped whole for reading, written whole and atomically, folders walked in name order. */
+#ifndef FILE_H
+#define FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+
+/* A whole file, mapped read-only. bytes is NULL when the file is empty. */
+typedef struct {
+    const unsigned char *bytes;
+    size_t length;
+} mapped_file;
+
+int file_map(mapped_file *map, const char *path);
+void file_unmap(mapped_file *map);
+
+bool file_exists(const char *path);
+bool file_is_folder(const char *path);
+int file_size(int64_t *bytes, const char *path);
+
+/* Creates the folder and its parents; fine if it is there. */
+int file_make_folder(const char *path);
+
+/* Deletes a folder and everything in it; fine if it is absent. */
+int file_remove_folder(const char *path);
+
+/* Old or new, never half: writes beside path, syncs, renames, syncs the folder. */
+int file_write_whole(const char *path, const void *bytes, size_t length);
+
+/* Flushes a file or folder's contents to the disk. */
+int file_sync(const char *path);
+
+/* from becomes to, atomically, and both parents are synced. */
+int file_rename(const char *from, const char *to);
+
+/* "folder/name" into a fixed buffer; fails if it does not fit. */
+enum { PATH_BYTES = 4096 };
+int file_join(char path[PATH_BYTES], const char *folder, const char *name);
+
+/* Calls visit for every regular file at or under path, in byte order of names (so that the order is the same everywhere); hidden names
+ * and symbolic links inside folders are passed over. Stops at the first negative result and returns it. */
+typedef int file_visitor(void *context, const char *path);
+int file_walk(const char *path, file_visitor *visit, void *context);
+
+/* The last component of a path, without trailing slashes' effect: "a/b/" gives "b/". Borrowed from path. */
+const char *file_name(const char *path);
+
+#endif

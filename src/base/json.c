@@ -1,0 +1,199 @@
+#include "base/json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/file.h"
+
+int json_read_bytes(json_t **document, const void *bytes, size_t length, const char *where) {
+    json_error_t problem;
+    *document = json_loadb(length ? bytes : "", length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    if (!*document && json_error_code(&problem) == json_error_out_of_memory) FAIL(LAMP_NO_MEMORY, "%s: no memory for %zu bytes of JSON", where, length);
+    if (!*document) FAIL(LAMP_MALFORMED, "%s: line %d, column %d: not valid JSON: %s", where, problem.line, problem.column, problem.text);
+    return LAMP_OK;
+}
+
+int json_read_file(json_t **document, const char *path) {
+    mapped_file map;
+    TRY(file_map(&map, path));
+    int status = json_read_bytes(document, map.bytes, map.length, path);
+    file_unmap(&map);
+    return status;
+}
+
+static const char *type_name(const json_t *value) {
+    if (!value) return "nothing";
+    switch (json_typeof(value)) {
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "an array";
+    case JSON_STRING: return "text";
+    case JSON_INTEGER: return "an integer";
+    case JSON_REAL: return "a number";
+    case JSON_TRUE:
+    case JSON_FALSE: return "a boolean";
+    default: return "null";
+    }
+}
+
+#define EXPECT(test, expected) \
+    if (!(test)) FAIL(LAMP_MALFORMED, "%s: \"%s\": expected %s, found %s", where, key, expected, type_name(found))
+
+int json_get_object(json_t **value, const json_t *object, const char *key, const char *where) {
+    json_t *found = json_object_get(object, key);
+    EXPECT(json_is_object(found), "an object");
+    *value = found;
+    return LAMP_OK;
+}
+
+int json_get_array(json_t **value, const json_t *object, const char *key, const char *where) {
+    json_t *found = json_object_get(object, key);
+    EXPECT(json_is_array(found), "an array");
+    *value = found;
+    return LAMP_OK;
+}
+
+int json_get_text(const char **value, const json_t *object, const char *key, const char *where) {
+    json_t *found = json_object_get(object, key);
+    EXPECT(json_is_string(found), "text");
+    *value = json_string_value(found);
+    return LAMP_OK;
+}
+
+int json_get_integer(int64_t *value, const json_t *object, const char *key, int64_t min, int64_t max, const char *where) {
+    json_t *found = json_object_get(object, key);
+    EXPECT(json_is_integer(found), "an integer");
+    int64_t number = json_integer_value(found);
+    if (number < min || number > max)
+        FAIL(LAMP_MALFORMED, "%s: \"%s\": expected %" PRId64 " to %" PRId64 ", found %" PRId64, where, key, min, max, number);
+    *value = number;
+    return LAMP_OK;
+}
+
+int json_get_number(double *value, const json_t *object, const char *key, const char *where) {
+    json_t *found = json_object_get(object, key);
+    EXPECT(json_is_number(found), "a number");
+    *value = json_number_value(found);
+    return LAMP_OK;
+}
+
+int json_get_bool(bool *value, const json_t *object, const char *key, const char *where) {
+    json_t *found = json_object_get(object, key);
+    EXPECT(json_is_boolean(found), "a boolean");
+    *value = json_is_true(found);
+    return LAMP_OK;
+}
+
+static void break_line(json_writer *w) {
+    if (!w->indented) return;
+    buffer_append_byte(w->out, '\n');
+    for (int i = 0; i < w->depth; i++) buffer_append_text(w->out, "  ");
+}
+
+/* Length of the valid UTF-8 character at bytes, or 0. */
+static size_t character_length(const unsigned char *bytes, size_t length) {
+    static const struct {
+        unsigned char mask, lead;
+        uint32_t least;
+    } forms[] = {{0x80, 0x00, 0}, {0xE0, 0xC0, 0x80}, {0xF0, 0xE0, 0x800}, {0xF8, 0xF0, 0x10000}};
+    for (size_t extra = 0; extra < 4; extra++) {
+        if ((bytes[0] & forms[extra].mask) != forms[extra].lead) continue;
+        if (extra >= length) return 0;
+        uint32_t point = bytes[0] & (unsigned char)~forms[extra].mask;
+        for (size_t i = 1; i <= extra; i++) {
+            if ((bytes[i] & 0xC0) != 0x80) return 0;
+            point = point << 6 | (bytes[i] & 0x3F);
+        }
+        bool surrogate = point >= 0xD800 && point < 0xE000;
+        return point < forms[extra].least || point > 0x10FFFF || surrogate ? 0 : extra + 1;
+    }
+    return 0;
+}
+
+static void put_quoted(json_writer *w, const char *text, size_t length) {
+    const unsigned char *bytes = (const unsigned char *)text;
+    buffer_append_byte(w->out, '"');
+    for (size_t i = 0; i < length;) {
+        size_t step = character_length(bytes + i, length - i);
+        if (step == 0) {
+            buffer_append_text(w->out, "\xEF\xBF\xBD");
+            i++;
+        } else if (step > 1) {
+            buffer_append(w->out, bytes + i, step);
+            i += step;
+        } else {
+            unsigned char c = bytes[i++];
+            if (c == '"' || c == '\\') buffer_printf(w->out, "\\%c", c);
+            else if (c == '\n') buffer_append_text(w->out, "\\n");
+            else if (c == '\t') buffer_append_text(w->out, "\\t");
+            else if (c < 0x20 || c == 0x7F) buffer_printf(w->out, "\\u%04x", c);
+            else buffer_append_byte(w->out, (char)c);
+        }
+    }
+    buffer_append_byte(w->out, '"');
+}
+
+static void begin_value(json_writer *w, const char *key) {
+    if (w->has_members) buffer_append_text(w->out, w->indented ? "," : ", ");
+    if (w->depth > 0) break_line(w);
+    w->has_members = true;
+    if (!key) return;
+    put_quoted(w, key, strlen(key));
+    buffer_append_text(w->out, ": ");
+}
+
+static void begin(json_writer *w, const char *key, char bracket) {
+    begin_value(w, key);
+    buffer_append_byte(w->out, bracket);
+    w->depth++, w->has_members = false;
+}
+
+static void end(json_writer *w, char bracket) {
+    bool had_members = w->has_members;
+    w->depth--, w->has_members = true;
+    if (had_members) break_line(w);
+    buffer_append_byte(w->out, bracket);
+}
+
+void json_begin_object(json_writer *w, const char *key) { begin(w, key, '{'); }
+void json_end_object(json_writer *w) { end(w, '}'); }
+void json_begin_array(json_writer *w, const char *key) { begin(w, key, '['); }
+void json_end_array(json_writer *w) { end(w, ']'); }
+
+void json_put_bytes(json_writer *w, const char *key, const char *bytes, size_t length) {
+    begin_value(w, key);
+    put_quoted(w, bytes, length);
+}
+
+void json_put_text(json_writer *w, const char *key, const char *text) { json_put_bytes(w, key, text, strlen(text)); }
+
+void json_put_number(json_writer *w, const char *key, double value) {
+    if (!isfinite(value)) {
+        json_put_null(w, key);
+        return;
+    }
+    begin_value(w, key);
+    char text[40];
+    for (int digits = 6; digits <= 17; digits += digits == 6 ? 3 : 8) { /* the shortest of 6, 9 and 17 digits that reads back equal */
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    buffer_append_text(w->out, text);
+    if (!strpbrk(text, ".e")) buffer_append_text(w->out, ".0");
+}
+
+void json_put_integer(json_writer *w, const char *key, int64_t value) {
+    begin_value(w, key);
+    buffer_printf(w->out, "%" PRId64, value);
+}
+
+void json_put_bool(json_writer *w, const char *key, bool value) {
+    begin_value(w, key);
+    buffer_append_text(w->out, value ? "true" : "false");
+}
+
+void json_put_null(json_writer *w, const char *key) {
+    begin_value(w, key);
+    buffer_append_text(w->out, "null");
+}

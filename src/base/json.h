@@ -1,0 +1,44 @@
+/* JSON. Reading goes through jansson, strictly (no duplicate keys, no trailing bytes, bounded depth): json_read_* return a document that
+ * the caller releases with json_decref, and the getters below say which key of which file was wrong. Writing is a small emitter into a
+ * buffer, so that a line of metrics costs no tree. */
+#ifndef JSON_H
+#define JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+
+int json_read_bytes(json_t **document, const void *bytes, size_t length, const char *where);
+int json_read_file(json_t **document, const char *path);
+
+/* object[key] as the named type; LAMP_MALFORMED with where, key, expected and found if it is absent or of another type. */
+int json_get_object(json_t **value, const json_t *object, const char *key, const char *where);
+int json_get_array(json_t **value, const json_t *object, const char *key, const char *where);
+int json_get_text(const char **value, const json_t *object, const char *key, const char *where); /* borrowed from the document */
+int json_get_integer(int64_t *value, const json_t *object, const char *key, int64_t min, int64_t max, const char *where);
+int json_get_number(double *value, const json_t *object, const char *key, const char *where);
+int json_get_bool(bool *value, const json_t *object, const char *key, const char *where);
+
+typedef struct {
+    buffer *out;
+    bool indented;
+    int depth;
+    bool has_members;
+} json_writer;
+
+/* key is NULL inside arrays and at the top. The buffer remembers a failure (buffer.status). Numbers that are not finite become null. */
+void json_begin_object(json_writer *w, const char *key);
+void json_end_object(json_writer *w);
+void json_begin_array(json_writer *w, const char *key);
+void json_end_array(json_writer *w);
+void json_put_text(json_writer *w, const char *key, const char *text);
+void json_put_bytes(json_writer *w, const char *key, const char *bytes, size_t length); /* invalid UTF-8 becomes U+FFFD */
+void json_put_number(json_writer *w, const char *key, double value);
+void json_put_integer(json_writer *w, const char *key, int64_t value);
+void json_put_bool(json_writer *w, const char *key, bool value);
+void json_put_null(json_writer *w, const char *key);
+
+#endif

@@ -1,0 +1,22 @@
+/* Heap memory that names its purpose. Every allocation of the library goes through here, so that a failure says what was asked for
+ * and why, and so that tests can count them. Memory is zeroed. */
+#ifndef MEMORY_H
+#define MEMORY_H
+
+#include <stddef.h>
+
+/* *pointer becomes count elements of the given size, zeroed; NULL for a count of 0.  TRY(memory_new(&ids, n, sizeof *ids, "token ids")); */
+int memory_new(void *pointer, size_t count, size_t size, const char *purpose);
+
+/* Keeps the contents; what grows is not zeroed. On failure *pointer is unchanged. */
+int memory_resize(void *pointer, size_t count, size_t size, const char *purpose);
+
+/* Room for at least `needed` elements: doubles *capacity as required. */
+int memory_reserve(void *pointer, size_t *capacity, size_t needed, size_t size, const char *purpose);
+
+/* A copy of text, NUL-terminated. */
+int memory_copy_text(char **copy, const char *text, const char *purpose);
+
+void memory_free(void *pointer);
+
+#endif

@@ -1,0 +1,54 @@
+/* Byte-level byte-pair encoding: train, encode, decode. decode(encode(x)) == x for arbitrary bytes.
+ *
+ * Text is cut into pieces by a pre-tokenizer pattern; the bytes of each piece are merged pair by pair, lowest rank first (leftmost on
+ * ties), until no merge applies (Sennrich et al. 2016; byte-level as GPT-2). Special tokens are matched nowhere inside text: a caller
+ * who wants one adds its id. Reading and writing tokenizer.json is formats/tokenizer_json.h. */
+#ifndef TOKENIZER_H
+#define TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+
+typedef struct tokenizer tokenizer;
+
+/* A growing list of token ids; zero-initialise it, release it with token_list_release. */
+typedef struct {
+    int32_t *id;
+    size_t length, capacity;
+} token_list;
+
+int token_list_append(token_list *list, int32_t id);
+void token_list_release(token_list *list);
+
+void tokenizer_free(tokenizer *t);
+
+int tokenizer_vocabulary_size(const tokenizer *t); /* ids are 0 .. size - 1 */
+int32_t tokenizer_end_of_text(const tokenizer *t); /* separates documents; -1 if the vocabulary has none */
+bool tokenizer_is_special(const tokenizer *t, int32_t id);
+
+/* The bytes an id stands for, borrowed; a special token stands for none in text (*length 0). */
+const char *tokenizer_token_bytes(const tokenizer *t, int32_t id, size_t *length);
+
+/* Appends the ids of bytes to list. Any bytes are valid. Safe from several threads, each with its own encoder. */
+typedef struct encoder encoder;
+int encoder_new(encoder **e, const tokenizer *t); /* holds a cache of pieces; t is borrowed */
+void encoder_free(encoder *e);
+int encoder_encode(encoder *e, token_list *list, const char *bytes, size_t length);
+
+/* Appends the bytes of n ids to out; LAMP_MALFORMED names the first id outside the vocabulary. */
+int tokenizer_decode(const tokenizer *t, buffer *out, const int32_t *ids, size_t n);
+
+/* ---- training ---------------------------------------------------------------------------------------------------------------- */
+
+/* Counts pieces of the text it is fed, then learns merges until the vocabulary has the size asked for (or no pair occurs twice). The most
+ * frequent pair is merged first; ties go to the pair with the smaller (left, right) ids. The result is a function of the text alone. */
+typedef struct tokenizer_trainer tokenizer_trainer;
+int tokenizer_trainer_new(tokenizer_trainer **trainer);
+void tokenizer_trainer_free(tokenizer_trainer *trainer);
+int tokenizer_trainer_feed(tokenizer_trainer *trainer, const char *bytes, size_t length); /* one document */
+int tokenizer_trainer_finish(tokenizer **t, tokenizer_trainer *trainer, int vocabulary_size);
+
+#endif

@@ -1,0 +1,78 @@
+#include "test.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "lamp.h"
+
+static int failures_in_case;
+static long allocations;
+
+void test_fail(const char *file, int line, const char *condition, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    printf("    %s:%d: %s: ", file, line, condition);
+    vprintf(format, arguments);
+    putchar('\n');
+    va_end(arguments);
+    failures_in_case++;
+}
+
+void test_expect_error(int status, int code, const char *text, const char *file, int line, const char *call) {
+    if (status != code) test_fail(file, line, call, "returned %d, expected %d (%s)", status, code, status < 0 ? lamp_error_message() : "");
+    else if (!strstr(lamp_error_message(), text)) test_fail(file, line, call, "\"%s\" does not contain \"%s\"", lamp_error_message(), text);
+}
+
+static char folder[PATH_BYTES];
+
+static void remove_folder(void) { file_remove_folder(folder); }
+
+const char *test_folder(void) {
+    if (!*folder) {
+        const char *parent = getenv("TMPDIR");
+        snprintf(folder, sizeof folder, "%s/lamp-test-%ld", parent ? parent : "/tmp", (long)getpid());
+        if (file_make_folder(folder) < 0) printf("%s\n", lamp_error_message()), exit(1);
+        atexit(remove_folder);
+    }
+    return folder;
+}
+
+int test_run(const char *suite, const test_case *cases, size_t n) {
+    int passed = 0, failed = 0;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (size_t i = 0; i < n; i++) {
+        failures_in_case = 0;
+        cases[i].run();
+        if (failures_in_case) printf("FAILED %s: %s\n", suite, cases[i].name), failed++;
+        else passed++;
+    }
+    printf("%s: %d passed, %d failed\n", suite, passed, failed);
+    return failed > 0;
+}
+
+long test_allocations(void) { return allocations; }
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *block, size_t bytes);
+void *__real_reallocarray(void *block, size_t count, size_t bytes);
+void *__real_aligned_alloc(size_t alignment, size_t bytes);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *block, size_t bytes);
+void *__wrap_reallocarray(void *block, size_t count, size_t bytes);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
+
+void *__wrap_malloc(size_t bytes) { return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED), __real_malloc(bytes); }
+void *__wrap_calloc(size_t count, size_t bytes) { return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED), __real_calloc(count, bytes); }
+void *__wrap_realloc(void *block, size_t bytes) { return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED), __real_realloc(block, bytes); }
+void *__wrap_reallocarray(void *block, size_t count, size_t bytes) {
+    return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED), __real_reallocarray(block, count, bytes);
+}
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
+    return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED), __real_aligned_alloc(alignment, bytes);
+}

@@ -7,14 +7,16 @@
 # Three trees of objects from one source: build/f32 (the program), build/f64 (the same in double, for gradient checks), and with
 # SANITIZE=1 everything again under build/sanitize. New files need no edit here.
 
-CC      ?= gcc
+ifeq ($(origin CC),default)
+  CC := gcc
+endif
 BUILD   ?= build
 ifdef SANITIZE
   BUILD := build/sanitize
   EXTRA := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
 endif
 
-WARNINGS = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-format-truncation -Wno-unknown-pragmas $(if $(CI),-Werror)
+WARNINGS = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unknown-warning-option -Wno-format-truncation -Wno-unknown-pragmas $(if $(CI),-Werror)
 CFLAGS   = -std=gnu17 -O3 -g -ffp-contract=fast -fno-math-errno -fPIC -fvisibility=hidden -fopenmp $(WARNINGS) -Iinclude -Isrc $(EXTRA)
 LIBS     = -ljansson -linih -lpcre2-8 -lxxhash -lm
 
@@ -40,35 +42,42 @@ $(BUILD)/f64/%: CFLAGS += -DREAL=double
 define tree
 $(BUILD)/$(1)/%.o: %.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) -MMD -c $$< -o $$@
+	@echo '  CC  $$@'
+	@$$(CC) $$(CFLAGS) -MMD -c $$< -o $$@
 $(BUILD)/$(1)/src/kernels/cpu/table_%.o: src/kernels/cpu/table.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) $$($$*_FLAGS) -MMD -c $$< -o $$@
+	@echo '  CC  $$@'
+	@$$(CC) $$(CFLAGS) $$($$*_FLAGS) -MMD -c $$< -o $$@
 $(BUILD)/$(1)/internal.a: $(call objects,$(1),$(LIBRARY))
-	rm -f $$@ && $$(AR) rcs $$@ $$^
+	@echo '  AR  $$@'
+	@rm -f $$@ && $$(AR) rcs $$@ $$^
 endef
 $(eval $(call tree,f32))
 $(eval $(call tree,f64))
 
 $(BUILD)/lamp: $(patsubst %.c,$(BUILD)/f32/%.o,$(CLI)) $(BUILD)/f32/internal.a
-	$(CC) $(CFLAGS) $^ $(LIBS) -o $@
+	@echo '  LD  $@'
+	@$(CC) $(CFLAGS) $^ $(LIBS) -o $@
 $(BUILD)/liblamp.so: $(call objects,f32,$(LIBRARY))
-	$(CC) $(CFLAGS) -shared -Wl,-soname,liblamp.so.0 $^ $(LIBS) -o $@
+	@echo '  LD  $@'
+	@$(CC) $(CFLAGS) -shared -Wl,-soname,liblamp.so.0 $^ $(LIBS) -o $@
 
 # Internal names stay internal: one relocatable object whose hidden symbols are made local.
 $(BUILD)/liblamp.a: $(call objects,f32,$(LIBRARY))
-	$(LD) -r $^ -o $(BUILD)/liblamp.o
-	objcopy --localize-hidden $(BUILD)/liblamp.o
-	rm -f $@ && $(AR) rcs $@ $(BUILD)/liblamp.o
+	@echo '  AR  $@'
+	@$(LD) -r $^ -o $(BUILD)/liblamp.o && objcopy --localize-hidden $(BUILD)/liblamp.o
+	@rm -f $@ && $(AR) rcs $@ $(BUILD)/liblamp.o && rm -f $(BUILD)/liblamp.o
 
 # Gradient checks run in double, all other tests in float. Allocation calls are counted by wrapping them.
 WRAPS = $(foreach f,malloc calloc realloc reallocarray aligned_alloc,-Wl,--wrap=$(f))
-$(patsubst %.c,$(BUILD)/%,$(GRAD)): $(BUILD)/tests/grad/%: $(BUILD)/f64/tests/grad/%.o $(BUILD)/f64/tests/test.o $(BUILD)/f64/internal.a
+$(patsubst %.c,$(BUILD)/%,$(GRAD)): $(BUILD)/tests/grad/%: $(BUILD)/f64/tests/grad/%.o $(BUILD)/f64/tests/test.o $(BUILD)/f64/tests/grad/gradient_check.o $(BUILD)/f64/internal.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
+	@echo '  LD  $@'
+	@$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
 $(patsubst %.c,$(BUILD)/%,$(filter-out $(GRAD),$(TESTS))): $(BUILD)/tests/%: $(BUILD)/f32/tests/%.o $(BUILD)/f32/tests/test.o $(BUILD)/f32/internal.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
+	@echo '  LD  $@'
+	@$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
 
 checks: all $(patsubst %.c,$(BUILD)/%,$(TESTS))
 

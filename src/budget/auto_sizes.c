@@ -1,0 +1,75 @@
+#include "budget/auto_sizes.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "data/dataset.h"
+#include "kernels/kernels.h"
+
+/* What a step reaches of the measured peak, products and everything else together; a plan, not a promise. */
+static const double EXPECTED_SHARE_OF_PEAK = 0.4;
+static const double TOKENS_PER_PARAMETER = 20; /* Hoffmann et al. 2022, for active parameters */
+static const double MOST_EPOCHS = 4;           /* beyond that, repeated text teaches little (Muennighoff et al. 2023) */
+
+static bool is_set(const char *key, const char *const *settings, int n) {
+    size_t length = strlen(key);
+    for (int i = 0; i < n; i++)
+        if (!strncmp(settings[i], key, length) && settings[i][length] == '=') return true;
+    return false;
+}
+
+/* The matrix parameters a token meets in a model of this width: attention and two experts per block, and the output head. */
+static double active_parameters(double width, double layers, double vocabulary) { return layers * (4 * width * width + 2 * 3 * width * 4 * width / 3) + width * vocabulary; }
+
+static double layers_for(double width) { return fmax(2, round(width / 48)); }
+
+int auto_sizes_choose(recipe *r, const char *const *settings, int n_settings, buffer *reasons) {
+    const struct kernels *k;
+    dataset *data = NULL;
+    int64_t text = 0;
+    TRY(kernels_choose(&k));
+    TRY(dataset_open(&data, r->data_path));
+    int vocabulary = data->vocabulary_size;
+    for (int i = 0; i < data->n_domains; i++) text += data->domain[i].summary.train_tokens;
+    dataset_free(data);
+
+    double peak = kernels_measure_peak(k, 0.05), seconds = 60 * r->minutes, flops = peak * EXPECTED_SHARE_OF_PEAK * seconds;
+    double wanted = sqrt(flops / (6 * TOKENS_PER_PARAMETER)), taught = MOST_EPOCHS * (double)text / TOKENS_PER_PARAMETER;
+    buffer_printf(reasons, "budget %.3g minutes at about %.0f%% of this machine's measured %.0f GFLOP/s: %.2g FLOPs\n", r->minutes,
+                  100 * EXPECTED_SHARE_OF_PEAK, peak / 1e9, flops);
+    if (taught < wanted)
+        buffer_printf(reasons, "the text has %.3g tokens; %g passes teach at most %.3g active parameters, fewer than the %.3g the budget could train\n",
+                      (double)text, MOST_EPOCHS, taught, wanted);
+    double target = fmin(wanted, taught), width = 64;
+    while (width + 32 <= 2048 && active_parameters(width + 32, layers_for(width + 32), vocabulary) <= target) width += 32;
+    double layers = layers_for(width), active = active_parameters(width, layers, vocabulary), tokens = flops / (6 * active);
+
+    if (!is_set("model.hidden_size", settings, n_settings)) {
+        r->model.hidden_size = (int64_t)width;
+        r->model.num_attention_heads = (int64_t)width / 32;
+        buffer_printf(reasons, "hidden_size %.0f, heads of 32: %.3g active parameters, which should see %.3g tokens each in the time\n", width, active, tokens / active);
+    }
+    if (!is_set("model.num_hidden_layers", settings, n_settings)) {
+        r->model.num_hidden_layers = (int64_t)layers;
+        buffer_printf(reasons, "num_hidden_layers %.0f: about one per 48 channels of width\n", layers);
+    }
+    if (!is_set("model.intermediate_size", settings, n_settings)) {
+        r->model.intermediate_size = (int64_t)(width * 4 / 3) / 16 * 16;
+        buffer_printf(reasons, "intermediate_size %lld: two experts per token are as wide as one dense MLP of 8/3 width\n", (long long)r->model.intermediate_size);
+    }
+    if (!is_set("router.experts", settings, n_settings)) {
+        double expert = 3 * width * (double)r->model.intermediate_size, per_expert_tokens = 0, experts = 4;
+        double memory = 0.25 * (double)arena_machine_bytes();
+        for (double e = 8; e <= 64; e *= 2) { /* each expert should still see a few hundred rows' worth of its own parameters */
+            per_expert_tokens = tokens * 2 / e;
+            if (16 * e * expert * layers > memory || per_expert_tokens < 20 * sqrt(expert)) break;
+            experts = e;
+        }
+        r->model.experts = (int64_t)experts;
+        buffer_printf(reasons, "experts %.0f, each token takes 2: each expert then learns from about %.3g tokens; weights, gradients and moments fit in %.3g MB\n", experts,
+                      tokens * 2 / experts, 16 * (experts * expert * layers + active) / 1e6);
+    }
+    return reasons->status;
+}

@@ -1,0 +1,75 @@
+/* The command line. One file per verb (verb_NAME.c); only this folder prints or exits. A verb supplies a row of verbs[] in main.c:
+ * its name, what it is for, and a function that returns a lamp_status. Results go to standard output, everything else to standard error.
+ *
+ * A verb describes its options in a table that parses them, makes --help and refuses the rest:
+ *
+ *     const cli_option options[] = {{"tokens", "N", "how many tokens to write", CLI_INTEGER, &tokens}, ...}; */
+#ifndef CLI_H
+#define CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/buffer.h"
+#include "base/json.h"
+
+typedef struct {
+    const char *name, *arguments, *purpose;
+    int (*run)(int argc, char **argv);
+} cli_verb;
+
+extern const cli_verb cli_verbs[];
+
+typedef enum { CLI_FLAG, CLI_TEXT, CLI_INTEGER, CLI_NUMBER, CLI_LIST } cli_kind;
+
+enum { CLI_LIST_ITEMS = 256 };
+
+typedef struct {
+    int n;
+    const char *item[CLI_LIST_ITEMS];
+} cli_list;
+
+typedef struct {
+    const char *name, *value, *help; /* value: how help calls it; NULL for a flag */
+    cli_kind kind;
+    void *target; /* bool, const char *, int64_t, double, cli_list */
+    double min, max; /* of numbers, both ends included */
+} cli_option;
+
+typedef struct {
+    const char *verb, *details; /* details: what --help says after the options; may be NULL */
+    const cli_option *options;
+    int n_options;
+    int min_arguments, max_arguments;
+} cli_command;
+
+/* Returns LAMP_OK with the positional arguments in arguments, or LAMP_INVALID. --help prints and ends the process with 0. Every verb
+ * has --json (through *json) and --quiet. */
+int cli_parse(cli_list *arguments, bool *json, const cli_command *command, int argc, char **argv);
+
+extern bool cli_quiet;
+bool cli_is_terminal(FILE *stream);
+
+/* Writes a result to standard output, or fails with LAMP_IO. */
+int cli_write(const char *bytes, size_t length);
+int cli_write_buffer(buffer *b); /* and releases it */
+
+/* The whole of a file, or of standard input for "-" or NULL. */
+int cli_read_all(buffer *content, const char *path);
+
+/* Human counts and durations into a small buffer: 1234567 -> "1.23M", 75 -> "1m15s". */
+enum { CLI_SHORT_TEXT = 32 };
+const char *cli_count(char text[CLI_SHORT_TEXT], double number);
+const char *cli_duration(char text[CLI_SHORT_TEXT], double seconds);
+
+int verb_data(int argc, char **argv);
+int verb_train(int argc, char **argv);
+int verb_eval(int argc, char **argv);
+int verb_generate(int argc, char **argv);
+int verb_logits(int argc, char **argv);
+int verb_inspect(int argc, char **argv);
+int verb_tokenize(int argc, char **argv);
+int verb_detokenize(int argc, char **argv);
+
+#endif

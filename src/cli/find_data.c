@@ -1,0 +1,18 @@
+#include "cli/find_data.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "train/recipe.h"
+
+int find_data_of_run(char path[PATH_BYTES], const char *model) {
+    recipe r;
+    memset(&r, 0, sizeof r);
+    TRY(file_join(path, model, "recipe.ini"));
+    if (!file_exists(path)) FAIL(LAMP_INVALID, "%s is not a run folder, so its data is not known; give --data DATASET or --data FILE", model);
+    options_set_defaults(&recipe_options, &r);
+    TRY(options_read_file(&recipe_options, &r, path));
+    if (!file_exists(r.data_path)) FAIL(LAMP_INVALID, "%s: data.path = %s, which is not there; give --data DATASET or --data FILE", path, r.data_path);
+    strcpy(path, r.data_path);
+    return LAMP_OK;
+}

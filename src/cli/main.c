@@ -1,0 +1,78 @@
+/* lamp VERB ...: finds the verb, runs it, and turns its status into the exit code and one last line that names the cause. */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "cli/cli.h"
+
+const cli_verb cli_verbs[] = {
+    {"data", "build OUT --domain NAME=PATH...", "turn text into a tokenised dataset", verb_data},
+    {"train", "RECIPE|DATASET", "train a model, or go on with a run", verb_train},
+    {"eval", "MODEL", "loss, perplexity, bits per byte per domain, and routing", verb_eval},
+    {"generate", "MODEL", "write text", verb_generate},
+    {"inspect", "MODEL|RECIPE", "sizes and costs, and what each expert likes", verb_inspect},
+    {"tokenize", "MODEL [FILE]", "text to token ids, one a line", verb_tokenize},
+    {"detokenize", "MODEL [FILE]", "token ids to text", verb_detokenize},
+    {"logits", "MODEL --ids FILE --out FILE", "the logits of every position, to compare with other programs", verb_logits},
+    {NULL, NULL, NULL, NULL},
+};
+
+static void print_help(FILE *out) {
+    fputs("lamp trains, inspects and runs sparse mixture-of-experts models.\n\n"
+          "  lamp data build data --domain books=my/books --domain code=my/code\n"
+          "  lamp train data --run runs/first\n"
+          "  lamp generate runs/first --prompt \"Once upon a time\"\n\n",
+          out);
+    for (const cli_verb *v = cli_verbs; v->name; v++) fprintf(out, "  lamp %-10s %-32s %s\n", v->name, v->arguments, v->purpose);
+    fputs("\n  lamp VERB --help      its options;  lamp --version\n"
+          "\nExit codes: 0 ok, 1 failure, 2 usage, 3 malformed input, 4 unsupported feature, 5 diverged or unhealthy, 6 out of memory,\n"
+          "7 rank lost, 8 I/O, 9 checkpoint, 75 interrupted but saved: the same command goes on.\n",
+          out);
+}
+
+static void show_log(void *context, log_level level, const char *text) {
+    (void)context;
+    if (cli_quiet && level != LOG_WARNING) return;
+    bool terminal = cli_is_terminal(stderr);
+    if (level == LOG_PROGRESS && !terminal) return;
+    if (level == LOG_PROGRESS) fprintf(stderr, "\r\033[K%s", text);
+    else fprintf(stderr, "%s%s%s\n", terminal ? "\r\033[K" : "", level == LOG_WARNING ? "warning: " : "", text);
+}
+
+static const cli_verb *find_verb(const char *name) {
+    const cli_verb *nearest = NULL;
+    int least = 4;
+    for (const cli_verb *v = cli_verbs; v->name; v++) {
+        if (!strcmp(v->name, name)) return v;
+        int distance = options_edit_distance(name, v->name);
+        if (distance < least) least = distance, nearest = v;
+    }
+    fprintf(stderr, "error: unknown verb %s%s%s%s\n", name, nearest ? "; did you mean " : "", nearest ? nearest->name : "", nearest ? "?" : "");
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    log_set_sink(show_log, NULL);
+    if (argc < 2) {
+        print_help(stderr);
+        return -LAMP_INVALID;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        print_help(stdout);
+        return 0;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("lamplighter %s\n", lamp_version());
+        return 0;
+    }
+    const cli_verb *verb = find_verb(argv[1]);
+    if (!verb) return -LAMP_INVALID;
+    interrupt_install();
+    int status = verb->run(argc - 1, argv + 1);
+    if (status >= 0 && fflush(stdout)) status = error_set(LAMP_IO, __FILE__, __LINE__, "cannot write to standard output");
+    if (status < 0) fprintf(stderr, "%s%s: %s\n", cli_is_terminal(stderr) ? "\r\033[K" : "", status == LAMP_INTERRUPTED ? "stopped" : "error", lamp_error_message());
+    return -status;
+}

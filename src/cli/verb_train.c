@@ -1,0 +1,173 @@
+/* lamp train RECIPE|DATASET: starts a run or goes on with one, under a progress line. */
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "budget/auto_sizes.h"
+#include "cli/cli.h"
+#include "infer/session.h"
+#include "train/run_folder.h"
+#include "train/train.h"
+
+typedef struct {
+    double shown_at;
+    bool header_shown;
+} display;
+
+/* Without a terminal: whole lines, at most one every few seconds, and always the first. */
+static bool is_time_to_show(display *d, const step_report *r) {
+    double every = cli_is_terminal(stderr) ? 0.1 : 5, now = clock_seconds();
+    if (cli_quiet || (r->used < 1 && d->shown_at > 0 && now - d->shown_at < every)) return false;
+    d->shown_at = now;
+    return true;
+}
+
+static void show_step(void *context, const trainer *tr, const step_report *r) {
+    display *d = context;
+    if (!is_time_to_show(d, r)) return;
+    char speed[CLI_SHORT_TEXT], memory[CLI_SHORT_TEXT], left[CLI_SHORT_TEXT], total[CLI_SHORT_TEXT] = "", balance[96] = "";
+    if (tr->recipe.steps > 0) snprintf(total, sizeof total, "/%lld", (long long)tr->recipe.steps);
+    if (tr->trace.load) snprintf(balance, sizeof balance, " | balance %.2f drop %.1f%% dead %d", r->balance, 100 * r->dropped, r->dead);
+    bool terminal = cli_is_terminal(stderr);
+    fprintf(stderr, "%sstep %lld%s %.0f%% | loss %.3f (%+.1fz) | gnorm %.2f | lr %.1e | %.0f ms | %s tok/s | %.0f%% peak%s | mem %sB | ETA %s%s%s",
+            terminal ? "\r\033[K" : "", (long long)r->step, total, 100 * r->used, r->loss, r->loss_z, r->gradient_norm, r->learning_rate, 1000 * r->step_seconds,
+            cli_count(speed, r->tokens_per_second), 100 * r->share_of_peak, balance, cli_count(memory, (double)r->bytes), cli_duration(left, r->seconds_left),
+            r->applied ? "" : " | NOT APPLIED: not finite", terminal ? "" : "\n");
+}
+
+static void show_started(void *context, const trainer *tr, bool resumed) {
+    (void)context;
+    char all[CLI_SHORT_TEXT], active[CLI_SHORT_TEXT], peak[CLI_SHORT_TEXT];
+    if (cli_quiet) return;
+    fprintf(stderr, "%s: %s parameters, %s active per token; kernels %s, peak %sFLOP/s\n", tr->recipe.model.family, cli_count(all, (double)tr->costs.parameters),
+            cli_count(active, (double)tr->costs.active_parameters), tr->k->name, cli_count(peak, tr->peak_flops));
+    if (resumed) fprintf(stderr, "going on from step %lld\n", (long long)tr->step);
+}
+
+static void show_evaluation(void *context, const trainer *tr, const evaluation *e) {
+    (void)context;
+    if (cli_quiet) return;
+    fprintf(stderr, "%sstep %lld: validation loss %.3f, %.3f bits per byte\n", cli_is_terminal(stderr) ? "\r\033[K" : "", (long long)tr->step,
+            score_loss(&e->total), score_bits_per_byte(&e->total));
+}
+
+static int append_piece(void *context, const char *bytes, size_t length) { return buffer_append(context, bytes, length); }
+
+static int write_sample(void *context, const trainer *tr, const char *prompt, buffer *text) {
+    enum { SAMPLE_TOKENS = 64 };
+    (void)context;
+    session s = {0};
+    encoder *e = NULL;
+    token_list ids = {0};
+    sampling how = sampling_defaults();
+    int64_t room = tr->recipe.model.max_position_embeddings;
+    int status;
+    TRY_TO(done, encoder_new(&e, tr->data->tokenizer));
+    TRY_TO(done, encoder_encode(e, &ids, prompt, strlen(prompt)));
+    TRY_TO(done, session_open(&s, &tr->model, room));
+    if ((int64_t)ids.length < room) TRY_TO(done, session_generate(&s, tr->data->tokenizer, &how, ids.id, (ptrdiff_t)ids.length, SAMPLE_TOKENS, append_piece, text));
+done:
+    session_close(&s);
+    token_list_release(&ids);
+    encoder_free(e);
+    return status;
+}
+
+static int put_json(const train_report *report, const char *run) {
+    buffer text = {0};
+    json_writer w = {.out = &text};
+    json_begin_object(&w, NULL);
+    json_put_text(&w, "run", run);
+    json_put_integer(&w, "step", report->last.step);
+    json_put_integer(&w, "tokens", report->last.tokens);
+    json_put_number(&w, "train_loss", report->last.loss);
+    json_put_number(&w, "loss", score_loss(&report->validation));
+    json_put_number(&w, "perplexity", score_perplexity(&report->validation));
+    json_put_number(&w, "bits_per_byte", score_bits_per_byte(&report->validation));
+    json_put_number(&w, "tokens_per_second", report->last.tokens_per_second);
+    json_put_bool(&w, "finished", report->finished);
+    json_end_object(&w);
+    buffer_append_byte(&text, '\n');
+    return cli_write_buffer(&text);
+}
+
+/* runs/20261122-1530-small: when, and of what. */
+static void name_run(char path[PATH_BYTES], const char *source) {
+    char when[32], name[64];
+    time_t now = time(NULL);
+    struct tm local;
+    strftime(when, sizeof when, "%Y%m%d-%H%M%S", localtime_r(&now, &local));
+    snprintf(name, sizeof name, "%s", file_name(source));
+    name[strcspn(name, "./")] = 0;
+    snprintf(path, PATH_BYTES, "runs/%s-%s", when, name);
+}
+
+static int read_recipe(recipe *r, const char *source, const cli_list *settings) {
+    options_set_defaults(&recipe_options, r);
+    if (file_is_folder(source)) {
+        if (strlen(source) >= sizeof r->data_path) FAIL(LAMP_INVALID, "%.60s...: path is longer than %zu bytes", source, sizeof r->data_path - 1);
+        strcpy(r->data_path, source);
+    } else {
+        TRY(options_read_file(&recipe_options, r, source));
+    }
+    for (int i = 0; i < settings->n; i++) {
+        char key[OPTION_NAME_BYTES * 3];
+        const char *equals = strchr(settings->item[i], '=');
+        if (!equals || (size_t)(equals - settings->item[i]) >= sizeof key) FAIL(LAMP_INVALID, "--set: expected section.key=value, found \"%s\"", settings->item[i]);
+        snprintf(key, sizeof key, "%.*s", (int)(equals - settings->item[i]), settings->item[i]);
+        TRY(options_set(&recipe_options, r, key, equals + 1, "--set"));
+    }
+    return LAMP_OK;
+}
+
+static int join_command(buffer *command, int argc, char **argv) {
+    buffer_append_text(command, "lamp");
+    for (int i = 0; i < argc; i++) buffer_printf(command, " %s", argv[i]);
+    return command->status;
+}
+
+static int run(const char *source, const char *path, const cli_list *settings, const char *command, bool json) {
+    recipe r;
+    memset(&r, 0, sizeof r);
+    TRY(read_recipe(&r, source, settings));
+    if (file_is_folder(source)) {
+        buffer reasons = {0};
+        int status = auto_sizes_choose(&r, settings->item, settings->n, &reasons);
+        if (status >= 0 && !cli_quiet) fprintf(stderr, "%s", reasons.bytes ? reasons.bytes : "");
+        buffer_release(&reasons);
+        TRY(status);
+    }
+    display shown = {0};
+    train_report report;
+    train_watcher watcher = {&shown, show_started, show_step, show_evaluation, write_sample, NULL};
+    int status = train_run(&report, &r, path, command, &watcher);
+    if (cli_is_terminal(stderr) && !cli_quiet) fputc('\n', stderr);
+    TRY(status);
+    if (json) return put_json(&report, path);
+    if (!cli_quiet) fprintf(stderr, "done: %lld steps; model in %s\n", (long long)report.last.step, path);
+    return LAMP_OK;
+}
+
+int verb_train(int argc, char **argv) {
+    cli_list arguments, settings = {0};
+    const char *path = NULL;
+    bool json;
+    buffer details = {0}, command_line = {0};
+    char named[PATH_BYTES];
+    const cli_option rows[] = {
+        {"run", "DIR", "the run's folder; if it holds a run, that run goes on (default: runs/TIME-NAME)", CLI_TEXT, &path, 0, 0},
+        {"set", "KEY=VALUE", "a recipe's key, as section.key=value", CLI_LIST, &settings, 0, 0},
+    };
+    buffer_append_text(&details, "RECIPE is an INI file of the keys below. With a DATASET instead, sizes are chosen for this machine, with reasons.\n"
+                                 "Ctrl-C saves and exits with 75; the same command with the same --run goes on.\n");
+    options_help(&recipe_options, &details);
+    int status = join_command(&command_line, argc, argv);
+    if (status >= 0) status = cli_parse(&arguments, &json, &(cli_command){"train", details.bytes, rows, 2, 1, 1}, argc, argv);
+    if (status >= 0 && !path) name_run(named, arguments.item[0]), path = named;
+    if (status >= 0) status = run(arguments.item[0], path, &settings, command_line.bytes, json);
+    buffer_release(&details);
+    buffer_release(&command_line);
+    return status;
+}

@@ -1,0 +1,313 @@
+#include "data/dataset_build.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/interrupt.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "data/corpus.h"
+#include "data/dedup.h"
+#include "formats/tokenizer_json.h"
+
+typedef enum { TRAIN, VALIDATION, DUPLICATE } document_side;
+
+typedef struct {
+    hash128 hash;
+    int64_t bytes;
+    document_side side;
+} document;
+
+/* Documents copied out of their files so that all threads can work on them at once. */
+enum { BATCH_DOCUMENTS = 4096, BATCH_BYTES = 16 << 20 };
+
+typedef struct {
+    size_t start, bytes; /* in text */
+    document_side side;
+    token_list tokens;
+    int status;
+} batch_document;
+
+typedef struct {
+    const dataset_build_options *options;
+    dataset *d;
+    document *documents; /* of all domains, in the order of the visit */
+    size_t n_documents, capacity;
+    size_t start[DATASET_DOMAINS + 1]; /* documents of domain i: start[i] .. start[i + 1] - 1 */
+    dedup_set seen;
+
+    int domain;     /* being visited */
+    size_t visited; /* documents of this pass so far */
+    double share;   /* of the domain's text that the tokenizer is trained on */
+    tokenizer_trainer *trainer;
+
+    encoder **encoder; /* one per thread */
+    int n_encoders;
+    buffer text;
+    batch_document *batch;
+    size_t n_batch;
+    shard_writer train, validation;
+} builder;
+
+void dataset_build_defaults(dataset_build_options *options) {
+    *options = (dataset_build_options){
+        .vocabulary_size = 8192, .tokenizer_bytes = 50 << 20, .validation_share = 0.02, .validation_bytes = 4 << 20};
+}
+
+static int check_options(const dataset_build_options *o) {
+    if (file_exists(o->out)) FAIL(LAMP_INVALID, "%s: is already there; choose another name or remove it first", o->out);
+    if (o->n_domains < 1 || o->n_domains > DATASET_DOMAINS)
+        FAIL(LAMP_INVALID, "expected 1 to %d domains, found %d", DATASET_DOMAINS, o->n_domains);
+    if (!(o->validation_share >= 0 && o->validation_share <= 0.5))
+        FAIL(LAMP_INVALID, "validation share: expected 0 to 0.5, found %g", o->validation_share);
+    for (int i = 0; i < o->n_domains; i++) {
+        TRY(domain_check_name(o->domain[i].name));
+        for (int j = 0; j < i; j++)
+            if (!strcmp(o->domain[i].name, o->domain[j].name)) FAIL(LAMP_INVALID, "domain %s is named twice", o->domain[i].name);
+        if (!file_exists(o->domain[i].path)) FAIL(LAMP_IO, "domain %s: %s: no such file or folder", o->domain[i].name, o->domain[i].path);
+    }
+    return LAMP_OK;
+}
+
+/* ---- first pass: what is there -------------------------------------------------------------------------------------------------- */
+
+static int survey_document(void *context, const char *bytes, size_t length) {
+    builder *b = context;
+    domain_summary *summary = &b->d->domain[b->domain].summary;
+    bool is_new;
+    TRY(interrupt_check("reading the text"));
+    TRY(memory_reserve(&b->documents, &b->capacity, b->n_documents + 1, sizeof *b->documents, "the list of documents"));
+    hash128 hash = hash_bytes(bytes, length);
+    TRY(dedup_add(&b->seen, hash, &is_new));
+    b->documents[b->n_documents++] = (document){hash, (int64_t)length, is_new ? TRAIN : DUPLICATE};
+    summary->documents += is_new, summary->duplicates += !is_new;
+    summary->bytes += is_new ? (int64_t)length : 0;
+    return LAMP_OK;
+}
+
+static int compare_hashes(const void *a, const void *b) {
+    const document *x = *(document *const *)a, *y = *(document *const *)b;
+    if (x->hash.high != y->hash.high) return x->hash.high < y->hash.high ? -1 : 1;
+    return (x->hash.low > y->hash.low) - (x->hash.low < y->hash.low);
+}
+
+/* In the order of their hashes, documents go to validation as long as they fit into its share; if none fits, the smallest goes. */
+static int choose_validation(builder *b, int domain) {
+    const domain_summary *summary = &b->d->domain[domain].summary;
+    document **order;
+    size_t n = 0, smallest = 0;
+    if (summary->documents < 2) return LAMP_OK;
+    TRY(memory_new(&order, (size_t)summary->documents, sizeof *order, "the order of documents"));
+    for (size_t i = b->start[domain]; i < b->start[domain + 1]; i++)
+        if (b->documents[i].side != DUPLICATE) order[n++] = &b->documents[i];
+    qsort(order, n, sizeof *order, compare_hashes);
+    double room = b->options->validation_share * (double)summary->bytes;
+    if (room > (double)b->options->validation_bytes) room = (double)b->options->validation_bytes;
+    bool none = true;
+    for (size_t i = 0; i < n; i++) {
+        if (order[i]->bytes < order[smallest]->bytes) smallest = i;
+        if ((double)order[i]->bytes > room) continue;
+        order[i]->side = VALIDATION, none = false;
+        room -= (double)order[i]->bytes;
+    }
+    if (none) order[smallest]->side = VALIDATION;
+    memory_free(order);
+    return LAMP_OK;
+}
+
+static int survey_domain(builder *b, int domain) {
+    const char *name = b->options->domain[domain].name, *path = b->options->domain[domain].path;
+    domain_summary *summary = &b->d->domain[domain].summary;
+    log_progress("reading %s", name);
+    strcpy(summary->name, name);
+    b->domain = domain, b->d->n_domains = domain + 1;
+    int status = corpus_visit(path, survey_document, b, &summary->binary_files);
+    if (status < 0) return error_add_context(status, "domain %s", name);
+    if (summary->documents == 0)
+        FAIL(LAMP_INVALID, "domain %s: %s: no text is left (passed over: %lld binary files, %lld duplicates)", name, path,
+             (long long)summary->binary_files, (long long)summary->duplicates);
+    b->start[domain + 1] = b->n_documents;
+    return choose_validation(b, domain);
+}
+
+/* Later passes see the same documents in the same order, or the text was changed meanwhile. */
+static int visit_again(builder *b, const document **which, const char *bytes, size_t length) {
+    hash128 hash = hash_bytes(bytes, length);
+    *which = &b->documents[b->visited];
+    if (b->visited == b->start[b->domain + 1] || hash.low != (*which)->hash.low || hash.high != (*which)->hash.high)
+        FAIL(LAMP_FAILURE, "domain %s: its text changed while it was being read; try again", b->d->domain[b->domain].summary.name);
+    b->visited++;
+    return LAMP_OK;
+}
+
+/* ---- second pass: the tokenizer ------------------------------------------------------------------------------------------------- */
+
+static int sample_document(void *context, const char *bytes, size_t length) {
+    builder *b = context;
+    const document *which;
+    TRY(interrupt_check("training the tokenizer"));
+    TRY(visit_again(b, &which, bytes, length));
+    double where = (double)(which->hash.low >> 11) * 0x1p-53; /* uniform, and independent of the order in which validation was chosen */
+    if (which->side != TRAIN || where >= b->share) return LAMP_OK;
+    return tokenizer_trainer_feed(b->trainer, bytes, length);
+}
+
+static int train_tokenizer(builder *b) {
+    int64_t passed_over = 0;
+    TRY(tokenizer_trainer_new(&b->trainer));
+    b->visited = 0;
+    for (b->domain = 0; b->domain < b->d->n_domains; b->domain++) {
+        log_progress("tokenizer: counting words of %s", b->d->domain[b->domain].summary.name);
+        b->share = (double)b->options->tokenizer_bytes / b->d->n_domains / (double)b->d->domain[b->domain].summary.bytes;
+        TRY(corpus_visit(b->options->domain[b->domain].path, sample_document, b, &passed_over));
+    }
+    log_progress("tokenizer: learning a vocabulary of %d", b->options->vocabulary_size);
+    TRY(tokenizer_trainer_finish(&b->d->tokenizer, b->trainer, b->options->vocabulary_size));
+    b->d->vocabulary_size = tokenizer_vocabulary_size(b->d->tokenizer);
+    return LAMP_OK;
+}
+
+static int write_tokenizer(builder *b, const char *folder) {
+    char path[PATH_BYTES];
+    mapped_file map;
+    TRY(file_join(path, folder, "tokenizer.json"));
+    TRY(tokenizer_json_write(b->d->tokenizer, path));
+    TRY(file_map(&map, path));
+    hash_to_text(b->d->tokenizer_hash, hash_bytes(map.bytes, map.length));
+    file_unmap(&map);
+    return LAMP_OK;
+}
+
+/* ---- third pass: the tokens ----------------------------------------------------------------------------------------------------- */
+
+static int flush_batch(builder *b) {
+    const domain_summary *summary = &b->d->domain[b->domain].summary;
+    int32_t end_of_text = tokenizer_end_of_text(b->d->tokenizer);
+#pragma omp parallel for schedule(dynamic) num_threads(b->n_encoders)
+    for (size_t i = 0; i < b->n_batch; i++) {
+        batch_document *one = &b->batch[i];
+        one->tokens.length = 0;
+        one->status = encoder_encode(b->encoder[omp_get_thread_num()], &one->tokens, b->text.bytes + one->start, one->bytes);
+        if (one->status == LAMP_OK && end_of_text >= 0) one->status = token_list_append(&one->tokens, end_of_text);
+    }
+    for (size_t i = 0; i < b->n_batch; i++) {
+        const batch_document *one = &b->batch[i];
+        if (one->status < 0) FAIL(one->status, "domain %s: a document of %zu bytes could not be tokenised", summary->name, one->bytes);
+        TRY(shard_writer_append(one->side == TRAIN ? &b->train : &b->validation, one->tokens.id, one->tokens.length));
+    }
+    log_progress("tokenising %s: %.0f %%", summary->name, 100.0 * (double)(b->visited - b->start[b->domain]) /
+                 (double)(b->start[b->domain + 1] - b->start[b->domain]));
+    buffer_clear(&b->text);
+    b->n_batch = 0;
+    return interrupt_check("tokenising");
+}
+
+static int tokenise_document(void *context, const char *bytes, size_t length) {
+    builder *b = context;
+    const document *which;
+    TRY(visit_again(b, &which, bytes, length));
+    if (which->side == DUPLICATE) return LAMP_OK;
+    if (b->n_batch == BATCH_DOCUMENTS || b->text.length + length > BATCH_BYTES) TRY(flush_batch(b));
+    batch_document *one = &b->batch[b->n_batch++];
+    one->start = b->text.length, one->bytes = length, one->side = which->side;
+    return buffer_append(&b->text, bytes, length);
+}
+
+static int open_writer(shard_writer *w, const builder *b, const char *folder, const char *side) {
+    char name[DOMAIN_NAME_BYTES + 32], path[PATH_BYTES];
+    snprintf(name, sizeof name, "%s.%s.tokens", b->d->domain[b->domain].summary.name, side);
+    TRY(file_join(path, folder, name));
+    return shard_writer_open(w, path, shard_token_bytes(b->d->vocabulary_size));
+}
+
+static int finish_writer(shard_writer *w, shard *s, int64_t *n_tokens, int vocabulary_size) {
+    TRY(shard_writer_finish(w));
+    TRY(shard_open(s, w->path, vocabulary_size)); /* read back: what the manifest says is what the disk holds */
+    *n_tokens = s->n;
+    shard_writer_release(w);
+    return LAMP_OK;
+}
+
+static int tokenise_domain(builder *b, const char *folder) {
+    domain_summary *summary = &b->d->domain[b->domain].summary;
+    int64_t passed_over = 0;
+    TRY(open_writer(&b->train, b, folder, "train"));
+    TRY(open_writer(&b->validation, b, folder, "validation"));
+    TRY(corpus_visit(b->options->domain[b->domain].path, tokenise_document, b, &passed_over));
+    TRY(flush_batch(b));
+    TRY(finish_writer(&b->train, &b->d->domain[b->domain].train, &summary->train_tokens, b->d->vocabulary_size));
+    return finish_writer(&b->validation, &b->d->domain[b->domain].validation, &summary->validation_tokens, b->d->vocabulary_size);
+}
+
+static int tokenise(builder *b, const char *folder) {
+    b->n_encoders = omp_get_max_threads();
+    TRY(memory_new(&b->encoder, (size_t)b->n_encoders, sizeof *b->encoder, "encoders"));
+    for (int i = 0; i < b->n_encoders; i++) TRY(encoder_new(&b->encoder[i], b->d->tokenizer));
+    TRY(memory_new(&b->batch, BATCH_DOCUMENTS, sizeof *b->batch, "a batch of documents"));
+    b->visited = 0;
+    for (b->domain = 0; b->domain < b->d->n_domains; b->domain++) TRY(tokenise_domain(b, folder));
+    return LAMP_OK;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------------------------ */
+
+static void builder_release(builder *b) {
+    shard_writer_release(&b->train);
+    shard_writer_release(&b->validation);
+    for (size_t i = 0; b->batch && i < BATCH_DOCUMENTS; i++) token_list_release(&b->batch[i].tokens);
+    memory_free(b->batch);
+    buffer_release(&b->text);
+    for (int i = 0; b->encoder && i < b->n_encoders; i++) encoder_free(b->encoder[i]);
+    memory_free(b->encoder);
+    tokenizer_trainer_free(b->trainer);
+    dedup_release(&b->seen);
+    memory_free(b->documents);
+    dataset_free(b->d);
+}
+
+static int write_dataset(builder *b, const char *folder) {
+    TRY(file_remove_folder(folder));
+    TRY(file_make_folder(folder));
+    TRY(write_tokenizer(b, folder));
+    TRY(tokenise(b, folder));
+    TRY(dataset_write_manifest(b->d, folder));
+    return file_sync(folder);
+}
+
+/* "OUT" without slashes at its end, and the name of the folder beside it that becomes OUT when it is complete. */
+static int name_folders(char out[PATH_BYTES], char partial[PATH_BYTES], const char *given) {
+    static const char suffix[] = ".partial";
+    size_t length = strlen(given);
+    while (length > 1 && given[length - 1] == '/') length--;
+    if (length + sizeof suffix > PATH_BYTES) FAIL(LAMP_INVALID, "%.60s...: path is longer than %d bytes", given, PATH_BYTES - (int)sizeof suffix);
+    snprintf(out, PATH_BYTES, "%.*s", (int)length, given);
+    snprintf(partial, PATH_BYTES, "%.*s%s", (int)length, given, suffix);
+    return LAMP_OK;
+}
+
+int dataset_build(const dataset_build_options *options, dataset_build_report *report) {
+    builder b = {.options = options};
+    int status = LAMP_OK;
+    char out[PATH_BYTES], partial[PATH_BYTES];
+    TRY(check_options(options));
+    TRY(name_folders(out, partial, options->out));
+    TRY(memory_new(&b.d, 1, sizeof *b.d, "a dataset"));
+    for (int i = 0; i < options->n_domains; i++) TRY_TO(done, survey_domain(&b, i));
+    TRY_TO(done, train_tokenizer(&b));
+    status = write_dataset(&b, partial);
+    if (status == LAMP_OK) status = file_rename(partial, out);
+    if (status < 0) {
+        file_remove_folder(partial);
+        goto done;
+    }
+    *report = (dataset_build_report){.vocabulary_size = b.d->vocabulary_size, .n_domains = b.d->n_domains};
+    for (int i = 0; i < b.d->n_domains; i++) report->domain[i] = b.d->domain[i].summary;
+done:
+    builder_release(&b);
+    return status;
+}

@@ -1,0 +1,34 @@
+/* From text to a dataset: `lamp data build`.
+ *
+ * The text is read three times: to hash every document (exact duplicates are dropped, also across domains: the first domain keeps
+ * them), to train the tokenizer on an equal share of each domain, and to tokenise. Which documents are held out for validation follows
+ * from their content hashes, so it depends neither on order nor on threads, and no document is on both sides. The same text and options
+ * give the same bytes. */
+#ifndef DATASET_BUILD_H
+#define DATASET_BUILD_H
+
+#include "data/dataset.h"
+
+typedef struct {
+    const char *out; /* the folder to make; it must not exist */
+    int n_domains;
+    struct {
+        const char *name, *path; /* borrowed; the path is anything corpus_visit takes */
+    } domain[DATASET_DOMAINS];
+    int vocabulary_size;             /* at most; a small text has fewer merges to learn */
+    int64_t tokenizer_bytes;         /* text the tokenizer is trained on, all domains together */
+    double validation_share;         /* of a domain's bytes */
+    int64_t validation_bytes;        /* at most, per domain */
+} dataset_build_options;
+
+void dataset_build_defaults(dataset_build_options *options);
+
+typedef struct {
+    int vocabulary_size, n_domains;
+    domain_summary domain[DATASET_DOMAINS];
+} dataset_build_report;
+
+/* All or nothing: on failure or interruption nothing is left at out. */
+int dataset_build(const dataset_build_options *options, dataset_build_report *report);
+
+#endif

@@ -1,0 +1,52 @@
+/* Batches: an endless shuffled walk over the weighted mixture of a dataset's domains, resumable anywhere, and a plain walk over
+ * validation text.
+ *
+ * A domain's training tokens are cut into windows of T + 1 tokens with stride T: T inputs and, one further on, T targets. Sequence i of
+ * a run comes from a domain drawn by (seed, i); the domain's c-th sequence is window permute(c mod windows) of epoch c / windows,
+ * shuffled by (seed, domain, epoch), so that an epoch visits each window once. The place in this walk is i and the c of each domain,
+ * hence a loader put back there goes on with exactly the same batches. Nothing is allocated after loader_new. */
+#ifndef LOADER_H
+#define LOADER_H
+
+#include <stdint.h>
+
+#include "data/dataset.h"
+
+/* B sequences of T tokens, row by row. */
+typedef struct {
+    int B, T;
+    int32_t *token, *target; /* (B, T) */
+    int32_t *domain;         /* (B) */
+} batch;
+
+int batch_init(batch *b, int B, int T);
+void batch_release(batch *b);
+
+typedef struct {
+    int64_t sequence;                /* drawn so far */
+    int64_t cursor[DATASET_DOMAINS]; /* of which from each domain */
+} loader_state;
+
+typedef struct loader loader;
+
+/* d is borrowed. mixture: a recipe's weights (data/mixture.h), n = 0 for the default. */
+int loader_new(loader **l, const dataset *d, const option_map *mixture, int T, uint64_t seed);
+void loader_free(loader *l);
+
+/* The next b->B sequences; b->T must be the loader's. */
+int loader_next(loader *l, batch *b);
+
+void loader_get_state(const loader *l, loader_state *state);
+
+/* LAMP_CHECKPOINT if the state cannot come from a run over this dataset. */
+int loader_set_state(loader *l, const loader_state *state);
+
+double loader_probability(const loader *l, int domain); /* of the mixture */
+
+/* Windows of T + 1 tokens in a shard. */
+int64_t window_count(const shard *s, int T);
+
+/* Fills b with windows first .. first + b->B - 1 of a domain's validation text, which must exist. */
+int validation_read(batch *b, const dataset *d, int domain, int64_t first);
+
+#endif

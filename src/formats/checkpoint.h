@@ -1,0 +1,53 @@
+/* Checkpoints. A checkpoint is a Hugging Face folder with the training state beside it:
+ *
+ *     RUN/checkpoints/step-00001200/   config.json generation_config.json model.safetensors tokenizer.json tokenizer_config.json
+ *                                      optimizer.safetensors (moments: "first_moment.layers.3.moe.gate", shape (groups, out, in))
+ *                                      trainer.json (the trainer's state) manifest.json (sizes and hashes of all of them)
+ *     RUN/checkpoints/latest           a symbolic link to the newest
+ *     RUN/checkpoints/.partial         one being written; left by a crash, it goes at the next save
+ *
+ * Saving never endangers what is there: everything is written and synced beside, read back and compared with what was meant, and only
+ * then renamed; `latest` moves after that, and old checkpoints go last. */
+#ifndef CHECKPOINT_H
+#define CHECKPOINT_H
+
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "models/model_config.h"
+#include "tensor/weights.h"
+#include "text/tokenizer.h"
+
+/* Optimiser memory laid out like the weights' block. */
+typedef struct {
+    const char *name; /* "first_moment" */
+    real *values;
+} moment_block;
+
+typedef struct {
+    const model_config *config;
+    const weights *weights;
+    const tokenizer *tokenizer; /* may be NULL */
+    int n_moments;
+    const moment_block *moments;
+    const char *state; /* JSON text; may be NULL */
+} checkpoint;
+
+/* Keeps this one and the keep - 1 before it. If the step was saved before and is whole, that stays and nothing is written. */
+int checkpoint_save(const char *run, int64_t step, const checkpoint *contents, int keep);
+
+/* The folder a MODEL argument means: a folder with config.json is itself; of a run, its latest checkpoint, or with a warning the newest
+ * that is whole. LAMP_IO or LAMP_CHECKPOINT says what was looked for. */
+int checkpoint_resolve(char path[PATH_BYTES], const char *model);
+
+/* Compares every byte with the manifest; LAMP_CHECKPOINT names the file that differs. A folder without a manifest passes. */
+int checkpoint_verify(const char *folder);
+
+/* Fills the blocks of the n named moments. */
+int checkpoint_load_moments(const char *folder, const weights *table, int n, const moment_block *moments);
+
+/* Appends the text of trainer.json. */
+int checkpoint_load_state(buffer *state, const char *folder);
+
+#endif

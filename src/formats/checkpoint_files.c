@@ -1,0 +1,206 @@
+#include "formats/checkpoint_files.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "formats/manifest.h"
+#include "formats/safetensors.h"
+#include "formats/safetensors_writer.h"
+#include "formats/tokenizer_json.h"
+#include "models/families/family.h"
+
+enum { MOMENT_NAME_BYTES = 128 };
+
+static void moment_name(char name[MOMENT_NAME_BYTES], const char *moment, const weight *w) {
+    if (w->layer < 0) snprintf(name, MOMENT_NAME_BYTES, "%s.%s", moment, w->kind);
+    else snprintf(name, MOMENT_NAME_BYTES, "%s.layers.%d.%s", moment, w->layer, w->kind);
+}
+
+/* ---- writing ----------------------------------------------------------------------------------------------------------------- */
+
+/* A checkpoint on its way: each file written is added to the manifest. */
+typedef struct {
+    const char *folder;
+    manifest manifest;
+} saving;
+
+static int write_text(saving *s, const char *name, const buffer *text) {
+    char path[PATH_BYTES];
+    TRY(text->status);
+    TRY(file_join(path, s->folder, name));
+    TRY(file_write_whole(path, text->bytes, text->length));
+    manifest_add(&s->manifest, name, (int64_t)text->length, hash_bytes(text->bytes, text->length));
+    return LAMP_OK;
+}
+
+static int write_config(saving *s, const checkpoint *contents) {
+    buffer text = {0};
+    int status = family_write_config(contents->config, &text);
+    if (status >= 0) status = write_text(s, "config.json", &text);
+    buffer_release(&text);
+    return status;
+}
+
+static int write_generation_config(saving *s, const checkpoint *contents) {
+    buffer text = {0};
+    json_writer w = {.out = &text, .indented = true};
+    json_begin_object(&w, NULL);
+    if (contents->config->end_of_text >= 0) json_put_integer(&w, "eos_token_id", contents->config->end_of_text);
+    json_put_bool(&w, "do_sample", true);
+    json_end_object(&w);
+    buffer_append_byte(&text, '\n');
+    int status = write_text(s, "generation_config.json", &text);
+    buffer_release(&text);
+    return status;
+}
+
+static int write_weights(safetensors_writer *writer, const checkpoint *contents) {
+    const family *f;
+    family_place place;
+    TRY(family_find(&f, contents->config->family, "the model to save"));
+    const weights *table = contents->weights;
+    for (int i = 0; i < table->n; i++)
+        for (ptrdiff_t g = 0; g < table->row[i]->groups; g++) {
+            family_place_group(&place, f, table->row[i], g);
+            TRY(safetensors_writer_declare(writer, place.name, place.rank, place.shape));
+        }
+    for (int i = 0; i < table->n; i++)
+        for (ptrdiff_t g = 0; g < table->row[i]->groups; g++)
+            TRY(safetensors_writer_write(writer, table->row[i]->value[g], table->row[i]->out * table->row[i]->in));
+    return LAMP_OK;
+}
+
+static int write_moments(safetensors_writer *writer, const checkpoint *contents) {
+    const weights *table = contents->weights;
+    for (int m = 0; m < contents->n_moments; m++)
+        for (int i = 0; i < table->n; i++) {
+            char name[MOMENT_NAME_BYTES];
+            const weight *w = table->row[i];
+            moment_name(name, contents->moments[m].name, w);
+            TRY(safetensors_writer_declare(writer, name, 3, (const int64_t[]){w->groups, w->out, w->in}));
+        }
+    for (int m = 0; m < contents->n_moments; m++) TRY(safetensors_writer_write(writer, contents->moments[m].values, table->total));
+    return LAMP_OK;
+}
+
+static int write_tensors(saving *s, const char *name, int (*write)(safetensors_writer *, const checkpoint *), const checkpoint *contents) {
+    int status = LAMP_OK;
+    char path[PATH_BYTES];
+    safetensors_writer *writer = NULL;
+    hash128 hash;
+    int64_t bytes;
+    TRY(file_join(path, s->folder, name));
+    TRY_TO(done, safetensors_writer_new(&writer, path));
+    TRY_TO(done, write(writer, contents));
+    TRY_TO(done, safetensors_writer_finish(writer, &hash, &bytes));
+    manifest_add(&s->manifest, name, bytes, hash);
+done:
+    safetensors_writer_free(writer);
+    return status;
+}
+
+/* The text of the token that separates documents, as tokenizer.json spells it; NULL if it has none. Borrowed from the document. */
+static const char *end_of_text_spelling(const json_t *tokenizer_json, int64_t id) {
+    const json_t *token;
+    size_t i;
+    json_array_foreach(json_object_get(tokenizer_json, "added_tokens"), i, token)
+        if (json_integer_value(json_object_get(token, "id")) == id) return json_string_value(json_object_get(token, "content"));
+    return NULL;
+}
+
+static int write_tokenizer_config(saving *s, const checkpoint *contents, const json_t *tokenizer_json) {
+    buffer text = {0};
+    json_writer w = {.out = &text, .indented = true};
+    const char *end = end_of_text_spelling(tokenizer_json, tokenizer_end_of_text(contents->tokenizer));
+    json_begin_object(&w, NULL);
+    json_put_text(&w, "tokenizer_class", "PreTrainedTokenizerFast");
+    json_put_integer(&w, "model_max_length", contents->config->max_position_embeddings);
+    json_put_bool(&w, "clean_up_tokenization_spaces", false);
+    if (end) json_put_text(&w, "eos_token", end);
+    json_end_object(&w);
+    buffer_append_byte(&text, '\n');
+    int status = write_text(s, "tokenizer_config.json", &text);
+    buffer_release(&text);
+    return status;
+}
+
+static int write_tokenizer(saving *s, const checkpoint *contents) {
+    char path[PATH_BYTES];
+    mapped_file map;
+    json_t *root;
+    TRY(file_join(path, s->folder, "tokenizer.json"));
+    TRY(tokenizer_json_write(contents->tokenizer, path));
+    TRY(file_map(&map, path));
+    manifest_add(&s->manifest, "tokenizer.json", (int64_t)map.length, hash_bytes(map.bytes, map.length));
+    int status = json_read_bytes(&root, map.bytes, map.length, path);
+    file_unmap(&map);
+    TRY(status);
+    status = write_tokenizer_config(s, contents, root);
+    json_decref(root);
+    return status;
+}
+
+static int write_files(saving *s, const checkpoint *contents) {
+    TRY(write_config(s, contents));
+    TRY(write_generation_config(s, contents));
+    TRY(write_tensors(s, "model.safetensors", write_weights, contents));
+    if (contents->tokenizer) TRY(write_tokenizer(s, contents));
+    if (contents->n_moments > 0) TRY(write_tensors(s, "optimizer.safetensors", write_moments, contents));
+    if (contents->state) {
+        buffer borrowed = {.bytes = (char *)(uintptr_t)contents->state, .length = strlen(contents->state)};
+        TRY(write_text(s, "trainer.json", &borrowed));
+    }
+    TRY(manifest_write(&s->manifest, s->folder));
+    return file_sync(s->folder);
+}
+
+int checkpoint_write_files(const char *folder, int64_t step, const checkpoint *contents) {
+    saving s = {.folder = folder};
+    manifest_begin(&s.manifest, step);
+    int status = write_files(&s, contents);
+    manifest_release(&s.manifest);
+    return status;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------------------------------- */
+
+static int load_moment(const moment_block *moment, const weights *table, const safetensors *file) {
+    for (int i = 0; i < table->n; i++) {
+        const weight *w = table->row[i];
+        char name[MOMENT_NAME_BYTES], expected[SHAPE_TEXT_BYTES], found[SHAPE_TEXT_BYTES];
+        const int64_t shape[] = {w->groups, w->out, w->in};
+        moment_name(name, moment->name, w);
+        const safetensors_entry *entry = safetensors_find(file, name);
+        if (!entry || entry->rank != 3 || memcmp(entry->shape, shape, sizeof shape)) {
+            safetensors_shape_to_text(expected, shape, 3);
+            if (entry) safetensors_shape_to_text(found, entry->shape, entry->rank);
+            FAIL(LAMP_MALFORMED, "%s: tensor %s: expected %s, found %s", file->path, name, expected, entry ? found : "nothing");
+        }
+        TRY(safetensors_read(moment->values + w->offset, entry, 0, weight_size(w)));
+    }
+    return LAMP_OK;
+}
+
+int checkpoint_load_moments(const char *folder, const weights *table, int n, const moment_block *moments) {
+    char path[PATH_BYTES];
+    safetensors *file;
+    int status = LAMP_OK;
+    TRY(file_join(path, folder, "optimizer.safetensors"));
+    if (!file_exists(path)) FAIL(LAMP_CHECKPOINT, "%s: expected the optimiser's state, found nothing: it can be run but not resumed", path);
+    TRY(safetensors_open(&file, path));
+    for (int m = 0; m < n && status >= 0; m++) status = load_moment(&moments[m], table, file);
+    safetensors_close(file);
+    return status;
+}
+
+int checkpoint_load_state(buffer *state, const char *folder) {
+    char path[PATH_BYTES];
+    mapped_file map;
+    TRY(file_join(path, folder, "trainer.json"));
+    if (!file_exists(path)) FAIL(LAMP_CHECKPOINT, "%s: expected the trainer's state, found nothing: it can be run but not resumed", path);
+    TRY(file_map(&map, path));
+    int status = buffer_append(state, map.bytes, map.length);
+    file_unmap(&map);
+    return status;
+}

@@ -1,0 +1,102 @@
+#include "formats/manifest.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/file.h"
+
+static const char format[] = "lamplighter checkpoint";
+enum { VERSION = 1 };
+
+void manifest_begin(manifest *m, int64_t step) {
+    *m = (manifest){0};
+    m->json = (json_writer){.out = &m->text, .indented = true};
+    json_begin_object(&m->json, NULL);
+    json_put_text(&m->json, "format", format);
+    json_put_integer(&m->json, "version", VERSION);
+    json_put_integer(&m->json, "step", step);
+    json_begin_array(&m->json, "files");
+}
+
+void manifest_add(manifest *m, const char *name, int64_t bytes, hash128 hash) {
+    char digits[HASH_TEXT_BYTES];
+    hash_to_text(digits, hash);
+    json_begin_object(&m->json, NULL);
+    json_put_text(&m->json, "name", name);
+    json_put_integer(&m->json, "bytes", bytes);
+    json_put_text(&m->json, "hash", digits);
+    json_end_object(&m->json);
+}
+
+int manifest_write(manifest *m, const char *folder) {
+    char path[PATH_BYTES];
+    json_end_array(&m->json);
+    json_end_object(&m->json);
+    buffer_append_byte(&m->text, '\n');
+    TRY(m->text.status);
+    TRY(file_join(path, folder, "manifest.json"));
+    return file_write_whole(path, m->text.bytes, m->text.length);
+}
+
+void manifest_release(manifest *m) { buffer_release(&m->text); }
+
+bool manifest_exists(const char *folder) {
+    char path[PATH_BYTES];
+    return file_join(path, folder, "manifest.json") >= 0 && file_exists(path);
+}
+
+static int check_hash(const char *path, const char *expected) {
+    mapped_file map;
+    char found[HASH_TEXT_BYTES];
+    TRY(file_map(&map, path));
+    hash_to_text(found, hash_bytes(map.bytes, map.length));
+    file_unmap(&map);
+    if (strcmp(found, expected))
+        FAIL(LAMP_CHECKPOINT, "%s: damaged since it was saved: expected hash %.40s, found %s; use an older checkpoint", path, expected,
+             found);
+    return LAMP_OK;
+}
+
+static int check_file(const char *folder, const json_t *file, bool hashes, const char *where) {
+    const char *name, *hash;
+    int64_t expected, found;
+    char path[PATH_BYTES];
+    TRY(json_get_text(&name, file, "name", where));
+    TRY(json_get_integer(&expected, file, "bytes", 0, INT64_MAX, where));
+    TRY(json_get_text(&hash, file, "hash", where));
+    if (!*name || *name == '.' || strchr(name, '/'))
+        FAIL(LAMP_MALFORMED, "%s: \"name\": expected plain file names inside the folder, found \"%.100s\"", where, name);
+    TRY(file_join(path, folder, name));
+    if (!file_exists(path)) FAIL(LAMP_CHECKPOINT, "%s: expected this file, as %s says, found nothing", path, where);
+    TRY(file_size(&found, path));
+    if (found != expected)
+        FAIL(LAMP_CHECKPOINT, "%s: expected %" PRId64 " bytes, found %" PRId64 "; use an older checkpoint", path, expected, found);
+    return hashes ? check_hash(path, hash) : LAMP_OK;
+}
+
+static int check_files(const char *folder, const json_t *root, bool hashes, const char *where) {
+    const char *found;
+    int64_t version;
+    json_t *files, *file;
+    size_t i;
+    TRY(json_get_text(&found, root, "format", where));
+    if (strcmp(found, format)) FAIL(LAMP_MALFORMED, "%s: \"format\": expected \"%s\", found \"%.60s\"", where, format, found);
+    TRY(json_get_integer(&version, root, "version", 1, INT64_MAX, where));
+    if (version > VERSION)
+        FAIL(LAMP_UNSUPPORTED, "%s: \"version\": expected at most %d, found %" PRId64 ": of a newer Lamplighter", where, VERSION, version);
+    TRY(json_get_array(&files, root, "files", where));
+    json_array_foreach(files, i, file) TRY(check_file(folder, file, hashes, where));
+    return LAMP_OK;
+}
+
+int manifest_check(const char *folder, bool hashes) {
+    char path[PATH_BYTES];
+    json_t *root;
+    TRY(file_join(path, folder, "manifest.json"));
+    if (!file_exists(path)) FAIL(LAMP_CHECKPOINT, "%s: expected manifest.json, found none: not a finished checkpoint", folder);
+    TRY(json_read_file(&root, path));
+    int status = check_files(folder, root, hashes, path);
+    json_decref(root);
+    return status;
+}

@@ -1,0 +1,30 @@
+/* A model as Hugging Face lays it out, open for reading:
+ *
+ *     config.json                        sizes and family
+ *     model.safetensors                  the weights; or model-00001-of-00003.safetensors ... and
+ *     model.safetensors.index.json       {"weight_map": {TENSOR: FILE, ...}}
+ *
+ * Weights are found by their family's names, one tensor per expert, or fused as transformers 5 holds them. */
+#ifndef MODEL_FOLDER_H
+#define MODEL_FOLDER_H
+
+#include <stdbool.h>
+
+#include "models/model_config.h"
+#include "tensor/weights.h"
+
+typedef struct model_folder model_folder;
+
+/* Reads the config and maps the files; a config that asks for more parameters than they hold is refused. */
+int model_folder_open(model_folder **folder, const char *path);
+void model_folder_close(model_folder *folder);
+
+const model_config *model_folder_config(const model_folder *folder);
+const char *model_folder_path(const model_folder *folder);
+
+/* Gives every weight of the table its values; all that is missing or of another shape is reported together. writable: copied into the
+ * block that weights_allocate_values made. Else value[] points into the mapped files where they hold reals, and into memory of the folder
+ * where they had to be converted: the folder must then outlive the table. Once per folder. */
+int model_folder_load(model_folder *folder, weights *table, bool writable);
+
+#endif

@@ -1,0 +1,119 @@
+#include "formats/safetensors_writer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "formats/safetensors.h"
+
+enum { LENGTH_BYTES = 8, DATA_ALIGNMENT = 64 };
+
+struct safetensors_writer {
+    FILE *file;
+    char *path;
+    buffer header;
+    json_writer json;
+    XXH3_state_t *hash;
+    bool declaring;
+    int64_t declared, written; /* bytes of data */
+    int64_t bytes;             /* of the file so far */
+};
+
+int safetensors_writer_new(safetensors_writer **writer, const char *path) {
+    int status = LAMP_OK;
+    safetensors_writer *w = NULL;
+    TRY_TO(done, memory_new(&w, 1, sizeof *w, "a writer of safetensors"));
+    TRY_TO(done, memory_copy_text(&w->path, path, "a path"));
+    if (!(w->hash = XXH3_createState())) FAIL_TO(done, LAMP_NO_MEMORY, "no memory for a hash");
+    XXH3_128bits_reset(w->hash);
+    if (!(w->file = fopen(path, "wbe"))) FAIL_TO(done, LAMP_IO, "%s: cannot create: %s", path, strerror(errno));
+    w->declaring = true;
+    w->json = (json_writer){.out = &w->header};
+    json_begin_object(&w->json, NULL);
+    json_begin_object(&w->json, "__metadata__");
+    json_put_text(&w->json, "format", "pt"); /* transformers 4 refuses a file that does not say so */
+    json_end_object(&w->json);
+    *writer = w;
+done:
+    if (status < 0) safetensors_writer_free(w);
+    return status;
+}
+
+void safetensors_writer_free(safetensors_writer *w) {
+    if (!w) return;
+    if (w->file) fclose(w->file);
+    XXH3_freeState(w->hash);
+    buffer_release(&w->header);
+    memory_free(w->path);
+    memory_free(w);
+}
+
+int safetensors_writer_declare(safetensors_writer *w, const char *name, int rank, const int64_t *shape) {
+    CHECK(w->declaring && rank <= SAFETENSORS_MAX_RANK, "%s: declared after the first value was written, or rank %d", name, rank);
+    int64_t bytes = sizeof(float);
+    json_begin_object(&w->json, name);
+    json_put_text(&w->json, "dtype", "F32");
+    json_begin_array(&w->json, "shape");
+    for (int i = 0; i < rank; i++) {
+        json_put_integer(&w->json, NULL, shape[i]);
+        bytes *= shape[i];
+    }
+    json_end_array(&w->json);
+    json_begin_array(&w->json, "data_offsets");
+    json_put_integer(&w->json, NULL, w->declared);
+    json_put_integer(&w->json, NULL, w->declared += bytes);
+    json_end_array(&w->json);
+    json_end_object(&w->json);
+    return w->header.status;
+}
+
+static int write_bytes(safetensors_writer *w, const void *bytes, size_t n) {
+    if (fwrite(bytes, 1, n, w->file) != n) FAIL(LAMP_IO, "%s: cannot write %zu bytes: %s", w->path, n, strerror(errno));
+    XXH3_128bits_update(w->hash, bytes, n);
+    w->bytes += (int64_t)n;
+    return LAMP_OK;
+}
+
+static int write_header(safetensors_writer *w) {
+    if (!w->declaring) return LAMP_OK;
+    w->declaring = false;
+    json_end_object(&w->json);
+    while ((LENGTH_BYTES + w->header.length) % DATA_ALIGNMENT && w->header.status >= 0) buffer_append_byte(&w->header, ' ');
+    TRY(w->header.status);
+    uint64_t length = w->header.length;
+    if (length > SAFETENSORS_MAX_HEADER_BYTES)
+        FAIL(LAMP_UNSUPPORTED, "%s: expected a header of at most %d bytes, found %" PRIu64 ": too many tensors for one file", w->path,
+             SAFETENSORS_MAX_HEADER_BYTES, length);
+    TRY(write_bytes(w, &length, LENGTH_BYTES));
+    return write_bytes(w, w->header.bytes, w->header.length);
+}
+
+int safetensors_writer_write(safetensors_writer *w, const real *values, int64_t n) {
+    TRY(write_header(w));
+    w->written += n * (int64_t)sizeof(float);
+    if (sizeof(real) == sizeof(float)) return write_bytes(w, values, (size_t)n * sizeof(float));
+    while (n > 0) {
+        float block[1024];
+        int64_t count = n < 1024 ? n : 1024;
+        for (int64_t i = 0; i < count; i++) block[i] = (float)values[i];
+        TRY(write_bytes(w, block, (size_t)count * sizeof(float)));
+        values += count, n -= count;
+    }
+    return LAMP_OK;
+}
+
+int safetensors_writer_finish(safetensors_writer *w, hash128 *hash, int64_t *bytes) {
+    TRY(write_header(w));
+    CHECK(w->written == w->declared, "%s: %" PRId64 " bytes written, %" PRId64 " declared", w->path, w->written, w->declared);
+    if (fflush(w->file) || fsync(fileno(w->file))) FAIL(LAMP_IO, "%s: cannot write: %s", w->path, strerror(errno));
+    XXH128_hash_t digest = XXH3_128bits_digest(w->hash);
+    *hash = (hash128){digest.low64, digest.high64};
+    *bytes = w->bytes;
+    return LAMP_OK;
+}

@@ -1,0 +1,21 @@
+/* Streams arrays into a safetensors file (its layout: formats/safetensors.h), as F32, with no second copy in memory: declare every array,
+ * then write the values of all in the same order, in runs of any length.
+ *
+ * finish syncs the file and tells its size and the hash of what was meant to be written, so that reading back proves something. */
+#ifndef SAFETENSORS_WRITER_H
+#define SAFETENSORS_WRITER_H
+
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/real.h"
+
+typedef struct safetensors_writer safetensors_writer;
+
+int safetensors_writer_new(safetensors_writer **writer, const char *path);
+void safetensors_writer_free(safetensors_writer *writer); /* does not finish */
+int safetensors_writer_declare(safetensors_writer *writer, const char *name, int rank, const int64_t *shape);
+int safetensors_writer_write(safetensors_writer *writer, const real *values, int64_t n);
+int safetensors_writer_finish(safetensors_writer *writer, hash128 *hash, int64_t *bytes);
+
+#endif

@@ -1,0 +1,24 @@
+/* A MODEL argument, ready to run: its folder mapped, its weights borrowed from the map, its tokenizer. */
+#ifndef LOADED_MODEL_H
+#define LOADED_MODEL_H
+
+#include "base/file.h"
+#include "formats/model_folder.h"
+#include "models/model.h"
+#include "text/tokenizer.h"
+
+typedef struct {
+    char path[PATH_BYTES]; /* of the folder that MODEL stands for */
+    model_folder *folder;
+    model model;
+    tokenizer *tokenizer; /* NULL if the folder has no tokenizer.json */
+} loaded_model;
+
+/* name: a Hugging Face folder, or a run (its latest checkpoint). */
+int loaded_model_open(loaded_model *m, const char *name);
+void loaded_model_close(loaded_model *m);
+
+/* LAMP_CHECKPOINT unless there is a tokenizer. */
+int loaded_model_need_tokenizer(const loaded_model *m);
+
+#endif

@@ -1,0 +1,47 @@
+/* Whole blocks of weights: the gradient norm and the optimiser's update, and the machine's peak. */
+
+enum { BLOCK = 1 << 14 };
+
+static double sum_squares(const real *x, ptrdiff_t n) {
+    enum { PARTS = 256 };
+    double part[PARTS] = {0};
+    ptrdiff_t size = ceiling(n, PARTS) < BLOCK ? BLOCK : ceiling(n, PARTS), parts = ceiling(n, size);
+#pragma omp parallel for schedule(static) if (parts > 1)
+    for (ptrdiff_t p = 0; p < parts; p++) {
+        ptrdiff_t end = (p + 1) * size < n ? (p + 1) * size : n;
+        for (ptrdiff_t i = p * size; i < end; i += 4096) part[p] += (double)dot(x + i, x + i, end - i < 4096 ? end - i : 4096);
+    }
+    double sum = 0;
+    for (ptrdiff_t p = 0; p < parts; p++) sum += part[p];
+    return sum;
+}
+
+static void adamw(real *w, real *first, real *second, const real *gradient, ptrdiff_t n, const adamw_step *step) {
+    const real keep = (real)(1 - step->learning_rate * step->decay), rate = (real)(step->learning_rate / step->correction1);
+    const real b1 = (real)step->beta1, b2 = (real)step->beta2, scale = (real)step->gradient_scale, epsilon = (real)step->epsilon;
+    const real root = (real)(1 / sqrt(step->correction2));
+#pragma omp parallel for simd schedule(static) if (n > BLOCK)
+    for (ptrdiff_t i = 0; i < n; i++) {
+        real g = gradient[i] * scale;
+        real m = b1 * first[i] + (1 - b1) * g, v = b2 * second[i] + (1 - b2) * g * g;
+        first[i] = m, second[i] = v;
+        w[i] = w[i] * keep - rate * m / ((sizeof(real) == 4 ? (real)sqrtf((float)v) : (real)sqrt((double)v)) * root + epsilon);
+    }
+}
+
+static double peak_flops(double seconds) {
+    enum { CHAINS = VECTOR_BYTES == 64 ? 24 : 12, ROUNDS = 1000 };
+    V sum[CHAINS], factor = (V){0} + (real)0.999;
+    for (int i = 0; i < CHAINS; i++) sum[i] = (V){0} + (real)i;
+    double begin = clock_seconds(), now = begin, operations = 0;
+    while (now - begin < seconds) {
+        for (int round = 0; round < ROUNDS; round++)
+#pragma GCC unroll 24
+            for (int i = 0; i < CHAINS; i++) sum[i] = sum[i] * factor + factor;
+        operations += 2.0 * ROUNDS * CHAINS * LANES;
+        now = clock_seconds();
+    }
+    V total = {0};
+    for (int i = 0; i < CHAINS; i++) total += sum[i];
+    return sum_lanes(total) == 0 ? 0 : operations / (now - begin);
+}

@@ -1,0 +1,187 @@
+/* Row by row: norms, rotations, softmax, activation, cross-entropy, and moving rows about. Rows are independent except where a gradient
+ * sums over them: then threads own blocks of columns and every column is summed in the order of the rows. */
+
+enum { COLUMN_BLOCK = 64, SMALL = 1 << 14 };
+
+static void rmsnorm(real *y, real *inverse_rms, const real *x, const real *w, ptrdiff_t rows, ptrdiff_t width, real epsilon) {
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const real *xr = x + r * width;
+        real *yr = y + r * width, scale = 1 / (real)sqrt((double)(dot(xr, xr, width) / (real)width + epsilon));
+        inverse_rms[r] = scale;
+        for (ptrdiff_t i = 0; i < width; i++) yr[i] = xr[i] * scale * w[i];
+    }
+}
+
+/* y_i = x_i r w_i,  r = (mean x^2 + eps)^-1/2,  dr/dx_i = -r^3 x_i / width
+ *   dw_i = sum over rows of dy_i x_i r
+ *   dx_i = r w_i dy_i - x_i r^3 / width * sum_j dy_j w_j x_j */
+static void rmsnorm_backward(real *dx, real *dw, const real *dy, const real *x, const real *inverse_rms, const real *w, ptrdiff_t rows, ptrdiff_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const real *xr = x + r * width, *dyr = dy + r * width;
+        real *dxr = dx + r * width, scale = inverse_rms[r];
+        V inner = {0};
+        ptrdiff_t i = 0;
+        for (; i + LANES <= width; i += LANES) inner += load(dyr + i) * load(w + i) * load(xr + i);
+        real sum = sum_lanes(inner);
+        for (; i < width; i++) sum += dyr[i] * w[i] * xr[i];
+        real pull = scale * scale * scale * sum / (real)width;
+        for (i = 0; i < width; i++) dxr[i] += scale * w[i] * dyr[i] - pull * xr[i];
+    }
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t first = 0; first < width; first += COLUMN_BLOCK) {
+        ptrdiff_t last = first + COLUMN_BLOCK < width ? first + COLUMN_BLOCK : width;
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t i = first; i < last; i++) dw[i] += dy[r * width + i] * x[r * width + i] * inverse_rms[r];
+    }
+}
+
+static void rotate(real *y, const real *x, const real *cosine, const real *sine, ptrdiff_t rows, ptrdiff_t heads, ptrdiff_t half, real sign, bool accumulate) {
+#pragma omp parallel for schedule(static) if (rows * heads * half > SMALL)
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t h = 0; h < heads; h++) {
+            const real *x1 = x + (r * heads + h) * 2 * half, *x2 = x1 + half, *c = cosine + r * half, *s = sine + r * half;
+            real *y1 = y + (r * heads + h) * 2 * half, *y2 = y1 + half;
+            for (ptrdiff_t i = 0; i < half; i++) {
+                real first = x1[i] * c[i] - x2[i] * s[i] * sign, second = x2[i] * c[i] + x1[i] * s[i] * sign;
+                y1[i] = accumulate ? y1[i] + first : first;
+                y2[i] = accumulate ? y2[i] + second : second;
+            }
+        }
+}
+
+static real largest(const real *x, ptrdiff_t n) {
+    V most = -(real)INFINITY - (V){0};
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) most = larger(load(x + i), most);
+    if (i < n) most = larger(load_part(x + i, n - i, -(real)INFINITY), most);
+    return max_lanes(most);
+}
+
+static void softmax(real *p, const real *x, ptrdiff_t rows, ptrdiff_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        real *row = p + r * width;
+        if (p != x) memcpy(row, x + r * width, sizeof(real) * (size_t)width);
+        real inverse = 1 / exponentiate(row, largest(row, width), width);
+        for (ptrdiff_t i = 0; i < width; i++) row[i] *= inverse;
+    }
+}
+
+static void softmax_backward(real *dx, const real *dp, const real *p, ptrdiff_t rows, ptrdiff_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const real *pr = p + r * width, *dpr = dp + r * width;
+        real mean = dot(pr, dpr, width);
+        for (ptrdiff_t i = 0; i < width; i++) dx[r * width + i] += pr[i] * (dpr[i] - mean);
+    }
+}
+
+static real log_sum_exp_row(const real *x, ptrdiff_t n) {
+    real most = largest(x, n);
+    V sum = {0};
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) sum += exp_lanes(load(x + i) - most);
+    if (i < n) sum += exp_lanes(load_part(x + i, n - i, -(real)INFINITY) - most);
+    return most + (real)log((double)sum_lanes(sum));
+}
+
+static void log_sum_exp(real *log_sum, const real *x, ptrdiff_t rows, ptrdiff_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t r = 0; r < rows; r++) log_sum[r] = log_sum_exp_row(x + r * width, width);
+}
+
+static void cross_entropy(double *loss, real *x, const int32_t *target, ptrdiff_t rows, ptrdiff_t width, real scale) {
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        real *row = x + r * width;
+        if (target[r] < 0) {
+            memset(row, 0, sizeof(real) * (size_t)width);
+            loss[r] = 0;
+            continue;
+        }
+        real log_sum = log_sum_exp_row(row, width);
+        loss[r] = (double)(log_sum - row[target[r]]);
+        exponentiate(row, log_sum, width);
+        row[target[r]] -= 1;
+        for (ptrdiff_t i = 0; i < width; i++) row[i] *= scale;
+    }
+}
+
+static void swiglu(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        real weight = row_weight ? row_weight[r] : 1;
+        ptrdiff_t i = r * width, end = i + width;
+        for (; i + LANES <= end; i += LANES) {
+            V g = load(gate + i);
+            store(act + i, g * sigmoid_lanes(g) * load(up + i) * weight);
+        }
+        if (i < end) {
+            V g = load_part(gate + i, end - i, 0);
+            store_part(act + i, g * sigmoid_lanes(g) * load_part(up + i, end - i, 0) * weight, end - i);
+        }
+    }
+}
+
+/* a = w silu(g) u with silu(g) = g s(g), s the sigmoid, s' = s (1 - s); silu'(g) = s (1 + g (1 - s))
+ *   dw = sum_i da_i silu(g_i) u_i;   dg = da w u silu'(g);   du = da w silu(g) */
+static inline V swiglu_backward_lanes(V *act, V *g, V *u, V dact, real weight) {
+    V s = sigmoid_lanes(*g), silu = *g * s, unweighted = silu * *u;
+    V dg = dact * weight * *u * s * (1 + *g * (1 - s)), du = dact * weight * silu;
+    *act = unweighted * weight, *g = dg, *u = du;
+    return dact * unweighted;
+}
+
+static void swiglu_backward(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        real weight = row_weight ? row_weight[r] : 1;
+        V dweight = {0}, a, g, u;
+        ptrdiff_t i = r * width, end = i + width;
+        for (; i + LANES <= end; i += LANES) {
+            g = load(gate + i), u = load(up + i);
+            dweight += swiglu_backward_lanes(&a, &g, &u, load(dact + i), weight);
+            store(act + i, a), store(gate + i, g), store(up + i, u);
+        }
+        if (i < end) {
+            ptrdiff_t left = end - i;
+            g = load_part(gate + i, left, 0), u = load_part(up + i, left, 0);
+            dweight += swiglu_backward_lanes(&a, &g, &u, load_part(dact + i, left, 0), weight);
+            store_part(act + i, a, left), store_part(gate + i, g, left), store_part(up + i, u, left);
+        }
+        if (drow_weight) drow_weight[r] = sum_lanes(dweight);
+    }
+}
+
+static void add(real *y, const real *a, const real *b, ptrdiff_t n) {
+#pragma omp parallel for simd schedule(static) if (n > SMALL)
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+
+static void gather(real *y, const real *x, const int32_t *row, ptrdiff_t rows, ptrdiff_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t r = 0; r < rows; r++) memcpy(y + r * width, x + row[r] * width, sizeof(real) * (size_t)width);
+}
+
+static void scatter_add(real *y, const real *x, const int32_t *row, ptrdiff_t rows, ptrdiff_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t first = 0; first < width; first += COLUMN_BLOCK) {
+        ptrdiff_t last = first + COLUMN_BLOCK < width ? first + COLUMN_BLOCK : width;
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t i = first; i < last; i++) y[row[r] * width + i] += x[r * width + i];
+    }
+}
+
+static void sum_rows(real *y, const real *x, const int32_t *row, const ptrdiff_t *start, ptrdiff_t n, ptrdiff_t width, bool accumulate) {
+#pragma omp parallel for schedule(static) if (n * width > SMALL)
+    for (ptrdiff_t r = 0; r < n; r++) {
+        real *yr = y + r * width;
+        if (!accumulate) memset(yr, 0, sizeof(real) * (size_t)width);
+        for (ptrdiff_t i = start[r]; i < start[r + 1]; i++) {
+            const real *xr = x + row[i] * width;
+            for (ptrdiff_t d = 0; d < width; d++) yr[d] += xr[d];
+        }
+    }
+}

@@ -1,0 +1,41 @@
+/* Compiled once per instruction set (Makefile: ISA, VECTOR_BYTES and the -m flags). All kernels are static, so the table is the object's
+ * only symbol: kernels_scalar, kernels_avx2, kernels_avx512. */
+#include "kernels/kernels.h"
+
+#include "base/clock.h"
+#include "kernels/cpu/vector.h"
+
+#include "kernels/cpu/products.c"
+#include "kernels/cpu/attention.c"
+#include "kernels/cpu/rows.c"
+#include "kernels/cpu/blocks.c"
+
+#define TABLE_NAME_(isa) kernels_##isa
+#define TABLE_NAME(isa) TABLE_NAME_(isa)
+#define TEXT_(isa) #isa
+#define TEXT(isa) TEXT_(isa)
+
+const struct kernels TABLE_NAME(ISA) = {
+    .name = TEXT(ISA),
+    .linear = linear,
+    .linear_dx = linear_dx,
+    .linear_dw = linear_dw,
+    .attention = attention,
+    .attention_backward = attention_backward,
+    .rmsnorm = rmsnorm,
+    .rmsnorm_backward = rmsnorm_backward,
+    .rotate = rotate,
+    .softmax = softmax,
+    .softmax_backward = softmax_backward,
+    .log_sum_exp = log_sum_exp,
+    .swiglu = swiglu,
+    .swiglu_backward = swiglu_backward,
+    .cross_entropy = cross_entropy,
+    .add = add,
+    .gather = gather,
+    .scatter_add = scatter_add,
+    .sum_rows = sum_rows,
+    .sum_squares = sum_squares,
+    .adamw = adamw,
+    .peak_flops = peak_flops,
+};

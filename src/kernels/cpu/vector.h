@@ -1,0 +1,86 @@
+/* The only place that knows how wide a vector is. V behaves like a number: + - * / and comparisons work lane by lane (the vector extension
+ * of gcc and clang), so one source serves every instruction set and both number types. */
+#ifndef VECTOR_H
+#define VECTOR_H
+
+#include <math.h>
+#include <string.h>
+
+#include "base/real.h"
+
+#define LANES ((int)(VECTOR_BYTES) / (int)sizeof(real))
+
+typedef real V __attribute__((vector_size(VECTOR_BYTES)));
+#define INTEGER_LIKE(type) __typeof__(_Generic((type)0, float: (int)0, double: (long)0))
+typedef INTEGER_LIKE(real) lane_integer;
+typedef lane_integer VI __attribute__((vector_size(VECTOR_BYTES)));
+
+static inline V load(const real *p) {
+    V v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline void store(real *p, V v) { memcpy(p, &v, sizeof v); }
+
+/* The first n lanes; the rest is filled. */
+static inline V load_part(const real *p, ptrdiff_t n, real fill) {
+    V v = fill - (V){0};
+    memcpy(&v, p, sizeof(real) * (size_t)n);
+    return v;
+}
+static inline void store_part(real *p, V v, ptrdiff_t n) { memcpy(p, &v, sizeof(real) * (size_t)n); }
+
+static inline real sum_lanes(V v) {
+    real lane[LANES];
+    memcpy(lane, &v, sizeof v);
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
+    return lane[0];
+}
+
+static inline V larger(V a, V b) {
+    VI which = a > b;
+    return (V)(((VI)a & which) | ((VI)b & ~which));
+}
+
+static inline real max_lanes(V v) {
+    real most = v[0];
+    for (int i = 1; i < LANES; i++) most = v[i] > most ? v[i] : most;
+    return most;
+}
+
+/* exp(x) = 2^n exp(r) with n the nearest integer to x / ln 2, so |r| <= ln(2) / 2; exp(r) by its Taylor polynomial, whose first left-out
+ * term is below the type's rounding (degree 7: 5e-9, degree 13: 4e-18). Below the smallest normal number the result is 0. */
+static inline V exp_lanes(V x) {
+    const int single = sizeof(real) == 4, mantissa = single ? 23 : 52, bias = single ? 127 : 1023;
+    const real lowest = single ? (real)-87 : (real)-708, highest = single ? (real)88 : (real)709;
+    const real round = single ? (real)12582912 : (real)6755399441055744; /* 1.5 * 2^mantissa: adding it rounds to an integer */
+    VI underflow = x < lowest, not_a_number = x != x;
+    V clamped = larger(x, lowest - (V){0});
+    VI over = clamped > highest;
+    clamped = (V)(((VI)(highest - (V){0}) & over) | ((VI)clamped & ~over));
+    V shifted = clamped * (real)1.4426950408889634 + round, n = shifted - round;
+    V r = clamped - n * (real)0.693145751953125 - n * (real)1.4286068203094172321e-6; /* ln 2 in two parts: n times the first is exact */
+    V p = (V){0} + (real)(single ? 1.0 / 5040 : 1.0 / 6227020800.0);
+    static const double factorial[] = {1, 1, 2, 6, 24, 120, 720, 5040, 40320, 362880, 3628800, 39916800, 479001600};
+    for (int i = single ? 6 : 12; i >= 0; i--) p = p * r + (real)(1 / factorial[i]);
+    lane_integer base;
+    real rounder = round;
+    memcpy(&base, &rounder, sizeof base);
+    VI exponent = (VI)shifted - base + bias;
+    V scaled = p * (V)(exponent << mantissa);
+    return (V)(((VI)scaled & ~underflow & ~not_a_number) | ((VI)x & not_a_number));
+}
+
+static inline V sigmoid_lanes(V x) { return 1 / (1 + exp_lanes(-x)); }
+
+static inline real dot(const real *a, const real *b, ptrdiff_t n) {
+    V s0 = {0}, s1 = {0};
+    ptrdiff_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES) s0 += load(a + i) * load(b + i), s1 += load(a + i + LANES) * load(b + i + LANES);
+    for (; i + LANES <= n; i += LANES) s0 += load(a + i) * load(b + i);
+    if (i < n) s1 += load_part(a + i, n - i, 0) * load_part(b + i, n - i, 0);
+    return sum_lanes(s0 + s1);
+}
+
+#endif

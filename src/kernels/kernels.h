@@ -1,0 +1,117 @@
+/* The kernel table: every arithmetic loop over rows of width D, F, V or E, behind function pointers. Pointers and sizes only: no tensors,
+ * no allocation, no errors. One table per instruction set or device.
+ *
+ * To add an instruction set: compile kernels/cpu/table.c once more (Makefile: ISAS and its flags), declare the table below, and give it a
+ * line in kernels.c. To add an entry: one pointer with its formula here, its function in kernels/cpu/, its line in table.c, its case in
+ * tests/kernels/.
+ *
+ * Every result is a function of the inputs alone: work is split in fixed blocks, never by the number of threads. Arrays are row-major.
+ * `+=` means the entry accumulates; everything else is overwritten. */
+#ifndef KERNELS_H
+#define KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/real.h"
+
+/* Rows of a batch, optionally picked: row r is x + (row ? row[r] : r) * width. */
+typedef struct {
+    const real *x;
+    const int32_t *row;
+} rows_of;
+
+/* Which rows belong to which weight matrix: group g owns rows start[g] .. start[g + 1]. A dense product is one group. */
+typedef struct {
+    int groups;
+    const ptrdiff_t *start; /* (groups + 1) */
+} row_groups;
+
+/* Sequences of a batch for attention: sequence s asks with rows query_start[s] .. query_start[s + 1] of q and may look at rows
+ * key_start[s] .. key_end[s] of k and v; its last query sees all of them, the one before all but one, and so on (causal). */
+typedef struct {
+    int n;
+    const ptrdiff_t *query_start, *key_start, *key_end;
+} attention_span;
+
+typedef struct {
+    ptrdiff_t heads, kv_heads, head_dim;
+    real scale;
+} attention_shape;
+
+typedef struct {
+    double learning_rate, beta1, beta2, epsilon, decay;
+    double gradient_scale;        /* clipping: what every gradient is multiplied by first */
+    double correction1, correction2; /* 1 - beta^t */
+} adamw_step;
+
+struct kernels {
+    const char *name;
+
+    /* ---- products: w[g] is (out, in) ---- */
+    /* y[r] = x[r] w[g]^T */
+    void (*linear)(real *y, rows_of x, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out);
+    /* dx[r] (+)= dy[r] w[g];  accumulate: += */
+    void (*linear_dx)(real *dx, rows_of dy, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate);
+    /* dw[g] += sum_r dy[r]^T x[r];  dw is (groups, out, in) */
+    void (*linear_dw)(real *dw, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out);
+
+    /* ---- attention: q, y (queries, heads * head_dim); k, v (keys, kv_heads * head_dim); log_sum (queries, heads) ---- */
+    /* y = softmax(scale q k^T) v over the keys a query sees; log_sum = logarithm of the softmax's denominator */
+    void (*attention)(real *y, real *log_sum, const real *q, const real *k, const real *v, attention_span span, attention_shape shape);
+    /* dq += , dk += , dv += */
+    void (*attention_backward)(real *dq, real *dk, real *dv, const real *dy, const real *y, const real *log_sum, const real *q, const real *k,
+                               const real *v, attention_span span, attention_shape shape);
+
+    /* ---- rows ---- */
+    /* y = x r w with r = 1 / sqrt(mean(x^2) + epsilon); inverse_rms keeps r (rows) */
+    void (*rmsnorm)(real *y, real *inverse_rms, const real *x, const real *w, ptrdiff_t rows, ptrdiff_t width, real epsilon);
+    /* dx += , dw += */
+    void (*rmsnorm_backward)(real *dx, real *dw, const real *dy, const real *x, const real *inverse_rms, const real *w, ptrdiff_t rows, ptrdiff_t width);
+    /* Each head's pair (i, i + half) turned by its angle: y1 = x1 c - x2 s, y2 = x2 c + x1 s. cosine, sine (rows, half); sign -1 turns back.
+     * y += if accumulate; y may be x. */
+    void (*rotate)(real *y, const real *x, const real *cosine, const real *sine, ptrdiff_t rows, ptrdiff_t heads, ptrdiff_t half, real sign, bool accumulate);
+    /* p = exp(x - max) / sum */
+    void (*softmax)(real *p, const real *x, ptrdiff_t rows, ptrdiff_t width);
+    /* dx += p (dp - <p, dp>) */
+    void (*softmax_backward)(real *dx, const real *dp, const real *p, ptrdiff_t rows, ptrdiff_t width);
+    /* log_sum = logarithm of sum(exp(x)) */
+    void (*log_sum_exp)(real *log_sum, const real *x, ptrdiff_t rows, ptrdiff_t width);
+    /* act = silu(gate) up row_weight[r]; row_weight NULL: 1 */
+    void (*swiglu)(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
+    /* From dact: gate and up are replaced by dgate and dup; act is made again for d-weight; drow_weight[r] = <dact, silu(gate) up>. */
+    void (*swiglu_backward)(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
+    /* loss[r] = log_sum(x) - x[target]; x is replaced by scale (softmax(x) - onehot). target -1: no loss, no gradient. */
+    void (*cross_entropy)(double *loss, real *x, const int32_t *target, ptrdiff_t rows, ptrdiff_t width, real scale);
+    /* y = a + b */
+    void (*add)(real *y, const real *a, const real *b, ptrdiff_t n);
+    /* y[r] = x[row[r]] */
+    void (*gather)(real *y, const real *x, const int32_t *row, ptrdiff_t rows, ptrdiff_t width);
+    /* y[row[r]] += x[r], in order of r */
+    void (*scatter_add)(real *y, const real *x, const int32_t *row, ptrdiff_t rows, ptrdiff_t width);
+    /* y[n] (+)= sum of x[row[i]] over i in start[n] .. start[n + 1];  accumulate: += */
+    void (*sum_rows)(real *y, const real *x, const int32_t *row, const ptrdiff_t *start, ptrdiff_t n, ptrdiff_t width, bool accumulate);
+
+    /* ---- whole blocks ---- */
+    double (*sum_squares)(const real *x, ptrdiff_t n);
+    /* m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w (1 - lr decay) - lr (m / c1) / (sqrt(v / c2) + eps)   (Loshchilov & Hutter 2019) */
+    void (*adamw)(real *w, real *first, real *second, const real *gradient, ptrdiff_t n, const adamw_step *step);
+
+    /* Multiply-adds done in registers by the calling thread for about this long, times two, per second: the roof of everything above. */
+    double (*peak_flops)(double seconds);
+};
+
+extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512;
+
+/* The best table this machine runs; LAMP_KERNELS=scalar|avx2|avx512 overrides. Chosen once. LAMP_INVALID for a name that is unknown or
+ * that this machine cannot run. */
+int kernels_choose(const struct kernels **table);
+
+/* All tables this machine runs, the portable one first; returns how many. */
+int kernels_available(const struct kernels *tables[4]);
+
+/* The peak of all threads together, in multiply-adds times two per second; takes about this long. */
+double kernels_measure_peak(const struct kernels *k, double seconds);
+
+#endif

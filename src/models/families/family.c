@@ -1,0 +1,181 @@
+#include "models/families/family.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/options.h"
+
+static const family *const families[] = {&family_llama, &family_mixtral, &family_olmoe, &family_qwen3, &family_qwen3_moe};
+
+enum { N_FAMILIES = sizeof families / sizeof *families };
+
+int family_find(const family **f, const char *model_type, const char *where) {
+    const char *nearest = NULL;
+    int least = 4;
+    char known[256] = "";
+    for (int i = 0; i < N_FAMILIES; i++) {
+        const char *name = families[i]->model_type;
+        if (!strcmp(name, model_type)) return *f = families[i], LAMP_OK;
+        int distance = strlen(model_type) < 32 ? options_edit_distance(name, model_type) : least;
+        if (distance < least) least = distance, nearest = name;
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", name);
+    }
+    FAIL(LAMP_UNSUPPORTED, "%s: unknown family \"%.64s\"; %s%s%sexpected one of %s", where, model_type, nearest ? "did you mean " : "",
+         nearest ? nearest : "", nearest ? "? " : "", known);
+}
+
+/* ---- sizes ------------------------------------------------------------------------------------------------------------------- */
+
+static int check_range(const char *key, int64_t value, int64_t max, const char *where) {
+    if (value < 1 || value > max) FAIL(LAMP_MALFORMED, "%s: \"%s\": expected 1 to %" PRId64 ", found %" PRId64, where, key, max, value);
+    return LAMP_OK;
+}
+
+static int check_divides(const char *key, int64_t value, const char *by, int64_t divisor, const char *where) {
+    if (value % divisor)
+        FAIL(LAMP_MALFORMED, "%s: \"%s\": expected a multiple of %s (%" PRId64 "), found %" PRId64, where, key, by, divisor, value);
+    return LAMP_OK;
+}
+
+static int check_positive(const char *key, double value, const char *where) {
+    if (!isfinite(value) || value <= 0) FAIL(LAMP_MALFORMED, "%s: \"%s\": expected a positive number, found %g", where, key, value);
+    return LAMP_OK;
+}
+
+static int check_experts(const model_config *c, const family *f, const char *where) {
+    if (!f->experts_key) {
+        if (c->experts != 1 || c->top_k != 1)
+            FAIL(LAMP_MALFORMED, "%s: family %s is dense: expected 1 expert and top_k 1, found %" PRId64 " and %" PRId64, where,
+                 f->model_type, c->experts, c->top_k);
+        return LAMP_OK;
+    }
+    TRY(check_range(f->experts_key, c->experts, 1 << 20, where));
+    if (c->top_k < 1 || c->top_k > c->experts)
+        FAIL(LAMP_MALFORMED, "%s: \"num_experts_per_tok\": expected 1 to %" PRId64 ", the number of experts, found %" PRId64, where,
+             c->experts, c->top_k);
+    if (c->experts == 1) FAIL(LAMP_MALFORMED, "%s: family %s is sparse: expected at least 2 experts, found 1", where, f->model_type);
+    if (f->always_normalizes && !c->normalize)
+        FAIL(LAMP_MALFORMED, "%s: family %s always scales the chosen probabilities to sum to one: expected normalize true", where,
+             f->model_type);
+    if (!isfinite(c->switch_loss) || c->switch_loss < 0)
+        FAIL(LAMP_MALFORMED, "%s: \"router_aux_loss_coef\": expected at least 0, found %g", where, c->switch_loss);
+    return LAMP_OK;
+}
+
+int family_complete(model_config *c, const char *where) {
+    const double most_parameters = 0x1p48;
+    const family *f;
+    TRY(family_find(&f, c->family, where));
+    c->qk_norm = f->qk_norm;
+    TRY(check_range("vocab_size", c->vocab_size, 1 << 24, where));
+    TRY(check_range("hidden_size", c->hidden_size, 1 << 20, where));
+    TRY(check_range(f->inner_key, c->intermediate_size, 1 << 22, where));
+    TRY(check_range("num_hidden_layers", c->num_hidden_layers, 1 << 14, where));
+    TRY(check_range("num_attention_heads", c->num_attention_heads, 1 << 14, where));
+    TRY(check_range("num_key_value_heads", c->num_key_value_heads, 1 << 14, where));
+    TRY(check_range("max_position_embeddings", c->max_position_embeddings, 1 << 30, where));
+    TRY(check_divides("hidden_size", c->hidden_size, "num_attention_heads", c->num_attention_heads, where));
+    TRY(check_divides("num_attention_heads", c->num_attention_heads, "num_key_value_heads", c->num_key_value_heads, where));
+    if (c->head_dim == 0) c->head_dim = c->hidden_size / c->num_attention_heads;
+    TRY(check_range("head_dim", c->head_dim, 1 << 14, where));
+    TRY(check_divides("head_dim", c->head_dim, "two, the pairs that RoPE turns", 2, where));
+    if (f->head_dim_is_derived && c->head_dim * c->num_attention_heads != c->hidden_size)
+        FAIL(LAMP_MALFORMED, "%s: \"head_dim\": expected hidden_size / num_attention_heads = %" PRId64 " in family %s, found %" PRId64,
+             where, c->hidden_size / c->num_attention_heads, f->model_type, c->head_dim);
+    TRY(check_positive("rope_theta", c->rope_theta, where));
+    TRY(check_positive("rms_norm_eps", c->rms_norm_eps, where));
+    TRY(check_experts(c, f, where));
+    if (c->end_of_text < -1 || c->end_of_text >= c->vocab_size)
+        FAIL(LAMP_MALFORMED, "%s: \"eos_token_id\": expected a token below vocab_size (%" PRId64 "), found %" PRId64, where, c->vocab_size,
+             c->end_of_text);
+    if (family_parameter_count(c) > most_parameters)
+        FAIL(LAMP_MALFORMED, "%s: expected at most %g parameters, found sizes that make %g", where, most_parameters,
+             family_parameter_count(c));
+    return LAMP_OK;
+}
+
+double family_parameter_count(const model_config *c) {
+    double width = (double)c->hidden_size, queries = (double)c->num_attention_heads * (double)c->head_dim,
+           keys = (double)c->num_key_value_heads * (double)c->head_dim, inner = (double)c->intermediate_size, experts = (double)c->experts;
+    double attention = 2 * width * (queries + keys), feed_forward = 3 * experts * inner * width + (experts > 1 ? experts * width : 0);
+    double norms = 2 * width + (c->qk_norm == QK_NORM_FULL ? queries + keys : c->qk_norm == QK_NORM_HEAD ? 2 * (double)c->head_dim : 0);
+    double tables = (double)c->vocab_size * width * (c->tie_word_embeddings ? 1 : 2);
+    return (double)c->num_hidden_layers * (attention + feed_forward + norms) + tables + width;
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------------------------- */
+
+static const family_tensor usual_tensors[] = {
+    {.kind = "embedding", .tensor = "model.embed_tokens.weight"},
+    {.kind = "norm", .tensor = "model.norm.weight"},
+    {.kind = "head", .tensor = "lm_head.weight"},
+    {.kind = "attention.norm", .tensor = "model.layers.{l}.input_layernorm.weight"},
+    {.kind = "attention.query", .tensor = "model.layers.{l}.self_attn.q_proj.weight"},
+    {.kind = "attention.key", .tensor = "model.layers.{l}.self_attn.k_proj.weight"},
+    {.kind = "attention.value", .tensor = "model.layers.{l}.self_attn.v_proj.weight"},
+    {.kind = "attention.output", .tensor = "model.layers.{l}.self_attn.o_proj.weight"},
+    {.kind = "attention.query_norm", .tensor = "model.layers.{l}.self_attn.q_norm.weight"},
+    {.kind = "attention.key_norm", .tensor = "model.layers.{l}.self_attn.k_norm.weight"},
+    {.kind = "mlp.norm", .tensor = "model.layers.{l}.post_attention_layernorm.weight"},
+    {.kind = "mlp.gate", .tensor = "model.layers.{l}.mlp.gate_proj.weight"},
+    {.kind = "mlp.up", .tensor = "model.layers.{l}.mlp.up_proj.weight"},
+    {.kind = "mlp.down", .tensor = "model.layers.{l}.mlp.down_proj.weight"},
+    {.kind = "moe.router", .tensor = "model.layers.{l}.mlp.gate.weight"},
+    {.kind = "moe.gate",
+     .tensor = "model.layers.{l}.mlp.experts.{e}.gate_proj.weight",
+     .fused = "model.layers.{l}.mlp.experts.gate_up_proj",
+     .part = 0,
+     .parts = 2},
+    {.kind = "moe.up",
+     .tensor = "model.layers.{l}.mlp.experts.{e}.up_proj.weight",
+     .fused = "model.layers.{l}.mlp.experts.gate_up_proj",
+     .part = 1,
+     .parts = 2},
+    {.kind = "moe.down",
+     .tensor = "model.layers.{l}.mlp.experts.{e}.down_proj.weight",
+     .fused = "model.layers.{l}.mlp.experts.down_proj",
+     .part = 0,
+     .parts = 1},
+};
+
+static const family_tensor *find_tensor(const family *f, const char *kind) {
+    for (int i = 0; i < f->n_tensors; i++)
+        if (!strcmp(f->tensors[i].kind, kind)) return &f->tensors[i];
+    for (size_t i = 0; i < sizeof usual_tensors / sizeof *usual_tensors; i++)
+        if (!strcmp(usual_tensors[i].kind, kind)) return &usual_tensors[i];
+    CHECK(false, "family %s has no name for weight %s", f->model_type, kind);
+}
+
+static void expand(char name[TENSOR_NAME_BYTES], const char *pattern, int layer, ptrdiff_t group) {
+    size_t length = 0;
+    while (*pattern && length < TENSOR_NAME_BYTES - 24) {
+        if (*pattern != '{') {
+            name[length++] = *pattern++;
+            continue;
+        }
+        length += (size_t)sprintf(name + length, "%td", pattern[1] == 'l' ? (ptrdiff_t)layer : group);
+        pattern += strlen("{l}");
+    }
+    name[length] = 0;
+}
+
+void family_place_group(family_place *place, const family *f, const weight *w, ptrdiff_t group) {
+    if (w->role == ROLE_NORM) *place = (family_place){.rank = 1, .shape = {w->in}};
+    else *place = (family_place){.rank = 2, .shape = {w->out, w->in}};
+    expand(place->name, find_tensor(f, w->kind)->tensor, w->layer, group);
+}
+
+bool family_place_fused(family_place *place, const family *f, const weight *w, ptrdiff_t group) {
+    const family_tensor *names = find_tensor(f, w->kind);
+    if (!names->fused) return false;
+    if (names->parts == 0) *place = (family_place){.rank = 2, .shape = {w->out, w->in}};
+    else
+        *place = (family_place){.rank = 3,
+                                .shape = {w->groups, names->parts * w->out, w->in},
+                                .first = (group * names->parts + names->part) * w->out * w->in};
+    expand(place->name, names->fused, w->layer, group);
+    return true;
+}

@@ -1,0 +1,62 @@
+/* The family table. A Hugging Face family is data: its name, how it differs from Llama, how config.json calls its sizes, and patterns of
+ * tensor names. What the table cannot say we do not run, and family_read_config says so.
+ *
+ * To add a family: a file with one constant like olmoe.c, its line below, its address in families[] of family.c, and a golden model. */
+#ifndef FAMILY_H
+#define FAMILY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "models/model_config.h"
+#include "tensor/weights.h"
+
+/* How a family calls one kind of weight. {l} stands for the layer, {e} for the expert. */
+typedef struct {
+    const char *kind, *tensor;
+    const char *fused;     /* transformers 5 in memory: all experts in one tensor, (E, parts * out, in); NULL if there is no such form */
+    int64_t part, parts;   /* gate is part 0 and up part 1 of 2; parts 0: another name for the tensor as it is */
+} family_tensor;
+
+typedef struct {
+    const char *model_type, *architecture;
+    qk_norm qk_norm;
+    const char *inner_key;    /* intermediate_size of the model_config, in config.json */
+    const char *experts_key;  /* NULL: dense */
+    bool always_normalizes;   /* the chosen probabilities sum to one, whatever norm_topk_prob says */
+    bool head_dim_is_derived; /* hidden_size / num_attention_heads and nothing else */
+    int64_t head_dim;         /* where config.json is silent; 0: hidden_size / num_attention_heads */
+    double rms_norm_eps, rope_theta;
+    const family_tensor *tensors; /* where the names differ from those in family.c */
+    int n_tensors;
+} family;
+
+extern const family family_llama, family_mixtral, family_olmoe, family_qwen3, family_qwen3_moe;
+
+/* LAMP_UNSUPPORTED with the nearest name and all others. where names the source of the word. */
+int family_find(const family **f, const char *model_type, const char *where);
+
+/* Fills what may be left open (head_dim 0, qk_norm), then checks every size and that the family can express the model. */
+int family_complete(model_config *config, const char *where);
+
+/* Of a completed config; a double, so that absurd sizes do not overflow. */
+double family_parameter_count(const model_config *config);
+
+int family_read_config(model_config *config, const char *path);
+int family_write_config(const model_config *config, buffer *out); /* the text of a config.json that transformers 4 and 5 load */
+
+/* Where a group of a weight lies: shape of the tensor, and its first value in it. */
+enum { TENSOR_NAME_BYTES = 128 };
+typedef struct {
+    char name[TENSOR_NAME_BYTES];
+    int rank;
+    int64_t shape[3];
+    int64_t first;
+} family_place;
+
+void family_place_group(family_place *place, const family *f, const weight *w, ptrdiff_t group);
+bool family_place_fused(family_place *place, const family *f, const weight *w, ptrdiff_t group); /* false: there is no such form */
+
+#endif

@@ -1,0 +1,191 @@
+/* config.json <-> model_config: every spelling that transformers 4 and 5 write, and a refusal of each setting that would make the model
+ * another function than the one we run. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "models/families/family.h"
+
+/* ---- reading ----------------------------------------------------------------------------------------------------------------- */
+
+/* Found, and not null: transformers reads a null as the default. */
+static const json_t *setting(const json_t *root, const char *key) {
+    const json_t *value = json_object_get(root, key);
+    return json_is_null(value) ? NULL : value;
+}
+
+static bool is_off(const json_t *value) {
+    if (json_is_integer(value)) return json_integer_value(value) == 0;
+    if (json_is_array(value)) return json_array_size(value) == 0;
+    return !value || json_is_false(value) || json_is_null(value);
+}
+
+static int refuse(const json_t *root, const char *key, const char *expected, const char *where) {
+    char *found = json_dumps(json_object_get(root, key), JSON_ENCODE_ANY);
+    int status =
+        error_set(LAMP_UNSUPPORTED, __FILE__, __LINE__, "%s: \"%s\": expected %s, found %.200s", where, key, expected, found ? found : "?");
+    free(found);
+    return status;
+}
+
+static int check_rope(double *theta, const json_t *root, const char *key, const char *where) {
+    const json_t *rope = setting(root, key), *value;
+    const char *member;
+    if (!rope) return LAMP_OK;
+    if (!json_is_object(rope)) return refuse(root, key, "an object", where);
+    json_object_foreach((json_t *)(uintptr_t)rope, member, value) {
+        bool is_type = !strcmp(member, "rope_type") || !strcmp(member, "type");
+        bool is_default = json_is_string(value) && !strcmp(json_string_value(value), "default");
+        if (is_type ? !is_default : json_is_object(value)) return refuse(root, key, "RoPE without scaling (rope_type default)", where);
+    }
+    if (!is_off(json_object_get(rope, "partial_rotary_factor")) && json_number_value(json_object_get(rope, "partial_rotary_factor")) != 1)
+        return refuse(root, key, "a partial_rotary_factor of 1", where);
+    if (setting(rope, "rope_theta")) TRY(json_get_number(theta, rope, "rope_theta", where));
+    return LAMP_OK;
+}
+
+static int check_layer_types(const json_t *root, const char *where) {
+    const json_t *list = setting(root, "layer_types"), *type;
+    size_t i;
+    if (list && !json_is_array(list)) return refuse(root, "layer_types", "an array", where);
+    json_array_foreach(list, i, type)
+        if (!json_is_string(type) || strcmp(json_string_value(type), "full_attention"))
+            return refuse(root, "layer_types", "full_attention in every layer", where);
+    return LAMP_OK;
+}
+
+/* What would change the function computed. A window at least as long as the context changes nothing. */
+static int check_supported(const json_t *root, int64_t context, const char *where) {
+    static const char *const must_be_off[] = {"attention_bias",    "mlp_bias",         "clip_qkv",
+                                              "mlp_only_layers",   "n_shared_experts", "num_shared_experts",
+                                              "quantization_config", "shared_expert_intermediate_size"};
+    for (size_t i = 0; i < sizeof must_be_off / sizeof *must_be_off; i++)
+        if (!is_off(json_object_get(root, must_be_off[i]))) return refuse(root, must_be_off[i], "nothing, false or null", where);
+    const json_t *act = setting(root, "hidden_act"), *window = setting(root, "sliding_window"),
+                 *rotary = setting(root, "partial_rotary_factor");
+    if (act && (!json_is_string(act) || (strcmp(json_string_value(act), "silu") && strcmp(json_string_value(act), "swish"))))
+        return refuse(root, "hidden_act", "\"silu\"", where);
+    if (rotary && json_number_value(rotary) != 1) return refuse(root, "partial_rotary_factor", "1", where);
+    const json_t *sparse_step = setting(root, "decoder_sparse_step");
+    if (sparse_step && json_integer_value(sparse_step) != 1) return refuse(root, "decoder_sparse_step", "1", where);
+    if (window && !json_is_false(json_object_get(root, "use_sliding_window")) && json_integer_value(window) < context)
+        return refuse(root, "sliding_window", "null or at least max_position_embeddings", where);
+    return check_layer_types(root, where);
+}
+
+static int read_size(int64_t *size, const json_t *root, const char *key, const char *where) {
+    return json_get_integer(size, root, key, 1, INT64_MAX, where);
+}
+
+static int read_experts(model_config *c, const json_t *root, const family *f, const char *where) {
+    c->experts = c->top_k = 1;
+    if (!f->experts_key) return LAMP_OK;
+    static const char *const spellings[] = {"num_experts", "num_local_experts"};
+    const char *other = spellings[!strcmp(f->experts_key, spellings[0])];
+    const char *key = setting(root, f->experts_key) || !setting(root, other) ? f->experts_key : other;
+    TRY(read_size(&c->experts, root, key, where));
+    for (int i = 0; i < 2; i++)
+        if (setting(root, spellings[i]) && json_integer_value(json_object_get(root, spellings[i])) != c->experts)
+            FAIL(LAMP_MALFORMED, "%s: \"%s\": expected %" PRId64 " as in \"%s\", found another number", where, spellings[i], c->experts,
+                 key);
+    TRY(read_size(&c->top_k, root, "num_experts_per_tok", where));
+    c->normalize = f->always_normalizes;
+    if (!f->always_normalizes && setting(root, "norm_topk_prob")) TRY(json_get_bool(&c->normalize, root, "norm_topk_prob", where));
+    if (setting(root, "router_aux_loss_coef")) TRY(json_get_number(&c->switch_loss, root, "router_aux_loss_coef", where));
+    return LAMP_OK;
+}
+
+/* One id, or a list whose first we take. */
+static int read_end_of_text(model_config *c, const json_t *root, const char *where) {
+    const json_t *id = setting(root, "eos_token_id");
+    if (json_is_array(id)) id = json_array_get(id, 0);
+    c->end_of_text = -1;
+    if (!id) return LAMP_OK;
+    if (!json_is_integer(id) || json_integer_value(id) < 0) FAIL(LAMP_MALFORMED, "%s: \"eos_token_id\": expected a token id", where);
+    c->end_of_text = json_integer_value(id);
+    return LAMP_OK;
+}
+
+static int read_config(model_config *c, const json_t *root, const char *where) {
+    const char *model_type;
+    const family *f;
+    if (!json_is_object(root)) FAIL(LAMP_MALFORMED, "%s: expected an object", where);
+    TRY(json_get_text(&model_type, root, "model_type", where));
+    TRY(family_find(&f, model_type, where));
+    *c = (model_config){.head_dim = f->head_dim, .rms_norm_eps = f->rms_norm_eps, .rope_theta = f->rope_theta, .initializer_range = 0.02};
+    strcpy(c->family, f->model_type);
+    TRY(read_size(&c->vocab_size, root, "vocab_size", where));
+    TRY(read_size(&c->hidden_size, root, "hidden_size", where));
+    TRY(read_size(&c->intermediate_size, root, f->inner_key, where));
+    TRY(read_size(&c->num_hidden_layers, root, "num_hidden_layers", where));
+    TRY(read_size(&c->num_attention_heads, root, "num_attention_heads", where));
+    TRY(read_size(&c->max_position_embeddings, root, "max_position_embeddings", where));
+    c->num_key_value_heads = c->num_attention_heads;
+    if (setting(root, "num_key_value_heads")) TRY(read_size(&c->num_key_value_heads, root, "num_key_value_heads", where));
+    if (setting(root, "head_dim")) TRY(read_size(&c->head_dim, root, "head_dim", where));
+    if (setting(root, "rms_norm_eps")) TRY(json_get_number(&c->rms_norm_eps, root, "rms_norm_eps", where));
+    if (setting(root, "rope_theta")) TRY(json_get_number(&c->rope_theta, root, "rope_theta", where));
+    if (setting(root, "initializer_range")) TRY(json_get_number(&c->initializer_range, root, "initializer_range", where));
+    if (setting(root, "tie_word_embeddings")) TRY(json_get_bool(&c->tie_word_embeddings, root, "tie_word_embeddings", where));
+    TRY(check_rope(&c->rope_theta, root, "rope_scaling", where));
+    TRY(check_rope(&c->rope_theta, root, "rope_parameters", where));
+    TRY(read_experts(c, root, f, where));
+    TRY(read_end_of_text(c, root, where));
+    TRY(check_supported(root, c->max_position_embeddings, where));
+    if (setting(root, "auto_map")) log_warning("%s: \"auto_map\" is ignored: no code from a model folder is ever run", where);
+    return family_complete(c, where);
+}
+
+int family_read_config(model_config *config, const char *path) {
+    json_t *root;
+    TRY(json_read_file(&root, path));
+    int status = read_config(config, root, path);
+    json_decref(root);
+    return status;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------------------------------------- */
+
+int family_write_config(const model_config *c, buffer *out) {
+    const family *f;
+    TRY(family_find(&f, c->family, "the model to save"));
+    json_writer w = {.out = out, .indented = true};
+    json_begin_object(&w, NULL);
+    json_begin_array(&w, "architectures");
+    json_put_text(&w, NULL, f->architecture);
+    json_end_array(&w);
+    json_put_text(&w, "model_type", f->model_type);
+    json_put_text(&w, "torch_dtype", "float32");
+    json_put_integer(&w, "vocab_size", c->vocab_size);
+    json_put_integer(&w, "hidden_size", c->hidden_size);
+    json_put_integer(&w, f->inner_key, c->intermediate_size);
+    json_put_integer(&w, "num_hidden_layers", c->num_hidden_layers);
+    json_put_integer(&w, "num_attention_heads", c->num_attention_heads);
+    json_put_integer(&w, "num_key_value_heads", c->num_key_value_heads);
+    json_put_integer(&w, "head_dim", c->head_dim);
+    json_put_text(&w, "hidden_act", "silu");
+    json_put_integer(&w, "max_position_embeddings", c->max_position_embeddings);
+    json_put_number(&w, "rope_theta", c->rope_theta);
+    json_put_null(&w, "rope_scaling");
+    json_put_null(&w, "sliding_window");
+    json_put_number(&w, "rms_norm_eps", c->rms_norm_eps);
+    json_put_bool(&w, "attention_bias", false);
+    json_put_number(&w, "attention_dropout", 0);
+    json_put_bool(&w, "tie_word_embeddings", c->tie_word_embeddings);
+    json_put_number(&w, "initializer_range", c->initializer_range > 0 ? c->initializer_range : 0.02);
+    if (f->experts_key) {
+        json_put_integer(&w, f->experts_key, c->experts);
+        json_put_integer(&w, "num_experts_per_tok", c->top_k);
+        json_put_bool(&w, "norm_topk_prob", c->normalize);
+        json_put_number(&w, "router_aux_loss_coef", c->switch_loss);
+        json_put_bool(&w, "output_router_logits", false);
+    }
+    json_put_null(&w, "bos_token_id"); /* absent, it would become the family's own */
+    json_put_null(&w, "pad_token_id");
+    if (c->end_of_text >= 0) json_put_integer(&w, "eos_token_id", c->end_of_text);
+    else json_put_null(&w, "eos_token_id");
+    json_end_object(&w);
+    return buffer_append_byte(out, '\n');
+}

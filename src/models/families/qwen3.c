@@ -1,0 +1,12 @@
+/* Qwen3: Llama with queries and keys normalised per head, and a head width of its own. */
+#include "models/families/family.h"
+
+const family family_qwen3 = {
+    .model_type = "qwen3",
+    .architecture = "Qwen3ForCausalLM",
+    .qk_norm = QK_NORM_HEAD,
+    .inner_key = "intermediate_size",
+    .head_dim = 128,
+    .rms_norm_eps = 1e-6,
+    .rope_theta = 1e4,
+};

@@ -1,0 +1,67 @@
+/* Each row through its expert's SwiGLU (Shazeer 2020):  g = x G^T,  u = x U^T,  a = w silu(g) u,  y = a D^T.
+ *
+ * The pair's weight w multiplies the activation instead of the output, which is the same sum, so outputs need not be kept: with
+ * da = dy D (dy the token's gradient, read through the plan),
+ *     dw = <da, silu(g) u>,   dD += dy^T a,   dg, du as in the kernel,   dG += dg^T x,   dU += du^T x,   dx = dg G + du U
+ * Kept per row are g and u, 2 F values; a is made again from them. */
+#include "moe/moe.h"
+
+struct saved {
+    moe_weights w;
+    tensor *x, *y, *weights; /* weights: of the pairs; NULL when dense */
+    real *gate, *up;         /* (rows, F); backward turns them into their gradients */
+    const real *row_weight;  /* (rows); NULL when dense */
+    const int32_t *row;      /* of each pair */
+    row_groups groups;
+};
+
+static void experts_backward(tape *t, void *saved) {
+    struct saved *s = saved;
+    const struct kernels *k = t->k;
+    ptrdiff_t D = s->w.down->out, F = s->w.down->in, rows = s->x->rows;
+    rows_of x = tensor_rows(s->x), dy = tensor_gradient_rows(s->y), dgate = {s->gate, NULL}, dup = {s->up, NULL};
+    real *dact = tape_borrow(t, rows * F), *act = tape_borrow(t, rows * F), *drow_weight = s->weights ? tape_borrow(t, rows) : NULL;
+    k->linear_dx(dact, dy, s->w.down->value, s->groups, F, D, false);
+    k->swiglu_backward(act, s->gate, s->up, drow_weight, dact, s->row_weight, rows, F);
+    k->linear_dw(s->w.down->gradient, dy, (rows_of){act, NULL}, s->groups, F, D);
+    k->linear_dw(s->w.gate->gradient, dgate, x, s->groups, D, F);
+    k->linear_dw(s->w.up->gradient, dup, x, s->groups, D, F);
+    real *dx = tape_gradient(t, s->x);
+    k->linear_dx(dx, dgate, s->w.gate->value, s->groups, D, F, true);
+    k->linear_dx(dx, dup, s->w.up->value, s->groups, D, F, true);
+    if (s->weights) {
+        real *dweights = tape_gradient(t, s->weights);
+        for (ptrdiff_t i = 0; i < rows; i++) dweights[i] += drow_weight[s->row[i]];
+    }
+    tape_return(t, dact), tape_return(t, act), tape_return(t, drow_weight);
+}
+
+static void run(tape *t, tensor *y, tensor *x, const moe_weights *w, tensor *pair_weights, const real *row_weight, const int32_t *row, row_groups groups) {
+    ptrdiff_t D = w->down->out, F = w->down->in, rows = x->rows;
+    size_t bytes = sizeof(real) * (size_t)(rows * F);
+    real *gate = tape_keep(t, bytes), *up = tape_keep(t, bytes), *act = tape_borrow(t, rows * F);
+    t->k->linear(gate, tensor_rows(x), w->gate->value, groups, D, F);
+    t->k->linear(up, tensor_rows(x), w->up->value, groups, D, F);
+    t->k->swiglu(act, gate, up, row_weight, rows, F);
+    t->k->linear(y->x, (rows_of){act, NULL}, w->down->value, groups, F, D);
+    tape_return(t, act);
+    RECORD(t, y, experts_backward, (struct saved){*w, x, y, pair_weights, gate, up, row_weight, row, groups});
+}
+
+tensor *experts(tape *t, tensor *x, const moe_weights *w, const moe_plan *p, const routing *r) {
+    ptrdiff_t D = w->down->out;
+    tensor *y = tape_keep(t, sizeof *y);
+    *y = (tensor){.x = tape_borrow(t, p->rows * D), .rows = p->rows, .cols = D}; /* combine reads it once and returns it */
+    real *row_weight = tape_keep(t, sizeof(real) * (size_t)p->rows);
+    for (ptrdiff_t i = 0; i < p->rows; i++) row_weight[i] = r->weights->x[p->pair[i]];
+    run(t, y, x, w, r->weights, row_weight, p->row, (row_groups){p->experts, p->start});
+    return y;
+}
+
+tensor *dense_mlp(tape *t, tensor *x, const moe_weights *w) {
+    tensor *y = tape_tensor(t, x->rows, w->down->out);
+    ptrdiff_t *start = tape_keep(t, 2 * sizeof *start);
+    start[0] = 0, start[1] = x->rows;
+    run(t, y, x, w, NULL, NULL, NULL, (row_groups){1, start});
+    return y;
+}

@@ -1,0 +1,20 @@
+/* y[n] = w[token[n]];  dw[token[n]] += dy[n] */
+#include "ops/ops.h"
+
+struct saved {
+    const weight *w;
+    const int32_t *token;
+    tensor *y;
+};
+
+static void embedding_backward(tape *t, void *saved) {
+    struct saved *s = saved;
+    t->k->scatter_add(s->w->gradient, s->y->dx, s->token, s->y->rows, s->y->cols);
+}
+
+tensor *embedding(tape *t, const weight *w, const int32_t *token, ptrdiff_t N) {
+    tensor *y = tape_tensor(t, N, w->in);
+    t->k->gather(y->x, w->value[0], token, N, w->in);
+    RECORD(t, y, embedding_backward, (struct saved){w, token, y});
+    return y;
+}

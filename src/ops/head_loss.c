@@ -1,0 +1,42 @@
+/* loss = scale sum_n (log sum_v exp(z_nv) - z_n,target),  z = x w^T
+ *   dz = scale (softmax(z) - onehot(target)),   dx = dz w,   dw = dz^T x
+ * Nothing stands between the loss and backward's beginning, so dz is final as soon as z is known: dx and dw are made chunk by chunk in
+ * forward, and the backward that is recorded only hands dx over. */
+#include "ops/ops.h"
+
+#include <string.h>
+
+enum { CHUNK = 240 }; /* rows: the logits of a chunk stay near the cores */
+
+struct saved {
+    tensor *x;
+    real *dx;
+};
+
+static void head_loss_backward(tape *t, void *saved) {
+    struct saved *s = saved;
+    real *dx = tape_gradient(t, s->x);
+    t->k->add(dx, dx, s->dx, s->x->rows * s->x->cols);
+    tape_return(t, s->dx);
+}
+
+const double *head_loss(tape *t, tensor *x, const weight *w, const int32_t *target) {
+    ptrdiff_t N = x->rows, D = x->cols, V = w->out;
+    double *loss = tape_keep(t, sizeof(double) * (size_t)N), sum = 0;
+    real *logits = tape_borrow(t, (N < CHUNK ? N : CHUNK) * V), *dx = t->training ? tape_borrow(t, N * D) : NULL;
+    for (ptrdiff_t n = 0; n < N; n += CHUNK) {
+        ptrdiff_t rows = N - n < CHUNK ? N - n : CHUNK, start[] = {0, rows};
+        row_groups one = {1, start};
+        rows_of x_rows = {x->x + n * D, NULL}, dz_rows = {logits, NULL};
+        t->k->linear(logits, x_rows, w->value, one, D, V);
+        t->k->cross_entropy(loss + n, logits, target + n, rows, V, (real)t->loss_scale);
+        if (!t->training) continue;
+        t->k->linear_dx(dx + n * D, dz_rows, w->value, one, D, V, false);
+        t->k->linear_dw(w->gradient, dz_rows, x_rows, one, D, V);
+    }
+    tape_return(t, logits);
+    for (ptrdiff_t n = 0; n < N; n++) sum += loss[n];
+    tape_add_loss(t, "loss", sum * t->loss_scale);
+    RECORD(t, NULL, head_loss_backward, (struct saved){x, dx});
+    return loss;
+}

@@ -1,0 +1,43 @@
+/* The operations a backbone is written in. One file is one operation: its derivation, forward and backward. N tokens, width D.
+ *
+ * To add one: a file with `tensor *name(tape *, inputs, weights, sizes)` that calls kernels, RECORDs a struct of what backward needs, and
+ * a static backward with its derivation above it; its declaration here; its case in tests/grad/ops_test.c. */
+#ifndef OPS_H
+#define OPS_H
+
+#include "tensor/tape.h"
+#include "tensor/weights.h"
+
+/* y (N, D) = w[token] */
+tensor *embedding(tape *t, const weight *w, const int32_t *token, ptrdiff_t N);
+
+/* y (N, out) = x w^T */
+tensor *linear(tape *t, tensor *x, const weight *w);
+
+/* Each run of w->in columns of x is scaled to root mean square 1 and multiplied by w (Zhang & Sennrich 2019). */
+tensor *rmsnorm(tape *t, tensor *x, const weight *w, double epsilon);
+
+/* Rotary positions (Su et al. 2021), half-split pairs (i, i + head_dim / 2), angle position * theta^(-2i / head_dim). */
+typedef struct {
+    const real *cosine, *sine; /* (N, half) */
+    ptrdiff_t half;
+} rotary_angles;
+rotary_angles rotary_angles_make(tape *t, const ptrdiff_t *position, ptrdiff_t N, ptrdiff_t head_dim, double theta);
+tensor *rotary(tape *t, tensor *x, rotary_angles angles);
+
+/* Causal grouped-query attention. q (queries, heads * head_dim); k, v (keys, kv_heads * head_dim). Without k and v tensors, generation
+ * passes the cached rows. */
+tensor *attention(tape *t, tensor *q, tensor *k, tensor *v, attention_span span, attention_shape shape);
+tensor *attention_cached(tape *t, tensor *q, const real *k, const real *v, attention_span span, attention_shape shape);
+
+tensor *add(tape *t, tensor *a, tensor *b);
+
+/* p = softmax of each row */
+tensor *softmax(tape *t, tensor *x);
+
+/* The output head and its cross-entropy in one, in chunks of rows: the logits are never kept. Returns the loss of each token (N); adds
+ * their sum times t->loss_scale to the ledger as "loss". A training tape makes the gradients of x and w in this same pass, because
+ * the logits are at hand here and the loss is where backward starts. target -1 is not counted. */
+const double *head_loss(tape *t, tensor *x, const weight *w, const int32_t *target);
+
+#endif

@@ -1,0 +1,111 @@
+#include "tensor/tape.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+
+enum { MAX_ENTRIES = 1 << 16, MAX_BLOCKS = 1 << 12 };
+
+int tape_open(tape *t, const struct kernels *k) {
+    *t = (tape){.k = k, .loss_scale = 1};
+    int status = LAMP_OK;
+    size_t bytes = arena_machine_bytes();
+    TRY_TO(done, arena_reserve(&t->kept, "kept activations", bytes));
+    TRY_TO(done, arena_reserve(&t->passing, "passing gradients", bytes));
+    TRY_TO(done, memory_new(&t->entry, MAX_ENTRIES, sizeof *t->entry, "the tape"));
+    TRY_TO(done, memory_new(&t->block, MAX_BLOCKS, sizeof *t->block, "the tape's free list"));
+done:
+    if (status < 0) tape_close(t);
+    return status;
+}
+
+void tape_close(tape *t) {
+    arena_release(&t->kept);
+    arena_release(&t->passing);
+    memory_free(t->entry);
+    memory_free(t->block);
+    *t = (tape){0};
+}
+
+void tape_reset(tape *t) {
+    t->n_entries = 0, t->n_losses = 0;
+    arena_rewind(&t->kept, 0);
+    for (int i = 0; i < t->n_blocks; i++) t->block[i].taken = false;
+}
+
+void *tape_keep(tape *t, size_t bytes) { return arena_take(&t->kept, bytes); }
+
+tensor *tape_tensor(tape *t, ptrdiff_t rows, ptrdiff_t cols) {
+    tensor *a = tape_keep(t, sizeof *a);
+    *a = (tensor){.x = tape_keep(t, sizeof(real) * (size_t)(rows * cols)), .rows = rows, .cols = cols};
+    return a;
+}
+
+/* The smallest free block that fits without wasting more than half of it; sizes repeat from step to step, so it nearly always exists. */
+real *tape_borrow(tape *t, ptrdiff_t n) {
+    size_t bytes = sizeof(real) * (size_t)(n > 0 ? n : 1);
+    passing_block *best = NULL;
+    for (int i = 0; i < t->n_blocks; i++) {
+        passing_block *b = &t->block[i];
+        if (!b->taken && b->size >= bytes && b->size / 2 <= bytes && (!best || b->size < best->size)) best = b;
+    }
+    if (!best) {
+        CHECK(t->n_blocks < MAX_BLOCKS, "%d blocks in the free list", t->n_blocks);
+        best = &t->block[t->n_blocks++];
+        *best = (passing_block){arena_take(&t->passing, bytes), bytes, false};
+    }
+    best->taken = true;
+    return (real *)(void *)best->bytes;
+}
+
+void tape_return(tape *t, const real *borrowed) {
+    if (!borrowed) return;
+    for (int i = 0; i < t->n_blocks; i++)
+        if (t->block[i].bytes == (const char *)borrowed) {
+            CHECK(t->block[i].taken, "block %d of %zu bytes was returned twice", i, t->block[i].size);
+            t->block[i].taken = false;
+            return;
+        }
+    CHECK(false, "%p was never borrowed", (const void *)borrowed);
+}
+
+void tape_record(tape *t, tensor *output, backward_function *backward, const void *saved, size_t bytes) {
+    if (!t->training) return;
+    CHECK(t->n_entries < MAX_ENTRIES, "%d operations recorded", t->n_entries);
+    void *copy = memcpy(tape_keep(t, bytes), saved, bytes);
+    t->entry[t->n_entries++] = (tape_entry){backward, copy, output, t->kept.used};
+}
+
+real *tape_gradient(tape *t, tensor *a) {
+    if (!a->dx) {
+        a->dx = tape_borrow(t, a->rows * a->cols);
+        memset(a->dx, 0, sizeof(real) * (size_t)(a->rows * a->cols));
+    }
+    return a->dx;
+}
+
+void tape_backward(tape *t) {
+    while (t->n_entries > 0) {
+        tape_entry *e = &t->entry[--t->n_entries];
+        if (!e->output || e->output->dx) e->backward(t, e->saved);
+        if (e->output) tape_return(t, e->output->dx), e->output->dx = NULL;
+        if (t->n_entries > 0) arena_rewind(&t->kept, t->entry[t->n_entries - 1].kept_after);
+    }
+}
+
+void tape_add_loss(tape *t, const char *name, double value) {
+    int i = 0;
+    while (i < t->n_losses && strcmp(t->loss[i].name, name)) i++;
+    CHECK(i < TAPE_LOSSES, "%d kinds of losses", i);
+    if (i == t->n_losses) t->loss[t->n_losses++].name = name, t->loss[i].value = 0;
+    t->loss[i].value += value;
+}
+
+double tape_loss(const tape *t, const char *name) {
+    for (int i = 0; i < t->n_losses; i++)
+        if (!strcmp(t->loss[i].name, name)) return t->loss[i].value;
+    return 0;
+}
+
+size_t tape_bytes(const tape *t) { return t->kept.peak + t->passing.peak; }

@@ -1,0 +1,91 @@
+/* Tensors and the tape. Operations run as they are called; a training tape also remembers how to undo them, and tape_backward calls the
+ * recorded functions in reverse. An operation is a plain pair of functions: forward takes the tape and tensors and returns a tensor,
+ * backward takes the struct that forward saved.
+ *
+ * Two areas of memory:
+ *   kept      a stack: what forward makes and saves. Backward gives it back entry by entry.
+ *   passing   a free list: gradients of tensors, taken and zeroed at first touch, returned once the backward of the operation that made
+ *             the tensor has run; and whatever forward needs only for a moment.
+ *
+ * Neither can fail: address space is reserved when the tape is made (base/arena.h). */
+#ifndef TAPE_H
+#define TAPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "kernels/kernels.h"
+
+/* An activation, row-major. A view reads rows of another tensor in place: its row r is x[row[r]], its gradient's row r is dx[drow[r]]. */
+typedef struct {
+    real *x, *dx; /* (rows, cols); dx is NULL until first touched */
+    ptrdiff_t rows, cols;
+    const int32_t *row, *drow; /* NULL: in order */
+} tensor;
+
+static inline rows_of tensor_rows(const tensor *a) { return (rows_of){a->x, a->row}; }
+static inline rows_of tensor_gradient_rows(const tensor *a) { return (rows_of){a->dx, a->drow}; }
+
+typedef struct tape tape;
+typedef void backward_function(tape *t, void *saved);
+
+enum { TAPE_LOSSES = 16 };
+
+typedef struct {
+    backward_function *backward;
+    void *saved;
+    tensor *output;
+    size_t kept_after;
+} tape_entry;
+
+typedef struct {
+    char *bytes;
+    size_t size;
+    bool taken;
+} passing_block;
+
+struct tape {
+    const struct kernels *k;
+    bool training;       /* forward records, and the layers see training-time behaviour */
+    double loss_scale;   /* 1 / predicted tokens of the whole step: what every summed loss is multiplied by */
+    int n_losses;        /* the ledger: every loss by name, summed over what ran since tape_reset */
+    struct {
+        const char *name;
+        double value;
+    } loss[TAPE_LOSSES];
+
+    arena kept, passing; /* private from here on */
+    tape_entry *entry;
+    int n_entries;
+    passing_block *block;
+    int n_blocks;
+};
+
+int tape_open(tape *t, const struct kernels *k);
+void tape_close(tape *t);
+void tape_reset(tape *t); /* forgets everything; keeps the memory */
+
+/* From kept, 64-byte aligned, not zeroed. */
+void *tape_keep(tape *t, size_t bytes);
+tensor *tape_tensor(tape *t, ptrdiff_t rows, ptrdiff_t cols);
+
+/* From passing. What is borrowed is returned by whoever knows that it is no longer read. */
+real *tape_borrow(tape *t, ptrdiff_t n);
+void tape_return(tape *t, const real *borrowed);
+
+/* output: the tensor whose gradient this backward reads; without a gradient the entry is skipped. NULL: always called. */
+void tape_record(tape *t, tensor *output, backward_function *backward, const void *saved, size_t bytes);
+#define RECORD(t, output, backward, ...) tape_record(t, output, backward, &(__VA_ARGS__), sizeof(__VA_ARGS__))
+
+/* a->dx, zeroed at first touch: backward functions add to it. */
+real *tape_gradient(tape *t, tensor *a);
+
+void tape_backward(tape *t);
+
+void tape_add_loss(tape *t, const char *name, double value);
+double tape_loss(const tape *t, const char *name); /* 0 if the ledger has no such line */
+
+size_t tape_bytes(const tape *t); /* the most memory both areas held */
+
+#endif

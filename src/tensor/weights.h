@@ -1,0 +1,54 @@
+/* The weights table. A model declares each parameter once: what it is, its layer, role, shape and initial deviation. Allocation,
+ * initialisation, decay, optimiser state, checkpoints, Hugging Face names and parameter counts all walk this table.
+ *
+ * A weight is not a tensor: it may have many groups (experts), each with a pointer of its own, because a group may lie in our block or
+ * inside a mapped file. Values, gradients and optimiser moments are one block each, in table order:
+ *
+ *     block:  | weight 0: group 0, group 1, ... | weight 1 | ...          weight.offset counts reals from the start */
+#ifndef WEIGHTS_H
+#define WEIGHTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/real.h"
+
+typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT } weight_role;
+
+typedef struct {
+    const char *kind; /* "attention.query": the same word in every layer; borrowed, a constant */
+    int layer;        /* -1 outside layers */
+    weight_role role;
+    ptrdiff_t groups, out, in; /* a norm is one group of (1, in) */
+    double deviation;          /* of the initial normal distribution; a norm starts at one */
+    ptrdiff_t offset;          /* of group 0 in the blocks */
+    real **value;              /* groups pointers to (out, in), row-major; borrowed from the block or from a mapped file */
+    real *gradient;            /* (groups, out, in), in the block; NULL unless training */
+} weight;
+
+typedef struct {
+    weight **row; /* owned; addresses are stable */
+    int n;
+    size_t capacity;
+    ptrdiff_t total;           /* reals in one block */
+    real *values, *gradients;  /* the blocks; NULL until allocated */
+} weights;
+
+void weights_release(weights *table);
+
+/* Adds a row. *w stays valid until weights_release. */
+int weights_declare(weight **w, weights *table, const char *kind, int layer, weight_role role, ptrdiff_t groups, ptrdiff_t out, ptrdiff_t in,
+                    double deviation);
+
+/* The value block, and value[] pointing into it. Not for weights that stay in a mapped file. */
+int weights_allocate_values(weights *table);
+int weights_allocate_gradients(weights *table);
+
+/* Every value from its deviation, as a function of (seed, row of the table, element). */
+void weights_initialize(weights *table, uint64_t seed);
+void weights_zero_gradients(weights *table);
+
+static inline ptrdiff_t weight_size(const weight *w) { return w->groups * w->out * w->in; }
+
+#endif

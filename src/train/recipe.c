@@ -1,0 +1,85 @@
+#include "train/recipe.h"
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "models/families/family.h"
+
+#define AT(field) offsetof(recipe, field)
+
+static const option rows[] = {
+    {"model", "family", OPTION_CHOICE, AT(model.family), "olmoe", 0, 0, SCALE_LINEAR, "olmoe|mixtral|qwen3_moe|llama|qwen3", "",
+     "architecture, and the Hugging Face model_type of the checkpoints; llama and qwen3 are dense"},
+    {"model", "hidden_size", OPTION_INTEGER, AT(model.hidden_size), "192", 2, 65536, SCALE_LOG, NULL, "channels", "width D of the residual stream"},
+    {"model", "intermediate_size", OPTION_INTEGER, AT(model.intermediate_size), "256", 1, 1048576, SCALE_LOG, NULL, "channels",
+     "inner width F of one expert, or of the dense MLP"},
+    {"model", "num_hidden_layers", OPTION_INTEGER, AT(model.num_hidden_layers), "4", 1, 1024, SCALE_LINEAR, NULL, "blocks", "depth L"},
+    {"model", "num_attention_heads", OPTION_INTEGER, AT(model.num_attention_heads), "6", 1, 1024, SCALE_LINEAR, NULL, "heads", "query heads H"},
+    {"model", "num_key_value_heads", OPTION_INTEGER, AT(model.num_key_value_heads), "0", 0, 1024, SCALE_LINEAR, NULL, "heads",
+     "heads of keys and values, each shared by H / this many query heads; 0: H"},
+    {"model", "head_dim", OPTION_INTEGER, AT(model.head_dim), "0", 0, 4096, SCALE_LINEAR, NULL, "channels", "width of a head; 0: hidden_size / heads"},
+    {"model", "max_position_embeddings", OPTION_INTEGER, AT(model.max_position_embeddings), "256", 1, 1048576, SCALE_LOG, NULL, "tokens",
+     "length T of training sequences, and the longest context"},
+    {"model", "vocab_size", OPTION_INTEGER, AT(model.vocab_size), "0", 0, 1048576, SCALE_LOG, NULL, "tokens", "vocabulary V; 0: the dataset's"},
+    {"model", "tie_word_embeddings", OPTION_BOOL, AT(model.tie_word_embeddings), "false", 0, 0, SCALE_LINEAR, NULL, "",
+     "one matrix for the embedding and the output head"},
+    {"model", "rope_theta", OPTION_NUMBER, AT(model.rope_theta), "10000", 1, 1e9, SCALE_LOG, NULL, "", "base of the rotary frequencies"},
+    {"model", "rms_norm_eps", OPTION_NUMBER, AT(model.rms_norm_eps), "1e-5", 0, 0.1, SCALE_LOG, NULL, "", "added to the mean square in norms"},
+    {"model", "initializer_range", OPTION_NUMBER, AT(model.initializer_range), "0.02", 1e-6, 10, SCALE_LOG, NULL, "",
+     "standard deviation of initial matrices; those that write into the residual stream get it divided by sqrt(2 L)"},
+
+    {"router", "experts", OPTION_INTEGER, AT(model.experts), "8", 1, 65536, SCALE_LOG, NULL, "experts", "experts E per layer; 1: dense, without a router"},
+    {"router", "top_k", OPTION_INTEGER, AT(model.top_k), "2", 1, 1024, SCALE_LINEAR, NULL, "experts", "experts K that each token takes"},
+    {"router", "normalize", OPTION_BOOL, AT(model.normalize), "false", 0, 0, SCALE_LINEAR, NULL, "",
+     "scale the K chosen probabilities to sum to one; mixtral always does"},
+
+    {"balance", "switch", OPTION_NUMBER, AT(model.switch_loss), "0.01", 0, 100, SCALE_LOG, NULL, "",
+     "coefficient of the Switch loss, summed over layers; 1 x coefficient x L when loads are equal"},
+    {"balance", "z", OPTION_NUMBER, AT(z_loss), "0.001", 0, 100, SCALE_LOG, NULL, "", "coefficient of the router z-loss, summed over layers"},
+
+    {"data", "path", OPTION_TEXT, AT(data_path), "", 0, 0, SCALE_LINEAR, NULL, "", "dataset folder made by `lamp data build`"},
+    {"data", "mixture", OPTION_MAP, AT(mixture), NULL, 0, 1e12, SCALE_LOG, NULL, "",
+     "mixture.DOMAIN = weight; none given: by the square root of each domain's tokens"},
+
+    {"optim", "learning_rate", OPTION_NUMBER, AT(schedule.learning_rate), "0.003", 0, 10, SCALE_LOG, NULL, "", "the highest of the schedule"},
+    {"optim", "schedule", OPTION_CHOICE, AT(schedule.shape), "cosine", 0, 0, SCALE_LINEAR, "cosine|wsd", "", "how it falls: cosine, or stable with a decay at the end"},
+    {"optim", "warmup", OPTION_NUMBER, AT(schedule.warmup), "0.02", 0, 1, SCALE_LINEAR, NULL, "share of the budget", "linear rise at the start"},
+    {"optim", "decay", OPTION_NUMBER, AT(schedule.decay), "0.2", 0.001, 1, SCALE_LINEAR, NULL, "share of the budget", "wsd: fall at the end"},
+    {"optim", "final_share", OPTION_NUMBER, AT(schedule.final_share), "0.1", 0, 1, SCALE_LINEAR, NULL, "share of learning_rate", "where the schedule ends"},
+    {"optim", "beta1", OPTION_NUMBER, AT(optimizer.beta1), "0.9", 0, 0.99999, SCALE_LINEAR, NULL, "", "memory of the first moment"},
+    {"optim", "beta2", OPTION_NUMBER, AT(optimizer.beta2), "0.95", 0, 0.99999, SCALE_LINEAR, NULL, "", "memory of the second moment"},
+    {"optim", "epsilon", OPTION_NUMBER, AT(optimizer.epsilon), "1e-8", 0, 1, SCALE_LOG, NULL, "", "added to the root of the second moment"},
+    {"optim", "weight_decay", OPTION_NUMBER, AT(optimizer.weight_decay), "0.1", 0, 10, SCALE_LOG, NULL, "", "of matrices; embeddings and norms have none"},
+    {"optim", "clip", OPTION_NUMBER, AT(optimizer.clip), "1", 0, 1e6, SCALE_LOG, NULL, "", "largest global gradient norm; 0: no clipping"},
+
+    {"train", "steps", OPTION_INTEGER, AT(steps), "0", 0, 1e12, SCALE_LOG, NULL, "steps", "budget; 0: see tokens"},
+    {"train", "tokens", OPTION_INTEGER, AT(tokens), "0", 0, 1e18, SCALE_LOG, NULL, "tokens", "budget; 0: see minutes"},
+    {"train", "minutes", OPTION_NUMBER, AT(minutes), "2", 0, 1e7, SCALE_LOG, NULL, "minutes",
+     "budget by the clock; such a run does not replay bit for bit, the others do"},
+    {"train", "batch_tokens", OPTION_INTEGER, AT(batch_tokens), "4096", 1, 1e9, SCALE_LOG, NULL, "tokens", "per optimiser step"},
+    {"train", "micro_batch_tokens", OPTION_INTEGER, AT(micro_batch_tokens), "0", 0, 1e9, SCALE_LOG, NULL, "tokens",
+     "run at once; gradients of a step's micro-batches are summed; 0: batch_tokens"},
+    {"train", "checkpoint_every", OPTION_INTEGER, AT(checkpoint_every), "500", 0, 1e12, SCALE_LOG, NULL, "steps", "0: only at the end"},
+    {"train", "keep_checkpoints", OPTION_INTEGER, AT(keep_checkpoints), "2", 1, 1e6, SCALE_LINEAR, NULL, "checkpoints", "older ones are removed"},
+    {"train", "eval_every", OPTION_INTEGER, AT(eval_every), "250", 0, 1e12, SCALE_LOG, NULL, "steps", "validation and a sample; 0: only at the end"},
+    {"train", "eval_tokens", OPTION_INTEGER, AT(eval_tokens), "16384", 1, 1e12, SCALE_LOG, NULL, "tokens", "of each domain's validation text"},
+    {"train", "seed", OPTION_INTEGER, AT(seed), "1", 0, 9e15, SCALE_LINEAR, NULL, "", "of initial weights and the order of data"},
+    {"train", "precision", OPTION_CHOICE, AT(precision), "auto", 0, 0, SCALE_LINEAR, "auto|f32", "", "of products; auto is f32"},
+    {"train", "threads", OPTION_INTEGER, AT(threads), "0", 0, 4096, SCALE_LINEAR, NULL, "threads", "0: one per core; results do not depend on it"},
+};
+
+const option_table recipe_options = {rows, sizeof rows / sizeof *rows};
+
+int recipe_resolve(recipe *r, const char *where) {
+    model_config *m = &r->model;
+    if (m->num_key_value_heads == 0) m->num_key_value_heads = m->num_attention_heads;
+    if (m->experts == 1) m->top_k = 1;
+    if (r->micro_batch_tokens == 0) r->micro_batch_tokens = r->batch_tokens;
+    int64_t T = m->max_position_embeddings;
+    if (r->micro_batch_tokens % T || r->batch_tokens % r->micro_batch_tokens)
+        FAIL(LAMP_INVALID,
+             "%s: train.batch_tokens %lld must be a multiple of train.micro_batch_tokens %lld, and that of model.max_position_embeddings %lld", where,
+             (long long)r->batch_tokens, (long long)r->micro_batch_tokens, (long long)T);
+    if (r->steps == 0 && r->tokens == 0 && r->minutes == 0) FAIL(LAMP_INVALID, "%s: no budget: set train.steps, train.tokens or train.minutes", where);
+    return family_complete(m, where);
+}

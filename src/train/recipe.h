@@ -1,0 +1,30 @@
+/* A recipe: everything that decides a training run, and its option table. Sections of the INI file are the table's groups. */
+#ifndef RECIPE_H
+#define RECIPE_H
+
+#include "base/options.h"
+#include "models/model_config.h"
+#include "optim/optimizer.h"
+#include "optim/schedule.h"
+
+typedef struct {
+    model_config model;
+    double z_loss;
+    char data_path[OPTION_TEXT_BYTES];
+    option_map mixture;
+    schedule schedule;
+    optimizer_config optimizer;
+    int64_t steps, tokens; /* the budget is the first of steps, tokens, minutes that is not 0 */
+    double minutes;
+    int64_t batch_tokens, micro_batch_tokens;
+    int64_t checkpoint_every, keep_checkpoints, eval_every, eval_tokens;
+    int64_t seed, threads;
+    char precision[OPTION_TEXT_BYTES];
+} recipe;
+
+extern const option_table recipe_options;
+
+/* Fills in what depends on other settings (head_dim, family, micro batch, intervals) and checks that they fit together. */
+int recipe_resolve(recipe *r, const char *where);
+
+#endif

@@ -1,0 +1,224 @@
+#include "train/run_folder.h"
+
+#include <errno.h>
+#include <omp.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "formats/checkpoint.h"
+
+enum { FORMAT_VERSION = 1 };
+
+static int open_log(FILE **file, const run_folder *run, const char *name) {
+    char path[PATH_BYTES];
+    TRY(file_join(path, run->path, name));
+    if (!(*file = fopen(path, "ae"))) FAIL(LAMP_IO, "%s: cannot open to append: %s", path, strerror(errno));
+    return LAMP_OK;
+}
+
+static int append(FILE *file, const char *bytes, size_t length) {
+    if (fwrite(bytes, 1, length, file) != length || fflush(file)) FAIL(LAMP_IO, "cannot append to the run's logs: %s", strerror(errno));
+    return LAMP_OK;
+}
+
+static int append_line(run_folder *run, FILE *file) {
+    buffer_append_byte(&run->line, '\n');
+    TRY(run->line.status);
+    return append(file, run->line.bytes, run->line.length);
+}
+
+/* The run's own recipe wins; what the caller asks for now must agree with it. */
+static int compare_recipe(const char *path, const recipe *wanted) {
+    recipe had, compared = *wanted;
+    buffer differences = {0};
+    memset(&had, 0, sizeof had);
+    options_set_defaults(&recipe_options, &had);
+    TRY(options_read_file(&recipe_options, &had, path));
+    compared.threads = had.threads;
+    int status = LAMP_OK;
+    if (options_difference(&recipe_options, &had, &compared, &differences))
+        status = error_set(LAMP_INVALID, __FILE__, __LINE__, "%s: this run was started with another recipe; give it a new --run, or the same settings:\n%s", path,
+                           differences.bytes);
+    buffer_release(&differences);
+    return status;
+}
+
+int run_folder_open(run_folder *run, const char *path, const recipe *r, const char *command, bool *resume) {
+    *run = (run_folder){0};
+    int status = LAMP_OK;
+    char file[PATH_BYTES];
+    FILE *commands = NULL;
+    if (snprintf(run->path, sizeof run->path, "%s", path) >= (int)sizeof run->path) FAIL(LAMP_IO, "%.60s...: path is longer than %d bytes", path, PATH_BYTES - 1);
+    TRY(file_join(file, path, "recipe.ini"));
+    if (file_exists(file)) {
+        TRY_TO(done, compare_recipe(file, r));
+    } else {
+        if (file_is_folder(path)) {
+            char inside[PATH_BYTES];
+            TRY(file_join(inside, path, "config.json"));
+            if (file_exists(inside)) FAIL(LAMP_INVALID, "%s: this is a model, not a run; give another --run", path);
+        }
+        TRY_TO(done, file_make_folder(path));
+        TRY_TO(done, options_write(&recipe_options, r, &run->line));
+        TRY_TO(done, file_write_whole(file, run->line.bytes, run->line.length));
+    }
+    TRY_TO(done, file_join(file, path, "checkpoints/latest"));
+    *resume = file_exists(file);
+    if (!*resume) {
+        TRY_TO(done, file_join(file, path, "checkpoints"));
+        *resume = file_is_folder(file) && checkpoint_resolve(file, path) >= 0;
+    }
+    TRY_TO(done, open_log(&run->metrics, run, "metrics.jsonl"));
+    TRY_TO(done, open_log(&run->routing, run, "routing.jsonl"));
+    TRY_TO(done, open_log(&run->events, run, "events.jsonl"));
+    TRY_TO(done, open_log(&run->samples, run, "samples.txt"));
+    TRY_TO(done, open_log(&run->log, run, "log.txt"));
+    TRY_TO(done, open_log(&commands, run, "command.txt"));
+    buffer_clear(&run->line);
+    buffer_append_text(&run->line, command);
+    TRY_TO(done, append_line(run, commands));
+done:
+    if (commands) fclose(commands);
+    if (status < 0) run_folder_close(run);
+    return status;
+}
+
+void run_folder_close(run_folder *run) {
+    FILE *files[] = {run->metrics, run->routing, run->events, run->samples, run->log};
+    for (int i = 0; i < 5; i++)
+        if (files[i]) fclose(files[i]);
+    buffer_release(&run->line);
+    *run = (run_folder){0};
+}
+
+static json_writer begin_line(run_folder *run, int64_t step) {
+    buffer_clear(&run->line);
+    json_writer w = {.out = &run->line};
+    json_begin_object(&w, NULL);
+    json_put_integer(&w, "version", FORMAT_VERSION);
+    json_put_integer(&w, "step", step);
+    return w;
+}
+
+int run_folder_write_environment(run_folder *run, const trainer *tr) {
+    char path[PATH_BYTES];
+    buffer_clear(&run->line);
+    json_writer w = {&run->line, .indented = true};
+    json_begin_object(&w, NULL);
+    json_put_text(&w, "lamplighter", lamp_version());
+    json_put_text(&w, "kernels", tr->k->name);
+    json_put_integer(&w, "threads", omp_get_max_threads());
+    json_put_number(&w, "peak_flops", tr->peak_flops);
+    json_put_integer(&w, "memory_bytes", (int64_t)arena_machine_bytes());
+    json_put_text(&w, "dataset", tr->data->hash);
+    json_put_integer(&w, "parameters", tr->costs.parameters);
+    json_put_integer(&w, "active_parameters", tr->costs.active_parameters);
+    json_put_number(&w, "flops_per_token", tr->costs.flops_per_token);
+    json_end_object(&w);
+    buffer_append_byte(&run->line, '\n');
+    TRY(run->line.status);
+    TRY(file_join(path, run->path, "environment.json"));
+    return file_write_whole(path, run->line.bytes, run->line.length);
+}
+
+int run_folder_add_step(run_folder *run, const step_report *report) {
+    json_writer w = begin_line(run, report->step);
+    json_put_text(&w, "kind", "step");
+    json_put_integer(&w, "tokens", report->tokens);
+    json_put_number(&w, "loss", report->loss);
+    json_put_number(&w, "loss_z", report->loss_z);
+    json_put_number(&w, "switch_loss", report->switch_loss);
+    json_put_number(&w, "z_loss", report->z_loss);
+    json_put_number(&w, "gradient_norm", report->gradient_norm);
+    json_put_number(&w, "learning_rate", report->learning_rate);
+    json_put_number(&w, "seconds", report->step_seconds);
+    json_put_number(&w, "tokens_per_second", report->tokens_per_second);
+    json_put_number(&w, "share_of_peak", report->share_of_peak);
+    json_put_number(&w, "load_max_over_mean", report->balance);
+    json_put_number(&w, "dropped", report->dropped);
+    json_put_integer(&w, "dead", report->dead);
+    json_put_integer(&w, "bytes", report->bytes);
+    json_put_bool(&w, "applied", report->applied);
+    json_end_object(&w);
+    return append_line(run, run->metrics);
+}
+
+int run_folder_add_routing(run_folder *run, const trainer *tr) {
+    if (!tr->trace.load) return LAMP_OK;
+    json_writer w = begin_line(run, tr->step);
+    json_put_routing(&w, &tr->trace, true);
+    json_end_object(&w);
+    return append_line(run, run->routing);
+}
+
+int run_folder_add_evaluation(run_folder *run, const trainer *tr, const evaluation *e) {
+    json_writer w = begin_line(run, tr->step);
+    json_put_text(&w, "kind", "validation");
+    json_put_scores(&w, e);
+    json_end_object(&w);
+    return append_line(run, run->metrics);
+}
+
+int run_folder_add_event(run_folder *run, int64_t step, const char *event, const char *detail) {
+    json_writer w = begin_line(run, step);
+    json_put_integer(&w, "time", (int64_t)time(NULL));
+    json_put_text(&w, "event", event);
+    json_put_text(&w, "detail", detail);
+    json_end_object(&w);
+    return append_line(run, run->events);
+}
+
+int run_folder_add_sample(run_folder *run, int64_t step, const char *prompt, const char *text, size_t length) {
+    buffer_clear(&run->line);
+    buffer_printf(&run->line, "--- step %lld ---\n%s", (long long)step, prompt);
+    buffer_append(&run->line, text, length);
+    buffer_append_byte(&run->line, '\n');
+    return append_line(run, run->samples);
+}
+
+int run_folder_add_log(run_folder *run, const char *text) {
+    buffer_clear(&run->line);
+    buffer_append_text(&run->line, text);
+    return append_line(run, run->log);
+}
+
+static void put_score(json_writer *w, const score *s) {
+    json_put_number(w, "loss", score_loss(s));
+    json_put_number(w, "perplexity", score_perplexity(s));
+    json_put_number(w, "bits_per_byte", score_bits_per_byte(s));
+    json_put_integer(w, "tokens", s->tokens);
+    json_put_integer(w, "bytes", s->bytes);
+}
+
+void json_put_scores(json_writer *w, const evaluation *e) {
+    put_score(w, &e->total);
+    json_begin_object(w, "domains");
+    for (int i = 0; i < e->n_domains; i++) {
+        json_begin_object(w, e->domain[i].name);
+        put_score(w, &e->domain[i].score);
+        json_end_object(w);
+    }
+    json_end_object(w);
+}
+
+void json_put_routing(json_writer *w, const moe_trace *trace, bool with_loads) {
+    json_begin_array(w, "layers");
+    for (int l = 0; l < trace->layers; l++) {
+        moe_summary s = moe_trace_summarize(trace, l);
+        json_begin_object(w, NULL);
+        json_put_number(w, "load_max_over_mean", s.load_max_over_mean);
+        json_put_number(w, "load_cv", s.load_cv);
+        json_put_number(w, "importance_cv", s.importance_cv);
+        json_put_number(w, "entropy", s.entropy);
+        json_put_integer(w, "dead", s.dead);
+        json_put_number(w, "dropped", s.dropped);
+        if (with_loads) {
+            json_begin_array(w, "load");
+            for (int e = 0; e < trace->experts; e++) json_put_integer(w, NULL, trace->load[(ptrdiff_t)l * trace->experts + e]);
+            json_end_array(w);
+        }
+        json_end_object(w);
+    }
+    json_end_array(w);
+}

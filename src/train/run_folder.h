@@ -1,0 +1,43 @@
+/* What a run leaves behind, never overwritten:
+ *
+ *     recipe.ini         resolved: every option with its value      command.txt        how it was started, a line per start
+ *     environment.json   version, kernels, threads, dataset         log.txt            what was printed
+ *     metrics.jsonl      a line per step, and per validation        routing.jsonl      what each layer's router did
+ *     events.jsonl       starts, resumes, checkpoints, bad steps    samples.txt        what the model wrote along the way
+ *     checkpoints/       step-00001200/ ..., latest
+ *
+ * Lines are appended whole and flushed. A failure to write is the run's failure: a log that silently stops is worse than none. */
+#ifndef RUN_FOLDER_H
+#define RUN_FOLDER_H
+
+#include <stdio.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "train/evaluate.h"
+#include "train/trainer.h"
+
+typedef struct {
+    char path[PATH_BYTES];
+    FILE *metrics, *routing, *events, *samples, *log;
+    buffer line; /* reused */
+} run_folder;
+
+/* Makes the folder, or opens the one that is there: then *resume says whether it holds a checkpoint, and a recipe that differs from the
+ * folder's in more than train.threads is LAMP_INVALID with the differences. */
+int run_folder_open(run_folder *run, const char *path, const recipe *r, const char *command, bool *resume);
+void run_folder_close(run_folder *run);
+
+int run_folder_write_environment(run_folder *run, const trainer *tr);
+int run_folder_add_step(run_folder *run, const step_report *report);
+int run_folder_add_routing(run_folder *run, const trainer *tr);
+int run_folder_add_evaluation(run_folder *run, const trainer *tr, const evaluation *e);
+int run_folder_add_event(run_folder *run, int64_t step, const char *event, const char *detail);
+int run_folder_add_sample(run_folder *run, int64_t step, const char *prompt, const char *text, size_t length);
+int run_folder_add_log(run_folder *run, const char *text);
+
+/* The members that eval and the logs share: "loss", "perplexity", "bits_per_byte", "tokens", "domains"; and "layers". */
+void json_put_scores(json_writer *w, const evaluation *e);
+void json_put_routing(json_writer *w, const moe_trace *trace, bool with_loads);
+
+#endif

@@ -1,0 +1,120 @@
+#include "train/train.h"
+
+#include <omp.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "comm/comm.h"
+#include "formats/checkpoint.h"
+#include "train/run_folder.h"
+
+enum { ROUTING_EVERY = 10 };
+
+typedef struct {
+    trainer trainer;
+    run_folder folder;
+    evaluation evaluation;
+    const train_watcher *watcher;
+    buffer sample;
+    char prompt[64]; /* the beginning of the validation text of a domain */
+    int64_t saved_at;
+} train_session;
+
+static int save(train_session *s) {
+    trainer *tr = &s->trainer;
+    if (s->saved_at == tr->step) return LAMP_OK;
+    TRY(comm_agree(trainer_save(tr, s->folder.path)));
+    s->saved_at = tr->step;
+    TRY(run_folder_add_event(&s->folder, tr->step, "checkpoint", ""));
+    if (s->watcher->saved) s->watcher->saved(s->watcher->context, tr);
+    return LAMP_OK;
+}
+
+/* A prompt from validation text: a different domain each time. */
+static int choose_prompt(train_session *s, int64_t turn) {
+    const dataset *d = s->trainer.data;
+    buffer text = {0};
+    int status = LAMP_OK, domain = (int)(turn % d->n_domains);
+    s->prompt[0] = 0;
+    if (window_count(&d->domain[domain].validation, s->evaluation.batch.T) == 0) return LAMP_OK;
+    int most = s->evaluation.batch.B;
+    s->evaluation.batch.B = 1;
+    status = validation_read(&s->evaluation.batch, d, domain, 0);
+    s->evaluation.batch.B = most;
+    if (status >= 0) status = tokenizer_decode(d->tokenizer, &text, s->evaluation.batch.token, 8);
+    if (status >= 0) snprintf(s->prompt, sizeof s->prompt, "%s", text.bytes ? text.bytes : "");
+    buffer_release(&text);
+    return status;
+}
+
+static int evaluate(train_session *s) {
+    trainer *tr = &s->trainer;
+    TRY(evaluate_dataset(&s->evaluation, &tr->tape, &tr->model, tr->data, tr->recipe.eval_tokens));
+    TRY(run_folder_add_evaluation(&s->folder, tr, &s->evaluation));
+    if (s->watcher->evaluated) s->watcher->evaluated(s->watcher->context, tr, &s->evaluation);
+    if (!s->watcher->sample) return LAMP_OK;
+    TRY(choose_prompt(s, tr->recipe.eval_every > 0 ? tr->step / tr->recipe.eval_every : 0));
+    buffer_clear(&s->sample);
+    TRY(s->watcher->sample(s->watcher->context, tr, s->prompt, &s->sample));
+    return run_folder_add_sample(&s->folder, tr->step, s->prompt, s->sample.bytes ? s->sample.bytes : "", s->sample.length);
+}
+
+static bool due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
+
+static int run_steps(train_session *s, train_report *report) {
+    trainer *tr = &s->trainer;
+    int status = LAMP_OK;
+    while (trainer_budget_used(tr) < 1 && !interrupt_requested()) {
+        status = comm_agree(trainer_step(tr, &report->last));
+        if (status < 0 && status != LAMP_DIVERGED) return status;
+        TRY(run_folder_add_step(&s->folder, &report->last));
+        if (tr->step == 1 || due(tr->step, ROUTING_EVERY)) TRY(run_folder_add_routing(&s->folder, tr));
+        if (s->watcher->stepped) s->watcher->stepped(s->watcher->context, tr, &report->last);
+        if (!report->last.applied) TRY(run_folder_add_event(&s->folder, tr->step, "step not applied", "loss or gradient norm is not finite"));
+        if (status < 0) return status; /* the last good checkpoint stays the latest */
+        if (due(tr->step, tr->recipe.eval_every) && (status = evaluate(s)) < 0 && status != LAMP_INTERRUPTED) return status;
+        if (due(tr->step, tr->recipe.checkpoint_every) && tr->bad_steps == 0) TRY(save(s));
+    }
+    report->finished = trainer_budget_used(tr) >= 1;
+    TRY(save(s));
+    if (!report->finished) FAIL(LAMP_INTERRUPTED, "interrupted at step %lld; the checkpoint is saved, the same command goes on from it", (long long)tr->step);
+    if (!due(tr->step, tr->recipe.eval_every) || s->evaluation.total.tokens == 0) TRY(evaluate(s));
+    report->validation = s->evaluation.total;
+    return run_folder_add_event(&s->folder, tr->step, "finished", "");
+}
+
+static int start(train_session *s, const recipe *r, const dataset *data, const char *run, const char *command) {
+    trainer *tr = &s->trainer;
+    bool resume;
+    char newest[PATH_BYTES];
+    TRY(trainer_open(tr, r, data));
+    TRY(run_folder_open(&s->folder, run, &tr->recipe, command, &resume));
+    TRY(run_folder_write_environment(&s->folder, tr));
+    if (resume) {
+        TRY(checkpoint_resolve(newest, run));
+        TRY(trainer_resume(tr, newest));
+        s->saved_at = tr->step;
+    }
+    TRY(evaluation_open(&s->evaluation, &tr->model, tr->batch.B, tr->batch.T));
+    TRY(run_folder_add_event(&s->folder, tr->step, resume ? "resume" : "start", command));
+    if (s->watcher->started) s->watcher->started(s->watcher->context, tr, resume);
+    return LAMP_OK;
+}
+
+int train_run(train_report *report, const recipe *r, const char *run, const char *command, const train_watcher *watcher) {
+    train_session s = {.watcher = watcher, .saved_at = -1};
+    dataset *data = NULL;
+    *report = (train_report){0};
+    if (!*r->data_path) FAIL(LAMP_INVALID, "no data: set data.path in the recipe, or --set data.path=FOLDER (made by `lamp data build`)");
+    int status = dataset_open(&data, r->data_path);
+    if (status >= 0) status = start(&s, r, data, run, command);
+    if (status >= 0) status = run_steps(&s, report);
+    if (s.folder.log && status < 0) run_folder_add_event(&s.folder, s.trainer.step, "stopped", lamp_error_message());
+    buffer_release(&s.sample);
+    run_folder_close(&s.folder);
+    evaluation_close(&s.evaluation);
+    trainer_close(&s.trainer);
+    dataset_free(data);
+    return status;
+}

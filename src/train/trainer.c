@@ -1,0 +1,136 @@
+#include "train/trainer.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "comm/comm.h"
+
+enum { BAD_STEPS = 3 };
+
+/* The vocabulary may be wider than the data's (padded), never narrower. */
+static int adopt_vocabulary(recipe *r, const dataset *data) {
+    if (r->model.vocab_size == 0) r->model.vocab_size = data->vocabulary_size;
+    if (r->model.vocab_size < data->vocabulary_size)
+        FAIL(LAMP_INVALID, "model.vocab_size is %lld, but the dataset has %d tokens; leave it out to take the dataset's", (long long)r->model.vocab_size,
+             data->vocabulary_size);
+    r->model.end_of_text = tokenizer_end_of_text(data->tokenizer);
+    return LAMP_OK;
+}
+
+int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
+    *tr = (trainer){.recipe = *r, .data = data};
+    int status = LAMP_OK;
+    recipe *own = &tr->recipe;
+    TRY_TO(done, adopt_vocabulary(own, data));
+    TRY_TO(done, recipe_resolve(own, "recipe"));
+    if (own->threads > 0) omp_set_num_threads((int)own->threads);
+    int T = (int)own->model.max_position_embeddings, B = (int)(own->micro_batch_tokens / T);
+    TRY_TO(done, kernels_choose(&tr->k));
+    TRY_TO(done, model_open(&tr->model, &own->model));
+    tr->model.z_loss = own->z_loss;
+    tr->costs = model_count(&tr->model, T);
+    TRY_TO(done, weights_allocate_values(&tr->model.weights));
+    TRY_TO(done, weights_allocate_gradients(&tr->model.weights));
+    weights_initialize(&tr->model.weights, (uint64_t)own->seed);
+    TRY_TO(done, optimizer_open(&tr->optimizer, &own->optimizer, &tr->model.weights));
+    TRY_TO(done, tape_open(&tr->tape, tr->k));
+    TRY_TO(done, loader_new(&tr->loader, data, &own->mixture, T, (uint64_t)own->seed));
+    TRY_TO(done, batch_init(&tr->batch, B, T));
+    TRY_TO(done, memory_new(&tr->sequence_start, (size_t)B + 1, sizeof *tr->sequence_start, "sequence starts"));
+    for (int i = 0; i <= B; i++) tr->sequence_start[i] = (ptrdiff_t)i * T;
+    if (own->model.experts > 1) TRY_TO(done, moe_trace_open(&tr->trace, (int)own->model.num_hidden_layers, (int)own->model.experts));
+    tr->peak_flops = kernels_measure_peak(tr->k, 0.02);
+done:
+    if (status < 0) trainer_close(tr);
+    return status;
+}
+
+void trainer_close(trainer *tr) {
+    model_close(&tr->model);
+    optimizer_close(&tr->optimizer);
+    if (tr->tape.k) tape_close(&tr->tape);
+    loader_free(tr->loader);
+    batch_release(&tr->batch);
+    memory_free(tr->sequence_start);
+    moe_trace_close(&tr->trace);
+    *tr = (trainer){0};
+}
+
+/* Share used after `steps` more steps. */
+static double budget_used(const trainer *tr, int64_t steps) {
+    const recipe *r = &tr->recipe;
+    double used = r->steps > 0    ? (double)(tr->step + steps) / (double)r->steps
+                  : r->tokens > 0 ? (double)(tr->tokens + steps * r->batch_tokens) / (double)r->tokens
+                                  : tr->seconds / (60 * r->minutes);
+    return used < 1 ? used : 1;
+}
+
+double trainer_budget_used(const trainer *tr) { return budget_used(tr, 0); }
+
+/* Standard deviations of loss from the mean of the window, which does not hold it yet. */
+static double z_score(const trainer *tr, double loss) {
+    int n = tr->n_losses < LOSS_WINDOW ? (int)tr->n_losses : LOSS_WINDOW;
+    double mean = 0, variance = 0;
+    for (int i = 0; i < n; i++) mean += tr->window[i] / n;
+    for (int i = 0; i < n; i++) variance += (tr->window[i] - mean) * (tr->window[i] - mean) / n;
+    return n >= 8 && variance > 0 ? (loss - mean) / sqrt(variance) : 0;
+}
+
+static void report_routing(const trainer *tr, step_report *report) {
+    for (int l = 0; l < tr->trace.layers; l++) {
+        moe_summary s = moe_trace_summarize(&tr->trace, l);
+        if (s.load_max_over_mean > report->balance) report->balance = s.load_max_over_mean;
+        if (s.dropped > report->dropped) report->dropped = s.dropped;
+        report->dead += s.dead;
+    }
+}
+
+static int run_micro_batch(trainer *tr, step_report *report) {
+    TRY(loader_next(tr->loader, &tr->batch));
+    tape *t = &tr->tape;
+    tape_reset(t);
+    t->training = true;
+    t->loss_scale = 1 / (double)tr->recipe.batch_tokens;
+    token_batch tokens = {(ptrdiff_t)tr->batch.B * tr->batch.T, tr->batch.token, tr->batch.target, tr->batch.B, tr->sequence_start};
+    model_loss(t, &tr->model, &tokens, tr->trace.load ? &tr->trace : NULL);
+    report->loss += tape_loss(t, "loss"), report->switch_loss += tape_loss(t, "switch"), report->z_loss += tape_loss(t, "z");
+    tape_backward(t);
+    return LAMP_OK;
+}
+
+int trainer_step(trainer *tr, step_report *report) {
+    double begin = clock_seconds();
+    const recipe *r = &tr->recipe;
+    *report = (step_report){0};
+    weights_zero_gradients(&tr->model.weights);
+    moe_trace_clear(&tr->trace);
+    for (int64_t done = 0; done < r->batch_tokens; done += r->micro_batch_tokens) TRY(run_micro_batch(tr, report));
+    comm_all_reduce(&report->loss, 1);
+    report->learning_rate = schedule_learning_rate(&r->schedule, budget_used(tr, 1));
+    report->gradient_norm = optimizer_gradient_norm(tr->k, &tr->model.weights);
+    report->applied = isfinite(report->loss) && isfinite(report->gradient_norm);
+    if (report->applied) optimizer_step(&tr->optimizer, tr->k, &tr->model.weights, report->learning_rate, report->gradient_norm);
+    tr->bad_steps = report->applied ? 0 : tr->bad_steps + 1;
+    tr->step++, tr->tokens += r->batch_tokens;
+    report->step_seconds = clock_seconds() - begin;
+    tr->seconds += report->step_seconds;
+
+    report->step = tr->step, report->tokens = tr->tokens, report->used = budget_used(tr, 0);
+    report->tokens_per_second = (double)r->batch_tokens / report->step_seconds;
+    report->share_of_peak = tr->costs.flops_per_token * report->tokens_per_second / tr->peak_flops;
+    report->seconds_left = report->used > 0 ? tr->seconds * (1 - report->used) / report->used : 0;
+    report->loss_z = z_score(tr, report->loss);
+    if (report->applied) tr->window[tr->n_losses++ % LOSS_WINDOW] = report->loss;
+    report_routing(tr, report);
+    report->bytes = (int64_t)(4 * sizeof(real) * (size_t)tr->model.weights.total + tape_bytes(&tr->tape));
+    if (tr->bad_steps >= BAD_STEPS)
+        FAIL(LAMP_DIVERGED,
+             "step %lld: loss %g, gradient norm %g: not finite for %d steps in a row; these steps were not applied. Try a lower optim.learning_rate, "
+             "a longer optim.warmup, or optim.clip",
+             (long long)tr->step, report->loss, report->gradient_norm, BAD_STEPS);
+    return LAMP_OK;
+}

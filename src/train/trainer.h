@@ -1,0 +1,60 @@
+/* One training run in memory: model, optimiser, data position. trainer_step does one step; nothing is allocated after the first one. */
+#ifndef TRAINER_H
+#define TRAINER_H
+
+#include "data/loader.h"
+#include "models/model.h"
+#include "train/recipe.h"
+
+enum { LOSS_WINDOW = 128 };
+
+typedef struct {
+    recipe recipe; /* resolved */
+    const dataset *data; /* borrowed */
+    const struct kernels *k;
+    model model;
+    model_costs costs;
+    optimizer optimizer;
+    tape tape;
+    loader *loader;
+    batch batch;
+    ptrdiff_t *sequence_start;
+    moe_trace trace;           /* of the last step */
+    int64_t step, tokens;      /* done */
+    double seconds;            /* spent in steps, over all sessions of the run */
+    double peak_flops;         /* measured when the trainer was opened */
+    int bad_steps;             /* in a row, not applied because loss or gradient was not finite */
+    double window[LOSS_WINDOW]; /* the last losses, for z-scores */
+    int64_t n_losses;
+} trainer;
+
+/* What a person wants to know of the step just done. */
+typedef struct {
+    int64_t step, tokens;
+    double used;              /* share of the budget */
+    double loss, loss_z;      /* nats per token; standard deviations from the mean of the last 128 */
+    double switch_loss, z_loss;
+    double gradient_norm, learning_rate;
+    double step_seconds, tokens_per_second, share_of_peak, seconds_left;
+    double balance;           /* the worst layer's max/mean load */
+    double dropped;           /* share of pairs, worst layer */
+    int dead;                 /* experts without a token in this step, all layers */
+    int64_t bytes;            /* weights, gradients, moments and activations */
+    bool applied;             /* false: loss or gradient was not finite, the weights are as before */
+} step_report;
+
+/* Resolves the recipe against the data. */
+int trainer_open(trainer *tr, const recipe *r, const dataset *data);
+void trainer_close(trainer *tr);
+
+/* LAMP_DIVERGED after three steps in a row whose loss or gradient was not finite. */
+int trainer_step(trainer *tr, step_report *report);
+
+/* Share of the budget used before the next step, in [0, 1]; 1: done. */
+double trainer_budget_used(const trainer *tr);
+
+/* Writes RUN/checkpoints/step-..., with everything a bitwise continuation needs; and goes on from such a folder. */
+int trainer_save(const trainer *tr, const char *run);
+int trainer_resume(trainer *tr, const char *checkpoint_folder);
+
+#endif

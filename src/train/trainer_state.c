@@ -1,0 +1,99 @@
+/* The training state beside the weights, as trainer.json:
+ *
+ *     {"version": 1, "step": 1200, "tokens": ..., "seconds": ..., "optimizer_steps": ..., "bad_steps": 0, "dataset": HASH,
+ *      "sequence": ..., "cursor": {DOMAIN: ..., ...}, "losses": [the last 128, oldest first]}
+ *
+ * Random numbers need no state: they are functions of seed and step. */
+#include <math.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "formats/checkpoint.h"
+#include "formats/model_folder.h"
+#include "train/trainer.h"
+
+static int write_state(buffer *text, const trainer *tr) {
+    loader_state at;
+    loader_get_state(tr->loader, &at);
+    json_writer w = {text, .indented = true};
+    json_begin_object(&w, NULL);
+    json_put_integer(&w, "version", 1);
+    json_put_integer(&w, "step", tr->step);
+    json_put_integer(&w, "tokens", tr->tokens);
+    json_put_number(&w, "seconds", tr->seconds);
+    json_put_integer(&w, "optimizer_steps", tr->optimizer.steps);
+    json_put_integer(&w, "bad_steps", tr->bad_steps);
+    json_put_text(&w, "dataset", tr->data->hash);
+    json_put_integer(&w, "sequence", at.sequence);
+    json_begin_object(&w, "cursor");
+    for (int i = 0; i < tr->data->n_domains; i++) json_put_integer(&w, tr->data->domain[i].summary.name, at.cursor[i]);
+    json_end_object(&w);
+    json_begin_array(&w, "losses");
+    for (int64_t i = tr->n_losses < LOSS_WINDOW ? 0 : tr->n_losses - LOSS_WINDOW; i < tr->n_losses; i++)
+        json_put_number(&w, NULL, tr->window[i % LOSS_WINDOW]);
+    json_end_array(&w);
+    json_end_object(&w);
+    return text->status;
+}
+
+static int read_state(trainer *tr, const json_t *root, const char *where) {
+    loader_state at = {0};
+    int64_t version, bad_steps;
+    const char *dataset_hash;
+    json_t *cursor, *losses;
+    TRY(json_get_integer(&version, root, "version", 1, 1, where));
+    TRY(json_get_text(&dataset_hash, root, "dataset", where));
+    if (strcmp(dataset_hash, tr->data->hash))
+        FAIL(LAMP_CHECKPOINT, "%s: the run was trained on dataset %s, data.path holds %s; point data.path at the same dataset", where, dataset_hash,
+             tr->data->hash);
+    TRY(json_get_integer(&tr->step, root, "step", 0, INT64_MAX, where));
+    TRY(json_get_integer(&tr->tokens, root, "tokens", 0, INT64_MAX, where));
+    TRY(json_get_number(&tr->seconds, root, "seconds", where));
+    TRY(json_get_integer(&tr->optimizer.steps, root, "optimizer_steps", 0, INT64_MAX, where));
+    TRY(json_get_integer(&bad_steps, root, "bad_steps", 0, 1000, where));
+    tr->bad_steps = (int)bad_steps;
+    TRY(json_get_integer(&at.sequence, root, "sequence", 0, INT64_MAX, where));
+    TRY(json_get_object(&cursor, root, "cursor", where));
+    for (int i = 0; i < tr->data->n_domains; i++)
+        TRY(json_get_integer(&at.cursor[i], cursor, tr->data->domain[i].summary.name, 0, INT64_MAX, where));
+    TRY(json_get_array(&losses, root, "losses", where));
+    if (json_array_size(losses) > LOSS_WINDOW) FAIL(LAMP_MALFORMED, "%s: \"losses\": expected at most %d, found %zu", where, LOSS_WINDOW, json_array_size(losses));
+    tr->n_losses = (int64_t)json_array_size(losses);
+    for (size_t i = 0; i < json_array_size(losses); i++) tr->window[i] = json_number_value(json_array_get(losses, i));
+    return loader_set_state(tr->loader, &at);
+}
+
+int trainer_save(const trainer *tr, const char *run) {
+    buffer text = {0};
+    moment_block moments[] = {{"first_moment", tr->optimizer.first}, {"second_moment", tr->optimizer.second}};
+    int status = write_state(&text, tr);
+    if (status >= 0) {
+        checkpoint contents = {&tr->model.config, &tr->model.weights, tr->data->tokenizer, 2, moments, text.bytes};
+        status = checkpoint_save(run, tr->step, &contents, (int)tr->recipe.keep_checkpoints);
+    }
+    buffer_release(&text);
+    return status;
+}
+
+int trainer_resume(trainer *tr, const char *checkpoint_folder) {
+    int status = LAMP_OK;
+    model_folder *folder = NULL;
+    buffer text = {0};
+    json_t *root = NULL;
+    char where[PATH_BYTES];
+    moment_block moments[] = {{"first_moment", tr->optimizer.first}, {"second_moment", tr->optimizer.second}};
+    TRY_TO(done, checkpoint_verify(checkpoint_folder));
+    TRY_TO(done, model_folder_open(&folder, checkpoint_folder));
+    TRY_TO(done, model_folder_load(folder, &tr->model.weights, true));
+    TRY_TO(done, checkpoint_load_moments(checkpoint_folder, &tr->model.weights, 2, moments));
+    TRY_TO(done, checkpoint_load_state(&text, checkpoint_folder));
+    TRY_TO(done, file_join(where, checkpoint_folder, "trainer.json"));
+    TRY_TO(done, json_read_bytes(&root, text.bytes, text.length, where));
+    TRY_TO(done, read_state(tr, root, where));
+done:
+    json_decref(root);
+    buffer_release(&text);
+    model_folder_close(folder);
+    return status;
+}

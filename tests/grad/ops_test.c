@@ -1,0 +1,65 @@
+/* Every operation of ops/, by itself. Sizes are odd on purpose: vector bodies, tails and short panels all take part. */
+#include "ops/ops.h"
+
+#include "../test.h"
+#include "gradient_check.h"
+
+enum { N = 7, D = 19, V = 37 };
+
+static const int32_t tokens[N] = {3, 0, 36, 3, 11, 3, 20};
+
+static tensor *run_embedding(tape *t, problem *p) { return embedding(t, p->w[0], tokens, N); }
+static tensor *run_linear(tape *t, problem *p) { return linear(t, &p->leaf[0], p->w[0]); }
+static tensor *run_rmsnorm(tape *t, problem *p) { return rmsnorm(t, &p->leaf[0], p->w[0], 1e-5); }
+static tensor *run_add(tape *t, problem *p) { return add(t, &p->leaf[0], add(t, &p->leaf[1], &p->leaf[0])); }
+static tensor *run_softmax(tape *t, problem *p) { return softmax(t, &p->leaf[0]); }
+
+static tensor *run_rotary(tape *t, problem *p) {
+    static const ptrdiff_t position[N] = {0, 1, 2, 3, 0, 1, 1000};
+    return rotary(t, &p->leaf[0], rotary_angles_make(t, position, N, 6, 10000));
+}
+
+static tensor *run_head_loss(tape *t, problem *p) {
+    static const int32_t target[N] = {36, 0, -1, 5, 5, 11, 2};
+    t->loss_scale = 0.25;
+    head_loss(t, &p->leaf[0], p->w[0], target);
+    return NULL;
+}
+
+/* Two sequences, one longer than a block of queries and keys. */
+static tensor *run_attention(tape *t, problem *p) {
+    static const ptrdiff_t start[] = {0, 5, 140};
+    return attention(t, &p->leaf[0], &p->leaf[1], &p->leaf[2], (attention_span){2, start, start, start + 1}, (attention_shape){4, 2, 3, (real)0.7});
+}
+
+static void check(const char *name, tensor *(*forward)(tape *, problem *), int n_leaves, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t out, ptrdiff_t in) {
+    problem p = {.name = name, .forward = forward};
+    for (int i = 0; i < n_leaves; i++) problem_add_leaf(&p, rows, cols);
+    if (out) p.w[0] = problem_add_weight(&p, "w", ROLE_MATRIX, 1, out, in), problem_ready(&p);
+    problem_check(&p);
+    problem_release(&p);
+}
+
+static void embedding_gradient(void) { check("embedding", run_embedding, 0, 0, 0, V, D); }
+static void linear_gradient(void) { check("linear", run_linear, 1, N, D, V, D); }
+static void rmsnorm_gradient(void) { check("rmsnorm", run_rmsnorm, 1, N, D, 1, D); }
+static void rmsnorm_of_heads_gradient(void) { check("rmsnorm of heads", run_rmsnorm, 1, N, 3 * 6, 1, 6); }
+static void add_gradient(void) { check("add", run_add, 2, N, D, 0, 0); }
+static void softmax_gradient(void) { check("softmax", run_softmax, 1, N, D, 0, 0); }
+static void rotary_gradient(void) { check("rotary", run_rotary, 1, N, 18, 0, 0); }
+static void head_loss_gradient(void) { check("head_loss", run_head_loss, 1, N, D, V, D); }
+
+static void attention_gradient(void) {
+    problem p = {.name = "attention", .forward = run_attention};
+    problem_add_leaf(&p, 140, 12), problem_add_leaf(&p, 140, 6), problem_add_leaf(&p, 140, 6);
+    problem_check(&p);
+    problem_release(&p);
+}
+
+static const test_case cases[] = {
+    {"embedding", embedding_gradient}, {"linear", linear_gradient},   {"rmsnorm", rmsnorm_gradient},     {"rmsnorm of heads", rmsnorm_of_heads_gradient},
+    {"add", add_gradient},             {"softmax", softmax_gradient}, {"rotary", rotary_gradient},       {"attention", attention_gradient},
+    {"head_loss", head_loss_gradient},
+};
+
+int main(void) { return test_run("gradients of ops", cases, sizeof cases / sizeof *cases); }

@@ -1,0 +1,474 @@
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../test.h"
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "data/corpus.h"
+#include "data/dataset_build.h"
+#include "data/dedup.h"
+#include "data/loader.h"
+#include "data/mixture.h"
+
+static const char *in_folder(const char *name) {
+    static char path[PATH_BYTES];
+    EXPECT_OK(file_join(path, test_folder(), name));
+    return path;
+}
+
+static void write_file(const char *name, const char *bytes, size_t length) {
+    char path[PATH_BYTES], folder[PATH_BYTES];
+    strcpy(path, in_folder(name)), strcpy(folder, path);
+    *strrchr(folder, '/') = 0;
+    EXPECT_OK(file_make_folder(folder));
+    EXPECT_OK(file_write_whole(path, bytes, length));
+}
+
+static void write_text(const char *name, const char *text) { write_file(name, text, strlen(text)); }
+
+/* ---- corpus --------------------------------------------------------------------------------------------------------------------- */
+
+static int list_document(void *context, const char *bytes, size_t length) {
+    buffer_append_byte(context, '[');
+    buffer_append(context, bytes, length);
+    return buffer_append_byte(context, ']');
+}
+
+static void corpus_finds_documents_in_folders_and_lines(void) {
+    buffer found = {0};
+    int64_t n_binary = 0;
+    write_text("corpus/b.txt", "two"), write_text("corpus/a/one", "one"), write_text("corpus/empty", "");
+    write_text("corpus/c.jsonl", "{\"text\": \"caf\\u00e9\", \"id\": 3}\n\n  \r\n{\"text\": \"\"}\n{\"text\": \"last\"}");
+    write_file("corpus/picture", "PNG\0\1\2", 6);
+    EXPECT_OK(corpus_visit(in_folder("corpus"), list_document, &found, &n_binary));
+    EXPECT(found.bytes && !strcmp(found.bytes, "[one][two][caf\xC3\xA9][last]"), "%s", found.bytes);
+    EXPECT(n_binary == 1, "%d binary files", (int)n_binary);
+    buffer_release(&found);
+}
+
+static void corpus_names_the_bad_line(void) {
+    buffer found = {0};
+    int64_t n_binary = 0;
+    write_text("bad.jsonl", "{\"text\": \"fine\"}\n{\"text\": 3}\n");
+    EXPECT_ERROR(corpus_visit(in_folder("bad.jsonl"), list_document, &found, &n_binary), LAMP_MALFORMED,
+                 "bad.jsonl: line 2: \"text\": expected text, found an integer");
+    write_text("bad.jsonl", "{\"text\": \"fine\"}\n\n{\"text\": \"open\n");
+    EXPECT_ERROR(corpus_visit(in_folder("bad.jsonl"), list_document, &found, &n_binary), LAMP_MALFORMED, "bad.jsonl: line 3: ");
+    EXPECT_ERROR(corpus_visit(in_folder("absent"), list_document, &found, &n_binary), LAMP_IO, "absent");
+    buffer_release(&found);
+}
+
+typedef struct {
+    buffer all;
+    int n, cut_badly;
+    size_t longest;
+} parts;
+
+static int collect_part(void *context, const char *bytes, size_t length) {
+    parts *p = context;
+    if (p->all.length > 0 && strcmp(p->all.bytes + p->all.length - 2, "\n\n") != 0) p->cut_badly++;
+    if (length > p->longest) p->longest = length;
+    p->n++;
+    return buffer_append(&p->all, bytes, length);
+}
+
+static void corpus_cuts_books_at_blank_lines(void) {
+    buffer book = {0};
+    parts found = {0};
+    int64_t n_binary = 0;
+    for (int i = 0; book.length < 3 << 20; i++) buffer_printf(&book, "This is line %d of a long book.\n%s", i, i % 7 ? "" : "\n");
+    write_file("book.txt", book.bytes, book.length);
+    EXPECT_OK(corpus_visit(in_folder("book.txt"), collect_part, &found, &n_binary));
+    EXPECT(found.all.length == book.length && !memcmp(found.all.bytes, book.bytes, book.length), "the parts are not the book");
+    EXPECT(found.n >= 40 && found.n <= 48 && found.longest < 129 << 10, "%d parts, the longest %zu bytes", found.n, found.longest);
+    EXPECT(found.cut_badly == 0, "%d parts end inside a paragraph", found.cut_badly);
+    memset(book.bytes, 'x', book.length); /* no line ends at all */
+    write_file("book.txt", book.bytes, book.length);
+    found.all.length = 0, found.n = 0, found.longest = 0;
+    EXPECT_OK(corpus_visit(in_folder("book.txt"), collect_part, &found, &n_binary));
+    EXPECT(found.all.length == book.length && found.longest <= 128 << 10, "%zu bytes, the longest %zu", found.all.length, found.longest);
+    buffer_release(&book), buffer_release(&found.all);
+}
+
+static void dedup_remembers_every_hash(void) {
+    dedup_set set = {0};
+    bool is_new;
+    for (int round = 0; round < 2; round++)
+        for (uint64_t i = 0; i < 5000; i++) {
+            EXPECT_OK(dedup_add(&set, (hash128){i % 50, i}, &is_new)); /* crowded: 50 home slots */
+            EXPECT(is_new == (round == 0), "hash %d in round %d", (int)i, round);
+        }
+    EXPECT(set.n == 5000, "%zu hashes", set.n);
+    dedup_release(&set);
+}
+
+/* ---- datasets ------------------------------------------------------------------------------------------------------------------- */
+
+/* Three domains: 60 distinct documents and 5 copies; 40 lines of JSON of which 3 stand in the first domain too; one short document. */
+static void write_texts(void) {
+    buffer lines = {0};
+    static const char *words[] = {"lamp", "light", "dark", "street", "token", "gate", "expert", "night"};
+    for (int i = 0; i < 65; i++) {
+        char name[64];
+        buffer text = {0};
+        int which = i % 60;
+        buffer_printf(&text, "prose number %d:", which);
+        for (int j = 0; j < 30 + which; j++)
+            buffer_printf(&text, " %s", words[random_below(random_key_make(1, RANDOM_SAMPLE, 0, (uint64_t)which), (uint64_t)j, 8)]);
+        snprintf(name, sizeof name, "prose/%02d.txt", i);
+        write_text(name, text.bytes);
+        if (i < 3) buffer_printf(&lines, "{\"text\": \"%s\"}\n", text.bytes);
+        buffer_release(&text);
+    }
+    for (int i = 0; i < 37; i++) buffer_printf(&lines, "{\"text\": \"int f%d(int x) { return x * %d + %d; }\\n\"}\n", i, i * i, i % 3);
+    write_file("code.jsonl", lines.bytes, lines.length);
+    write_text("note.txt", "short");
+    write_file("prose/picture.png", "\0", 1);
+    buffer_release(&lines);
+}
+
+static int build(const char *out, dataset_build_report *report) {
+    static char paths[4][PATH_BYTES];
+    dataset_build_options options;
+    dataset_build_defaults(&options);
+    const char *names[] = {out, "prose", "code.jsonl", "note.txt"};
+    for (int i = 0; i < 4; i++) strcpy(paths[i], in_folder(names[i]));
+    options.out = paths[0], options.vocabulary_size = 300, options.n_domains = 3;
+    options.domain[0].name = "prose", options.domain[0].path = paths[1];
+    options.domain[1].name = "code", options.domain[1].path = paths[2];
+    options.domain[2].name = "note", options.domain[2].path = paths[3];
+    return dataset_build(&options, report);
+}
+
+/* The dataset most tests read, built once. */
+static dataset *shared_dataset(void) {
+    static dataset *d;
+    if (!d) {
+        dataset_build_report report;
+        write_texts();
+        EXPECT_OK(build("shared", &report));
+        EXPECT_OK(dataset_open(&d, in_folder("shared")));
+        if (!d) printf("no dataset: %s\n", lamp_error_message()), exit(1);
+    }
+    return d;
+}
+
+/* Hashes of the documents of one side, found again by decoding the text between end-of-text ids. */
+static int documents_of(const dataset *d, const shard *s, hash128 *hash, int64_t *bytes) {
+    int n = 0;
+    int64_t start = 0;
+    int32_t *ids = NULL;
+    EXPECT_OK(memory_new(&ids, (size_t)s->n, sizeof *ids, "ids"));
+    EXPECT_OK(shard_read(ids, s, 0, s->n));
+    for (int64_t i = 0; i < s->n; i++) {
+        if (ids[i] != tokenizer_end_of_text(d->tokenizer)) continue;
+        buffer text = {0};
+        EXPECT_OK(tokenizer_decode(d->tokenizer, &text, ids + start, (size_t)(i - start)));
+        hash[n++] = hash_bytes(text.bytes, text.length);
+        *bytes += (int64_t)text.length;
+        start = i + 1;
+        buffer_release(&text);
+    }
+    EXPECT(start == s->n, "the last document has no end");
+    memory_free(ids);
+    return n;
+}
+
+static void dataset_holds_each_document_once(void) {
+    const dataset *d = shared_dataset();
+    EXPECT(d->n_domains == 3 && dataset_find_domain(d, "note") == 2 && dataset_find_domain(d, "nothing") == -1, "%d domains", d->n_domains);
+    static const struct {
+        int documents, duplicates, binary_files;
+    } expected[] = {{60, 5, 1}, {37, 3, 0}, {1, 0, 0}};
+    for (int i = 0; i < 3; i++) {
+        const domain_summary *summary = &d->domain[i].summary;
+        EXPECT(summary->documents == expected[i].documents && summary->duplicates == expected[i].duplicates &&
+                   summary->binary_files == expected[i].binary_files,
+               "%s: %d documents, %d duplicates, %d binary files", summary->name, (int)summary->documents, (int)summary->duplicates,
+               (int)summary->binary_files);
+        hash128 hash[100];
+        int64_t bytes = 0;
+        int n_train = documents_of(d, &d->domain[i].train, hash, &bytes);
+        int n_validation = documents_of(d, &d->domain[i].validation, hash + n_train, &bytes);
+        EXPECT(n_train + n_validation == expected[i].documents && bytes == summary->bytes, "%s: %d + %d documents, %d bytes", summary->name,
+               n_train, n_validation, (int)bytes);
+        EXPECT((n_validation >= 1) == (i < 2) && n_train > n_validation, "%s: %d documents in validation", summary->name, n_validation);
+        for (int j = 0; j < n_train + n_validation; j++)
+            for (int k = 0; k < j; k++) EXPECT(hash[j].low != hash[k].low, "%s: documents %d and %d are equal", summary->name, j, k);
+    }
+}
+
+static void expect_same_files(const char *a, const char *b) {
+    static const char *names[] = {"manifest.json", "tokenizer.json", "prose.train.tokens", "prose.validation.tokens", "code.train.tokens"};
+    for (int i = 0; i < 5; i++) {
+        char path[PATH_BYTES];
+        mapped_file x, y;
+        EXPECT_OK(file_join(path, in_folder(a), names[i]));
+        EXPECT_OK(file_map(&x, path));
+        EXPECT_OK(file_join(path, in_folder(b), names[i]));
+        EXPECT_OK(file_map(&y, path));
+        EXPECT(x.length == y.length && !memcmp(x.bytes, y.bytes, x.length), "%s differs", names[i]);
+        file_unmap(&x), file_unmap(&y);
+    }
+}
+
+static void dataset_does_not_depend_on_threads(void) {
+    dataset_build_report report;
+    const dataset *d = shared_dataset();
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(threads > 1 ? 1 : 3);
+    EXPECT_OK(build("again/", &report));
+    omp_set_num_threads(threads);
+    for (int i = 0; i < 3; i++)
+        EXPECT(!memcmp(&report.domain[i], &d->domain[i].summary, sizeof *report.domain), "the report on domain %d differs from the dataset", i);
+    expect_same_files("shared", "again");
+}
+
+static void build_refuses_what_is_wrong(void) {
+    dataset_build_options options;
+    dataset_build_report report;
+    char out[PATH_BYTES], path[PATH_BYTES];
+    shared_dataset();
+    EXPECT_ERROR(build("shared", &report), LAMP_INVALID, "shared: is already there");
+    dataset_build_defaults(&options);
+    strcpy(out, in_folder("refused")), strcpy(path, in_folder("note.txt"));
+    options.out = out, options.n_domains = 1, options.domain[0].name = "../note", options.domain[0].path = path;
+    EXPECT_ERROR(dataset_build(&options, &report), LAMP_INVALID, "domain \"../note\": expected a name");
+    options.n_domains = 2, options.domain[0].name = "note", options.domain[1].name = "note", options.domain[1].path = path;
+    EXPECT_ERROR(dataset_build(&options, &report), LAMP_INVALID, "domain note is named twice");
+    options.domain[1].name = "copy";
+    EXPECT_ERROR(dataset_build(&options, &report), LAMP_INVALID, "domain copy: ");
+    EXPECT(strstr(lamp_error_message(), "1 duplicates"), "%s", lamp_error_message());
+    strcpy(path, in_folder("bad.jsonl"));
+    options.n_domains = 1;
+    EXPECT_ERROR(dataset_build(&options, &report), LAMP_MALFORMED, "domain note: ");
+    strcat(strcpy(path, out), ".partial");
+    EXPECT(!file_exists(out) && !file_exists(path), "a refused build left files behind");
+}
+
+/* ---- malformed datasets --------------------------------------------------------------------------------------------------------- */
+
+static const char *const dataset_files[] = {"manifest.json",     "tokenizer.json",         "prose.train.tokens", "prose.validation.tokens",
+                                            "code.train.tokens", "code.validation.tokens", "note.train.tokens",  "note.validation.tokens"};
+
+/* Copies the shared dataset to "broken" and gives back one of its files as a buffer to spoil. */
+static buffer copy_to_break(const char *name) {
+    buffer chosen = {0};
+    shared_dataset();
+    for (int i = 0; i < 8; i++) {
+        char path[PATH_BYTES], copy[PATH_BYTES];
+        mapped_file map;
+        EXPECT_OK(file_join(path, in_folder("shared"), dataset_files[i]));
+        EXPECT_OK(file_map(&map, path));
+        EXPECT_OK(file_join(copy, "broken", dataset_files[i]));
+        write_file(copy, (const char *)map.bytes, map.length);
+        if (!strcmp(name, dataset_files[i])) buffer_append(&chosen, map.bytes, map.length);
+        file_unmap(&map);
+    }
+    return chosen;
+}
+
+static void expect_refused(const char *name, buffer *content, int code, const char *text) {
+    char path[PATH_BYTES];
+    dataset *d;
+    EXPECT_OK(file_join(path, "broken", name));
+    write_file(path, content->bytes, content->length);
+    EXPECT_ERROR(dataset_open(&d, in_folder("broken")), code, text);
+    EXPECT(!d, "a refused dataset was handed out");
+    buffer_release(content);
+}
+
+static void expect_manifest_refused(const char *from, const char *to, int code, const char *text) {
+    buffer manifest = copy_to_break("manifest.json"), changed = {0};
+    const char *at = strstr(manifest.bytes, from);
+    EXPECT(at, "the manifest has no %s", from);
+    if (at) buffer_printf(&changed, "%.*s%s%s", (int)(at - manifest.bytes), manifest.bytes, to, at + strlen(from));
+    buffer_release(&manifest);
+    expect_refused("manifest.json", &changed, code, text);
+}
+
+static void malformed_datasets_are_refused(void) {
+    dataset *d;
+    buffer content = copy_to_break("prose.train.tokens");
+    content.length -= 2;
+    expect_refused("prose.train.tokens", &content, LAMP_MALFORMED, "prose.train.tokens: the header says");
+    content = copy_to_break("prose.train.tokens");
+    content.length = 20;
+    expect_refused("prose.train.tokens", &content, LAMP_MALFORMED, "expected a header of 32 bytes, found 20 bytes");
+    content = copy_to_break("code.validation.tokens");
+    content.bytes[0] = 'X';
+    expect_refused("code.validation.tokens", &content, LAMP_MALFORMED, "does not begin with LAMPTOKS");
+    content = copy_to_break("code.validation.tokens");
+    content.bytes[8] = 9;
+    expect_refused("code.validation.tokens", &content, LAMP_UNSUPPORTED, "version 9");
+    content = copy_to_break("code.validation.tokens");
+    content.bytes[12] = 4;
+    expect_refused("code.validation.tokens", &content, LAMP_MALFORMED, "expected 2 bytes a token");
+    content = copy_to_break("code.train.tokens");
+    buffer_append(&content, "\0", 2), content.bytes[16]++;
+    expect_refused("code.train.tokens", &content, LAMP_MALFORMED, "tokens in");
+    content = copy_to_break("tokenizer.json");
+    buffer_append_text(&content, "\n");
+    expect_refused("tokenizer.json", &content, LAMP_MALFORMED, "not the tokenizer this dataset was made with");
+    expect_manifest_refused("\"name\": \"code\"", "\"name\": \"../code\"", LAMP_MALFORMED, "expected a name");
+    expect_manifest_refused("\"name\": \"code\"", "\"name\": \"prose\"", LAMP_MALFORMED, "stands there twice");
+    expect_manifest_refused("\"name\": \"code\"", "\"name\": \"cobol\"", LAMP_IO, "cobol.train.tokens: cannot open");
+    expect_manifest_refused("\"tokens\": ", "\"tokens\": 1", LAMP_MALFORMED, "manifest.json: expected 1");
+    expect_manifest_refused("\"vocabulary_size\": ", "\"vocabulary_size\": 1", LAMP_MALFORMED, "expected a vocabulary of 1");
+    expect_manifest_refused("\"version\": 1", "\"version\": 2", LAMP_UNSUPPORTED, "version 2");
+    expect_manifest_refused("\"domains\": [", "\"domains\": [], \"others\": [", LAMP_MALFORMED, "expected 1 to 64 domains, found 0");
+    expect_manifest_refused("{", "[", LAMP_MALFORMED, "not valid JSON");
+    EXPECT_ERROR(dataset_open(&d, in_folder("prose")), LAMP_IO, "it has no manifest.json");
+}
+
+static void ids_outside_the_vocabulary_are_refused(void) {
+    dataset *d;
+    batch b;
+    loader *l = NULL;
+    option_map only_prose = {.n = 1, .row = {{"prose", 1}}};
+    buffer content = copy_to_break("prose.train.tokens");
+    memset(content.bytes + SHARD_HEADER_BYTES, 0xFF, content.length - SHARD_HEADER_BYTES);
+    write_file("broken/prose.train.tokens", content.bytes, content.length);
+    EXPECT_OK(dataset_open(&d, in_folder("broken")));
+    EXPECT_OK(loader_new(&l, d, &only_prose, 8, 1));
+    EXPECT_OK(batch_init(&b, 2, 8));
+    if (l) EXPECT_ERROR(loader_next(l, &b), LAMP_MALFORMED, "id 65535 is outside the vocabulary");
+    batch_release(&b), loader_free(l), dataset_free(d), buffer_release(&content);
+}
+
+/* ---- mixture and loader --------------------------------------------------------------------------------------------------------- */
+
+static void mixture_follows_weights(void) {
+    const dataset *d = shared_dataset();
+    double p[DATASET_DOMAINS];
+    option_map none = {0}, weights = {.n = 2, .row = {{"code", 3}, {"prose", 1}}}, unknown = {.n = 1, .row = {{"poetry", 1}}};
+    EXPECT_OK(mixture_resolve(p, &none, d, 17));
+    double ratio = sqrt((double)d->domain[0].summary.train_tokens / (double)d->domain[1].summary.train_tokens);
+    EXPECT(fabs(p[0] / p[1] - ratio) < 1e-12 && fabs(p[0] + p[1] - 1) < 1e-12 && p[2] == 0, "%g %g %g", p[0], p[1], p[2]);
+    EXPECT_OK(mixture_resolve(p, &weights, d, 2));
+    EXPECT(p[0] == 0.25 && p[1] == 0.75 && p[2] == 0, "%g %g %g", p[0], p[1], p[2]);
+    EXPECT_ERROR(mixture_resolve(p, &unknown, d, 2), LAMP_INVALID, "mixture.poetry: the dataset has no such domain; it has prose, code, note");
+    EXPECT_ERROR(mixture_resolve(p, &none, d, 1 << 30), LAMP_INVALID, "the mixture is empty");
+    weights.row[0].value = -1;
+    EXPECT_ERROR(mixture_resolve(p, &weights, d, 2), LAMP_INVALID, "mixture.code: expected a weight of 0 or more, found -1");
+}
+
+static void loader_resumes_with_the_same_batches(void) {
+    enum { B = 3, T = 16, BATCHES = 40 };
+    const dataset *d = shared_dataset();
+    option_map none = {0};
+    loader *l, *resumed;
+    loader_state state;
+    batch a, b;
+    EXPECT_OK(loader_new(&l, d, &none, T, 5));
+    EXPECT_OK(loader_new(&resumed, d, &none, T, 5));
+    EXPECT_OK(batch_init(&a, B, T));
+    EXPECT_OK(batch_init(&b, B, T));
+    long allocations = test_allocations();
+    for (int i = 0; i < BATCHES; i++) {
+        loader_get_state(l, &state);
+        EXPECT(state.sequence == i * B, "batch %d starts at sequence %d", i, (int)state.sequence);
+        EXPECT_OK(loader_set_state(resumed, &state));
+        EXPECT_OK(loader_next(l, &a));
+        EXPECT_OK(loader_next(resumed, &b));
+        EXPECT(!memcmp(a.token, b.token, sizeof *a.token * B * T) && !memcmp(a.target, b.target, sizeof *a.token * B * T) &&
+                   !memcmp(a.domain, b.domain, sizeof *a.domain * B), "batch %d differs", i);
+        for (int j = 0; j < B * T; j++) EXPECT(j % T == T - 1 || a.target[j] == a.token[j + 1], "target %d is not the next token", j);
+    }
+    EXPECT(test_allocations() == allocations, "%ld allocations", test_allocations() - allocations);
+    state.cursor[2]++, state.sequence++;
+    EXPECT_ERROR(loader_set_state(l, &state), LAMP_CHECKPOINT, "data position");
+    state.cursor[2]--;
+    EXPECT_ERROR(loader_set_state(l, &state), LAMP_CHECKPOINT, "belong to no domain");
+    batch_release(&a), batch_release(&b), loader_free(l), loader_free(resumed);
+}
+
+static void epochs_visit_each_window_once(void) {
+    enum { T = 16 };
+    const dataset *d = shared_dataset();
+    const shard *s = &d->domain[0].train;
+    option_map only_prose = {.n = 1, .row = {{"prose", 1}}};
+    int n = (int)window_count(s, T), moved = 0;
+    int *seen = NULL, *previous = NULL;
+    loader *l;
+    batch b;
+    int32_t ids[T];
+    EXPECT_OK(loader_new(&l, d, &only_prose, T, 9));
+    EXPECT_OK(batch_init(&b, 1, T));
+    EXPECT_OK(memory_new(&seen, (size_t)n, sizeof *seen, "counts"));
+    EXPECT_OK(memory_new(&previous, (size_t)n, sizeof *previous, "an order"));
+    for (int epoch = 0; epoch < 2; epoch++)
+        for (int i = 0; i < n; i++) {
+            int window = 0;
+            EXPECT_OK(loader_next(l, &b));
+            for (; window < n; window++) { /* not seen in this epoch, and with the same tokens */
+                EXPECT_OK(shard_read(ids, s, (int64_t)window * T, T));
+                if (seen[window] == epoch && !memcmp(ids, b.token, sizeof ids)) break;
+            }
+            EXPECT(window < n, "epoch %d, sequence %d: no window left that fits", epoch, i);
+            if (window < n) seen[window]++;
+            moved += epoch == 1 && previous[i] != window;
+            previous[i] = window;
+        }
+    EXPECT(moved > n / 2, "the second epoch moved %d of %d windows", moved, n);
+    memory_free(seen), memory_free(previous), batch_release(&b), loader_free(l);
+}
+
+static void shares_approach_the_weights(void) {
+    enum { B = 50, T = 4, BATCHES = 200 };
+    const dataset *d = shared_dataset();
+    option_map weights = {.n = 3, .row = {{"prose", 5}, {"code", 3}, {"note", 0}}};
+    loader *l;
+    loader_state state;
+    batch b;
+    EXPECT_OK(loader_new(&l, d, &weights, T, 2));
+    EXPECT_OK(batch_init(&b, B, T));
+    for (int i = 0; i < BATCHES; i++) EXPECT_OK(loader_next(l, &b));
+    loader_get_state(l, &state);
+    double share = (double)state.cursor[0] / (B * BATCHES);
+    EXPECT(fabs(share - loader_probability(l, 0)) < 0.02 && loader_probability(l, 0) == 0.625 && state.cursor[2] == 0, "share of prose %g", share);
+    batch_release(&b), loader_free(l);
+}
+
+static void validation_is_read_in_order(void) {
+    enum { T = 8 };
+    const dataset *d = shared_dataset();
+    const shard *s = &d->domain[1].validation;
+    int64_t n = window_count(s, T);
+    batch b;
+    int32_t first[2];
+    EXPECT(n >= 2 && n * T + 1 <= s->n && (n + 1) * T + 1 > s->n, "%d windows of %d tokens", (int)n, (int)s->n);
+    EXPECT_OK(batch_init(&b, 2, T));
+    EXPECT_OK(validation_read(&b, d, 1, n - 2));
+    EXPECT_OK(shard_read(first, s, (n - 1) * T, 2));
+    EXPECT(b.token[T] == first[0] && b.target[T] == first[1] && b.target[T - 1] == first[0] && b.domain[1] == 1, "the windows do not join");
+    batch_release(&b);
+}
+
+static void release_shared_dataset(void) { dataset_free(shared_dataset()); }
+
+static const test_case cases[] = {
+    {"corpus finds documents in folders and lines", corpus_finds_documents_in_folders_and_lines},
+    {"corpus names the bad line", corpus_names_the_bad_line},
+    {"corpus cuts books at blank lines", corpus_cuts_books_at_blank_lines},
+    {"dedup remembers every hash", dedup_remembers_every_hash},
+    {"a dataset holds each document once", dataset_holds_each_document_once},
+    {"a dataset does not depend on threads", dataset_does_not_depend_on_threads},
+    {"build refuses what is wrong", build_refuses_what_is_wrong},
+    {"malformed datasets are refused", malformed_datasets_are_refused},
+    {"ids outside the vocabulary are refused", ids_outside_the_vocabulary_are_refused},
+    {"mixture follows weights", mixture_follows_weights},
+    {"a loader resumes with the same batches", loader_resumes_with_the_same_batches},
+    {"epochs visit each window once", epochs_visit_each_window_once},
+    {"shares approach the weights", shares_approach_the_weights},
+    {"validation is read in order", validation_is_read_in_order},
+    {"what was opened is released", release_shared_dataset},
+};
+
+int main(void) { return test_run("data", cases, sizeof cases / sizeof *cases); }

@@ -1,0 +1,235 @@
+/* config.json: what we write reads back, what others write is understood in every spelling, and what we cannot run is refused by name. */
+#include "models/families/family.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../test.h"
+#include "base/file.h"
+#include "lamp.h"
+
+static const char *config_path(void) {
+    static char path[PATH_BYTES];
+    EXPECT_OK(file_join(path, test_folder(), "config.json"));
+    return path;
+}
+
+static int read_text(model_config *config, const char *text) {
+    EXPECT_OK(file_write_whole(config_path(), text, strlen(text)));
+    return family_read_config(config, config_path());
+}
+
+static model_config small(const char *name) {
+    bool sparse = strcmp(name, "llama") && strcmp(name, "qwen3");
+    model_config c = {.vocab_size = 64, .hidden_size = 32, .intermediate_size = 24, .num_hidden_layers = 2, .num_attention_heads = 4,
+                      .num_key_value_heads = 2, .max_position_embeddings = 128, .rope_theta = 12345.5, .rms_norm_eps = 1e-5,
+                      .tie_word_embeddings = true, .initializer_range = 0.03, .experts = sparse ? 4 : 1, .top_k = sparse ? 2 : 1,
+                      .normalize = sparse, .switch_loss = sparse ? 0.015 : 0, .end_of_text = 63};
+    snprintf(c.family, sizeof c.family, "%s", name);
+    return c;
+}
+
+static void every_family_survives_writing_and_reading(void) {
+    static const char *const names[] = {"llama", "mixtral", "olmoe", "qwen3", "qwen3_moe"};
+    static const qk_norm norms[] = {QK_NORM_NONE, QK_NORM_NONE, QK_NORM_FULL, QK_NORM_HEAD, QK_NORM_HEAD};
+    for (int i = 0; i < 5; i++) {
+        model_config c = small(names[i]), again;
+        buffer text = {0};
+        memset(&again, 0, sizeof again);
+        EXPECT_OK(family_complete(&c, "test"));
+        EXPECT(c.head_dim == 8 && c.qk_norm == norms[i], "%s: head_dim %d, norm %d", names[i], (int)c.head_dim, c.qk_norm);
+        EXPECT_OK(family_write_config(&c, &text));
+        EXPECT_OK(read_text(&again, text.bytes));
+        EXPECT(!strcmp(c.family, again.family) && c.vocab_size == again.vocab_size && c.hidden_size == again.hidden_size &&
+                   c.intermediate_size == again.intermediate_size && c.num_hidden_layers == again.num_hidden_layers &&
+                   c.num_attention_heads == again.num_attention_heads && c.num_key_value_heads == again.num_key_value_heads &&
+                   c.head_dim == again.head_dim && c.max_position_embeddings == again.max_position_embeddings &&
+                   c.rope_theta == again.rope_theta && c.rms_norm_eps == again.rms_norm_eps &&
+                   c.tie_word_embeddings == again.tie_word_embeddings && c.initializer_range == again.initializer_range &&
+                   c.experts == again.experts && c.top_k == again.top_k && c.normalize == again.normalize &&
+                   c.switch_loss == again.switch_loss && c.qk_norm == again.qk_norm && c.end_of_text == again.end_of_text,
+               "%s", text.bytes);
+        buffer_release(&text);
+    }
+}
+
+#define SIZES                                                                                                                              \
+    "\"vocab_size\": 64, \"hidden_size\": 32, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"max_position_embeddings\": 128"
+#define OLMOE "{\"model_type\": \"olmoe\", " SIZES ", \"intermediate_size\": 24, \"num_experts\": 4, \"num_experts_per_tok\": 2"
+#define QWEN3_MOE                                                                                                                          \
+    "{\"model_type\": \"qwen3_moe\", " SIZES ", \"num_key_value_heads\": 2, \"moe_intermediate_size\": 24, \"num_experts_per_tok\": 2"
+#define LLAMA "{\"model_type\": \"llama\", " SIZES ", \"intermediate_size\": 24"
+
+static void what_is_absent_is_the_familys_own(void) {
+    model_config c;
+    EXPECT_OK(read_text(&c, OLMOE "}"));
+    EXPECT(c.rms_norm_eps == 1e-5 && c.rope_theta == 1e4 && c.num_key_value_heads == 4 && c.head_dim == 8 && !c.normalize &&
+               c.end_of_text == -1 && !c.tie_word_embeddings,
+           "eps %g, theta %g, heads %d of %d", c.rms_norm_eps, c.rope_theta, (int)c.num_key_value_heads, (int)c.head_dim);
+    EXPECT_OK(read_text(&c, QWEN3_MOE ", \"num_local_experts\": 4, \"norm_topk_prob\": true, \"head_dim\": null}"));
+    EXPECT(c.rms_norm_eps == 1e-6 && c.head_dim == 8 && c.experts == 4 && c.normalize, "eps %g, head_dim %d", c.rms_norm_eps,
+           (int)c.head_dim);
+    EXPECT_OK(read_text(&c, "{\"model_type\": \"qwen3\", " SIZES ", \"intermediate_size\": 24}"));
+    EXPECT(c.head_dim == 128, "head_dim %d", (int)c.head_dim);
+    EXPECT_OK(read_text(&c, "{\"model_type\": \"mixtral\", " SIZES
+                            ", \"intermediate_size\": 24, \"num_local_experts\": 4, \"num_experts_per_tok\": 2}"));
+    EXPECT(c.normalize && c.rope_theta == 1e6, "normalize %d, theta %g", c.normalize, c.rope_theta);
+}
+
+static void both_spellings_of_transformers_are_read(void) {
+    model_config c;
+    EXPECT_OK(read_text(
+        &c, LLAMA
+        ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 5e5}, \"dtype\": \"bfloat16\", \"eos_token_id\": [7, 9]}"));
+    EXPECT(c.rope_theta == 5e5 && c.end_of_text == 7, "theta %g, end %d", c.rope_theta, (int)c.end_of_text);
+    EXPECT_OK(
+        read_text(&c, LLAMA ", \"rope_theta\": 300, \"rope_scaling\": null, \"torch_dtype\": \"bfloat16\", \"sliding_window\": 4096}"));
+    EXPECT(c.rope_theta == 300, "theta %g", c.rope_theta);
+    EXPECT_OK(read_text(
+        &c, LLAMA
+        ", \"rope_scaling\": {\"type\": \"default\"}, \"sliding_window\": 4, \"use_sliding_window\": false, \"hidden_act\": \"swish\"}"));
+}
+
+static void what_we_cannot_run_is_refused_by_name(void) {
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
+        {LLAMA ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}}", "\"rope_scaling\": expected RoPE without scaling"},
+        {LLAMA ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}}", "\"linear\""},
+        {LLAMA ", \"rope_parameters\": {\"rope_type\": \"llama3\"}}", "\"rope_parameters\": expected RoPE without scaling"},
+        {LLAMA ", \"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\"}}}", "\"rope_parameters\""},
+        {LLAMA ", \"rope_parameters\": {\"rope_type\": \"default\", \"partial_rotary_factor\": 0.5}}", "partial_rotary_factor of 1"},
+        {LLAMA ", \"partial_rotary_factor\": 0.5}", "\"partial_rotary_factor\": expected 1, found 0.5"},
+        {LLAMA ", \"sliding_window\": 64}", "\"sliding_window\": expected null or at least max_position_embeddings, found 64"},
+        {LLAMA ", \"sliding_window\": \"x\"}", "\"sliding_window\""},
+        {LLAMA ", \"layer_types\": [\"full_attention\", \"sliding_attention\"]}",
+         "\"layer_types\": expected full_attention in every layer"},
+        {LLAMA ", \"attention_bias\": true}", "\"attention_bias\": expected nothing, false or null, found true"},
+        {LLAMA ", \"mlp_bias\": true}", "\"mlp_bias\""},
+        {OLMOE ", \"clip_qkv\": 8.0}", "\"clip_qkv\": expected nothing, false or null, found 8.0"},
+        {LLAMA ", \"hidden_act\": \"gelu\"}", "\"hidden_act\": expected \"silu\", found \"gelu\""},
+        {QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [0]}", "\"mlp_only_layers\""},
+        {QWEN3_MOE ", \"num_experts\": 4, \"decoder_sparse_step\": 2}", "\"decoder_sparse_step\": expected 1, found 2"},
+        {QWEN3_MOE ", \"num_experts\": 4, \"shared_expert_intermediate_size\": 8}", "\"shared_expert_intermediate_size\""},
+        {LLAMA ", \"quantization_config\": {\"bits\": 4}}",
+         "\"quantization_config\": expected nothing, false or null, found {\"bits\": 4}"},
+        {"{\"model_type\": \"olmeo\"}",
+         "unknown family \"olmeo\"; did you mean olmoe? expected one of llama, mixtral, olmoe, qwen3, qwen3_moe"},
+        {"{\"model_type\": \"deepseek_v3\"}", "unknown family \"deepseek_v3\"; expected one of llama"},
+    };
+    model_config c;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        EXPECT_ERROR(read_text(&c, cases[i].text), LAMP_UNSUPPORTED, cases[i].message);
+}
+
+static void inconsistent_sizes_are_refused(void) {
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
+        {"", "not valid JSON"},
+        {"[]", "expected an object"},
+        {"{}", "\"model_type\": expected text, found nothing"},
+        {"{\"model_type\": 3}", "\"model_type\": expected text, found an integer"},
+        {LLAMA ", \"vocab_size\": 64}", "duplicate"},
+        {"{\"model_type\": \"llama\"}", "\"vocab_size\": expected an integer, found nothing"},
+        {"{\"model_type\": \"llama\", \"vocab_size\": 0}", "\"vocab_size\": expected 1 to"},
+        {"{\"model_type\": \"llama\", \"vocab_size\": -5}", "found -5"},
+        {"{\"model_type\": \"llama\", \"vocab_size\": 64.0}", "expected an integer, found a number"},
+        {"{\"model_type\": \"llama\", \"vocab_size\": \"64\"}", "expected an integer, found text"},
+        {"{\"model_type\": \"llama\", \"vocab_size\": 64, \"hidden_size\": 32, \"intermediate_size\": 8, \"num_hidden_layers\": "
+         "1000000000, "
+         "\"num_attention_heads\": 4, \"max_position_embeddings\": 8}",
+         "\"num_hidden_layers\": expected 1 to 16384, found 1000000000"},
+        {"{\"model_type\": \"llama\", \"vocab_size\": 64, \"hidden_size\": 30, \"intermediate_size\": 8, \"num_hidden_layers\": 1, "
+         "\"num_attention_heads\": 4, \"max_position_embeddings\": 8}",
+         "\"hidden_size\": expected a multiple of num_attention_heads (4), found 30"},
+        {"{\"model_type\": \"olmoe\", \"vocab_size\": 16777216, \"hidden_size\": 1048576, \"intermediate_size\": 4194304, "
+         "\"num_hidden_layers\": 16384, "
+         "\"num_attention_heads\": 4096, \"max_position_embeddings\": 8, \"num_experts\": 1048576, \"num_experts_per_tok\": 1}",
+         "found sizes that make"},
+        {LLAMA ", \"num_key_value_heads\": 3}", "\"num_attention_heads\": expected a multiple of num_key_value_heads (3), found 4"},
+        {LLAMA ", \"num_key_value_heads\": 8}", "expected a multiple of num_key_value_heads (8)"},
+        {LLAMA ", \"head_dim\": 7}", "\"head_dim\": expected a multiple of two"},
+        {LLAMA ", \"rms_norm_eps\": 0}", "\"rms_norm_eps\": expected a positive number, found 0"},
+        {LLAMA ", \"rms_norm_eps\": -1e-5}", "\"rms_norm_eps\": expected a positive number"},
+        {LLAMA ", \"rope_theta\": 1e400}", "not valid JSON"},
+        {LLAMA ", \"rope_theta\": \"big\"}", "\"rope_theta\": expected a number, found text"},
+        {LLAMA ", \"tie_word_embeddings\": 1}", "\"tie_word_embeddings\": expected a boolean, found an integer"},
+        {LLAMA ", \"eos_token_id\": 64}", "\"eos_token_id\": expected a token below vocab_size (64), found 64"},
+        {LLAMA ", \"eos_token_id\": -1}", "\"eos_token_id\": expected a token id"},
+        {OLMOE ", \"head_dim\": 16}", "\"head_dim\": expected hidden_size / num_attention_heads = 8 in family olmoe, found 16"},
+        {OLMOE ", \"num_local_experts\": 8}", "\"num_local_experts\": expected 4 as in \"num_experts\", found another number"},
+        {QWEN3_MOE ", \"num_experts\": 1}", "\"num_experts_per_tok\": expected 1 to 1"},
+        {QWEN3_MOE ", \"num_experts\": 0}", "\"num_experts\": expected 1 to"},
+        {QWEN3_MOE "}", "\"num_experts\": expected an integer, found nothing"},
+    };
+    model_config c;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) EXPECT_ERROR(read_text(&c, cases[i].text), LAMP_MALFORMED, cases[i].message);
+}
+
+static void a_recipe_must_fit_its_family(void) {
+    model_config c = small("mixtral");
+    c.normalize = false;
+    EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "demo.ini: family mixtral always scales the chosen probabilities");
+    c = small("llama");
+    c.experts = 4;
+    EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "family llama is dense: expected 1 expert and top_k 1, found 4 and 1");
+    c = small("olmoe");
+    c.experts = c.top_k = 1;
+    EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "family olmoe is sparse: expected at least 2 experts, found 1");
+    c = small("olmoe");
+    c.top_k = 5;
+    EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "expected 1 to 4, the number of experts, found 5");
+    c = small("olmoe");
+    c.switch_loss = NAN;
+    EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "\"router_aux_loss_coef\"");
+}
+
+static void names_are_those_of_the_hub(void) {
+    static const struct {
+        const char *family, *kind;
+        weight_role role;
+        int layer;
+        ptrdiff_t group;
+        const char *name, *fused;
+        int64_t first; /* in the fused tensor, for 4 experts of (6, 5) */
+    } cases[] = {
+        {"olmoe", "moe.gate", ROLE_EXPERT, 3, 2, "model.layers.3.mlp.experts.2.gate_proj.weight", "model.layers.3.mlp.experts.gate_up_proj",
+         120},
+        {"qwen3_moe", "moe.up", ROLE_EXPERT, 0, 1, "model.layers.0.mlp.experts.1.up_proj.weight", "model.layers.0.mlp.experts.gate_up_proj",
+         90},
+        {"mixtral", "moe.down", ROLE_EXPERT, 12, 3, "model.layers.12.block_sparse_moe.experts.3.w2.weight",
+         "model.layers.12.mlp.experts.down_proj", 90},
+        {"mixtral", "moe.up", ROLE_EXPERT, 0, 0, "model.layers.0.block_sparse_moe.experts.0.w3.weight",
+         "model.layers.0.mlp.experts.gate_up_proj", 30},
+        {"mixtral", "moe.router", ROLE_ROUTER, 1, 0, "model.layers.1.block_sparse_moe.gate.weight", "model.layers.1.mlp.gate.weight", 0},
+        {"llama", "embedding", ROLE_EMBEDDING, -1, 0, "model.embed_tokens.weight", NULL, 0},
+        {"qwen3", "attention.query_norm", ROLE_NORM, 1, 0, "model.layers.1.self_attn.q_norm.weight", NULL, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const family *f = NULL;
+        family_place place = {.rank = 0}, fused = {.rank = 0};
+        weight w = {.kind = cases[i].kind, .layer = cases[i].layer, .role = cases[i].role, .groups = 4, .out = 6, .in = 5};
+        EXPECT_OK(family_find(&f, cases[i].family, "test"));
+        family_place_group(&place, f, &w, cases[i].group);
+        EXPECT(!strcmp(place.name, cases[i].name) && place.first == 0, "found %s", place.name);
+        EXPECT(place.rank == (w.role == ROLE_NORM ? 1 : 2), "%s: rank %d", place.name, place.rank);
+        bool has_fused = family_place_fused(&fused, f, &w, cases[i].group);
+        EXPECT(has_fused == (cases[i].fused != NULL), "%s", place.name);
+        if (has_fused)
+            EXPECT(!strcmp(fused.name, cases[i].fused) && fused.first == cases[i].first, "%s at %d", fused.name, (int)fused.first);
+    }
+}
+
+static const test_case cases[] = {
+    {"every family survives writing and reading", every_family_survives_writing_and_reading},
+    {"what is absent is the family's own", what_is_absent_is_the_familys_own},
+    {"both spellings of transformers are read", both_spellings_of_transformers_are_read},
+    {"what we cannot run is refused by name", what_we_cannot_run_is_refused_by_name},
+    {"inconsistent sizes are refused", inconsistent_sizes_are_refused},
+    {"a recipe must fit its family", a_recipe_must_fit_its_family},
+    {"names are those of the hub", names_are_those_of_the_hub},
+};
+
+int main(void) { return test_run("family", cases, sizeof cases / sizeof *cases); }

@@ -16,7 +16,7 @@ ifdef SANITIZE
   EXTRA := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
 endif
 
-WARNINGS = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unknown-warning-option -Wno-format-truncation -Wno-unknown-pragmas $(if $(CI),-Werror)
+WARNINGS = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option,-Wno-format-truncation) -Wno-unknown-pragmas $(if $(CI),-Werror)
 CFLAGS   = -std=gnu17 -O3 -g -ffp-contract=fast -fno-math-errno -fPIC -fvisibility=hidden -fopenmp $(WARNINGS) -Iinclude -Isrc $(EXTRA)
 LIBS     = -ljansson -linih -lpcre2-8 -lxxhash -lm
 
@@ -43,11 +43,11 @@ define tree
 $(BUILD)/$(1)/%.o: %.c
 	@mkdir -p $$(@D)
 	@echo '  CC  $$@'
-	@$$(CC) $$(CFLAGS) -MMD -c $$< -o $$@
+	@$$(CC) $$(CFLAGS) -MMD -MP -c $$< -o $$@
 $(BUILD)/$(1)/src/kernels/cpu/table_%.o: src/kernels/cpu/table.c
 	@mkdir -p $$(@D)
 	@echo '  CC  $$@'
-	@$$(CC) $$(CFLAGS) $$($$*_FLAGS) -MMD -c $$< -o $$@
+	@$$(CC) $$(CFLAGS) $$($$*_FLAGS) -MMD -MP -c $$< -o $$@
 $(BUILD)/$(1)/internal.a: $(call objects,$(1),$(LIBRARY))
 	@echo '  AR  $$@'
 	@rm -f $$@ && $$(AR) rcs $$@ $$^

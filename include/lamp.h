@@ -34,6 +34,39 @@ LAMP_API const char *lamp_error_message(void);
 
 LAMP_API const char *lamp_version(void);
 
+/* ---- a model ready to run: opaque, used by one thread at a time ---- */
+
+typedef struct lamp_model lamp_model;
+
+/* path: a Hugging Face folder, or a run of `lamp train` (its latest checkpoint). */
+LAMP_API int lamp_model_open(lamp_model **model, const char *path);
+LAMP_API void lamp_model_close(lamp_model **model); /* *model becomes NULL; NULL is fine */
+
+LAMP_API int lamp_model_vocabulary_size(const lamp_model *model);
+LAMP_API int lamp_model_context_length(const lamp_model *model); /* tokens */
+
+/* Writes the ids of length bytes of text; *count is how many there are, also when capacity was too small (LAMP_INVALID). */
+LAMP_API int lamp_tokenize(const lamp_model *model, int32_t *ids, size_t capacity, size_t *count, const char *text, size_t length);
+
+/* *logits: vocabulary_size values for the token that follows ids; valid until the next call with this model. */
+LAMP_API int lamp_logits(lamp_model *model, const float **logits, const int32_t *ids, size_t count);
+
+typedef struct lamp_generate_options {
+    int max_tokens;
+    double temperature; /* 0: always the most likely token */
+    int top_k;          /* draw from the k most likely tokens; 0: all */
+    double top_p;       /* draw from the fewest tokens that together reach p; 1: all */
+    uint64_t seed;      /* same seed, same text */
+} lamp_generate_options;
+
+LAMP_API lamp_generate_options lamp_generate_defaults(void);
+
+/* Receives the bytes of each token as it is written (not always whole characters); a negative result stops and is returned. */
+typedef int lamp_piece(void *context, const char *bytes, size_t length);
+
+/* Continues prompt; an empty one starts a document. options must not be NULL. */
+LAMP_API int lamp_generate(lamp_model *model, const char *prompt, const lamp_generate_options *options, lamp_piece *piece, void *context);
+
 #ifdef __cplusplus
 }
 #endif

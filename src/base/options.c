@@ -65,7 +65,8 @@ static int set_map(const option *o, void *fields, const char *key, const char *v
     double number = strtod(value, &end);
     if (end == value || *end || !(number >= o->min && number <= o->max))
         FAIL(LAMP_INVALID, "%s: %s.%s.%s: expected a number from %g to %g, found \"%s\"", where, o->section, o->name, key, o->min, o->max, value);
-    if (!*key || strlen(key) >= OPTION_NAME_BYTES) FAIL(LAMP_INVALID, "%s: %s.%s.%s: expected a name of 1 to %d bytes", where, o->section, o->name, key, OPTION_NAME_BYTES - 1);
+    if (!*key || strlen(key) >= OPTION_NAME_BYTES)
+        FAIL(LAMP_INVALID, "%s: %s.%s.%s: expected a name of 1 to %d bytes", where, o->section, o->name, key, OPTION_NAME_BYTES - 1);
     int i = 0;
     while (i < map->n && strcmp(map->row[i].key, key)) i++;
     if (i == OPTION_MAP_ROWS) FAIL(LAMP_INVALID, "%s: %s.%s: more than %d names", where, o->section, o->name, OPTION_MAP_ROWS);

@@ -21,7 +21,9 @@ static bool is_set(const char *key, const char *const *settings, int n) {
 }
 
 /* The matrix parameters a token meets in a model of this width: attention and two experts per block, and the output head. */
-static double active_parameters(double width, double layers, double vocabulary) { return layers * (4 * width * width + 2 * 3 * width * 4 * width / 3) + width * vocabulary; }
+static double active_parameters(double width, double layers, double vocabulary) {
+    return layers * (4 * width * width + 2 * 3 * width * 4 * width / 3) + width * vocabulary;
+}
 
 static double layers_for(double width) { return fmax(2, round(width / 48)); }
 
@@ -49,7 +51,8 @@ int auto_sizes_choose(recipe *r, const char *const *settings, int n_settings, bu
     if (!is_set("model.hidden_size", settings, n_settings)) {
         r->model.hidden_size = (int64_t)width;
         r->model.num_attention_heads = (int64_t)width / 32;
-        buffer_printf(reasons, "hidden_size %.0f, heads of 32: %.3g active parameters, which should see %.3g tokens each in the time\n", width, active, tokens / active);
+        buffer_printf(reasons, "hidden_size %.0f, heads of 32: %.3g active parameters, which should see %.3g tokens each in the time\n", width,
+                      active, tokens / active);
     }
     if (!is_set("model.num_hidden_layers", settings, n_settings)) {
         r->model.num_hidden_layers = (int64_t)layers;
@@ -57,7 +60,8 @@ int auto_sizes_choose(recipe *r, const char *const *settings, int n_settings, bu
     }
     if (!is_set("model.intermediate_size", settings, n_settings)) {
         r->model.intermediate_size = (int64_t)(width * 4 / 3) / 16 * 16;
-        buffer_printf(reasons, "intermediate_size %lld: two experts per token are as wide as one dense MLP of 8/3 width\n", (long long)r->model.intermediate_size);
+        buffer_printf(reasons, "intermediate_size %lld: two experts per token are as wide as one dense MLP of 8/3 width\n",
+                      (long long)r->model.intermediate_size);
     }
     if (!is_set("router.experts", settings, n_settings)) {
         double expert = 3 * width * (double)r->model.intermediate_size, per_expert_tokens = 0, experts = 4;
@@ -68,8 +72,10 @@ int auto_sizes_choose(recipe *r, const char *const *settings, int n_settings, bu
             experts = e;
         }
         r->model.experts = (int64_t)experts;
-        buffer_printf(reasons, "experts %.0f, each token takes 2: each expert then learns from about %.3g tokens; weights, gradients and moments fit in %.3g MB\n", experts,
-                      tokens * 2 / experts, 16 * (experts * expert * layers + active) / 1e6);
+        buffer_printf(
+            reasons,
+            "experts %.0f, each token takes 2: each expert then learns from about %.3g tokens; weights, gradients and moments fit in %.3g MB\n",
+            experts, tokens * 2 / experts, 16 * (experts * expert * layers + active) / 1e6);
     }
     return reasons->status;
 }

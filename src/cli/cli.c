@@ -32,8 +32,8 @@ static void print_help(const cli_command *command) {
         snprintf(left, sizeof left, "--%s %s", o->name, o->value ? o->value : "");
         printf("  %-26s %s%s\n", left, o->help, o->kind == CLI_LIST ? " (as often as you like)" : "");
     }
-    printf("  %-26s %s\n  %-26s %s\n  %-26s %s\n", "--json", "the result as JSON on standard output", "--quiet", "say nothing but the result and warnings", "--help",
-           "this text");
+    printf("  %-26s %s\n  %-26s %s\n  %-26s %s\n", "--json", "the result as JSON on standard output", "--quiet",
+           "say nothing but the result and warnings", "--help", "this text");
     if (command->details) printf("\n%s", command->details);
 }
 
@@ -83,7 +83,8 @@ int cli_parse(cli_list *arguments, bool *json, const cli_command *command, int a
     struct option known[MAX_OPTIONS] = {0};
     int n = command->n_options, found;
     CHECK(n + 4 <= MAX_OPTIONS, "%d options", n);
-    for (int i = 0; i < n; i++) known[i] = (struct option){command->options[i].name, command->options[i].kind == CLI_FLAG ? no_argument : required_argument, NULL, i};
+    for (int i = 0; i < n; i++)
+        known[i] = (struct option){command->options[i].name, command->options[i].kind == CLI_FLAG ? no_argument : required_argument, NULL, i};
     known[n] = (struct option){"help", no_argument, NULL, HELP};
     known[n + 1] = (struct option){"json", no_argument, NULL, JSON};
     known[n + 2] = (struct option){"quiet", no_argument, NULL, QUIET};
@@ -132,21 +133,4 @@ int cli_read_all(buffer *content, const char *path) {
     for (size_t n; (n = fread(block, 1, sizeof block, stdin)) > 0;) TRY(buffer_append(content, block, n));
     if (ferror(stdin)) FAIL(LAMP_IO, "cannot read standard input: %s", strerror(errno));
     return buffer_append(content, "", 0);
-}
-
-const char *cli_count(char text[CLI_SHORT_TEXT], double number) {
-    static const char units[] = {0, 'k', 'M', 'G', 'T', 'P'};
-    int unit = 0;
-    while (number >= 1000 && unit < 5) number /= 1000, unit++;
-    if (unit == 0) snprintf(text, CLI_SHORT_TEXT, "%.0f", number);
-    else snprintf(text, CLI_SHORT_TEXT, "%.*f%c", number < 10 ? 2 : number < 100 ? 1 : 0, number, units[unit]);
-    return text;
-}
-
-const char *cli_duration(char text[CLI_SHORT_TEXT], double seconds) {
-    long long s = seconds > 0 ? (long long)(seconds + 0.5) : 0;
-    if (s < 60) snprintf(text, CLI_SHORT_TEXT, "%llds", s);
-    else if (s < 3600) snprintf(text, CLI_SHORT_TEXT, "%lldm%02llds", s / 60, s % 60);
-    else snprintf(text, CLI_SHORT_TEXT, "%lldh%02lldm", s / 3600, s / 60 % 60);
-    return text;
 }

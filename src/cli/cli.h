@@ -58,11 +58,6 @@ int cli_write_buffer(buffer *b); /* and releases it */
 /* The whole of a file, or of standard input for "-" or NULL. */
 int cli_read_all(buffer *content, const char *path);
 
-/* Human counts and durations into a small buffer: 1234567 -> "1.23M", 75 -> "1m15s". */
-enum { CLI_SHORT_TEXT = 32 };
-const char *cli_count(char text[CLI_SHORT_TEXT], double number);
-const char *cli_duration(char text[CLI_SHORT_TEXT], double seconds);
-
 int verb_data(int argc, char **argv);
 int verb_train(int argc, char **argv);
 int verb_eval(int argc, char **argv);

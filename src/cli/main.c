@@ -1,4 +1,5 @@
 /* lamp VERB ...: finds the verb, runs it, and turns its status into the exit code and one last line that names the cause. */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -54,7 +55,16 @@ static const cli_verb *find_verb(const char *name) {
     return NULL;
 }
 
+/* On a machine that is shared, a thread that spins at a barrier takes the core from the thread it waits for: steps then last five times as
+ * long. So waiting threads spin briefly and sleep. OpenMP's library reads this before main begins, hence the second start. */
+static void restart_with_patient_threads(char **argv) {
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+    setenv("GOMP_SPINCOUNT", "10000", 1);
+    execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv) {
+    restart_with_patient_threads(argv);
     log_set_sink(show_log, NULL);
     if (argc < 2) {
         print_help(stderr);
@@ -73,6 +83,8 @@ int main(int argc, char **argv) {
     interrupt_install();
     int status = verb->run(argc - 1, argv + 1);
     if (status >= 0 && fflush(stdout)) status = error_set(LAMP_IO, __FILE__, __LINE__, "cannot write to standard output");
-    if (status < 0) fprintf(stderr, "%s%s: %s\n", cli_is_terminal(stderr) ? "\r\033[K" : "", status == LAMP_INTERRUPTED ? "stopped" : "error", lamp_error_message());
+    if (status < 0)
+        fprintf(stderr, "%s%s: %s\n", cli_is_terminal(stderr) ? "\r\033[K" : "", status == LAMP_INTERRUPTED ? "stopped" : "error",
+                lamp_error_message());
     return -status;
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/human.h"
 #include "cli/cli.h"
 #include "data/dataset_build.h"
 
@@ -29,12 +30,12 @@ static int put_json(const dataset_build_report *report) {
 }
 
 static void print_report(const dataset_build_report *report, const char *out) {
-    char bytes[CLI_SHORT_TEXT], train[CLI_SHORT_TEXT], held[CLI_SHORT_TEXT];
+    char bytes[HUMAN_BYTES], train[HUMAN_BYTES], held[HUMAN_BYTES];
     printf("%-20s %10s %10s %12s %12s %12s\n", "domain", "documents", "bytes", "duplicates", "train", "validation");
     for (int i = 0; i < report->n_domains; i++) {
         const domain_summary *d = &report->domain[i];
-        printf("%-20s %10lld %10s %12lld %12s %12s\n", d->name, (long long)d->documents, cli_count(bytes, (double)d->bytes), (long long)d->duplicates,
-               cli_count(train, (double)d->train_tokens), cli_count(held, (double)d->validation_tokens));
+        printf("%-20s %10lld %10s %12lld %12s %12s\n", d->name, (long long)d->documents, human_count(bytes, (double)d->bytes), (long long)d->duplicates,
+               human_count(train, (double)d->train_tokens), human_count(held, (double)d->validation_tokens));
     }
     printf("vocabulary of %d tokens; dataset in %s\n", report->vocabulary_size, out);
 }
@@ -50,7 +51,8 @@ int verb_data(int argc, char **argv) {
         {"domain", "NAME=PATH", "a domain: a folder of text files, a text file, or .jsonl with a field \"text\"", CLI_LIST, &domains, 0, 0},
         {"vocab", "N", "size of the vocabulary (8192)", CLI_INTEGER, &vocabulary, 258, 1 << 20},
     };
-    cli_command command = {"data", "Exact duplicate documents are dropped, and about 2 % of each domain's documents are held out for validation.\n", rows, 2, 2, 2};
+    cli_command command = {
+        "data", "Exact duplicate documents are dropped, and about 2 % of each domain's documents are held out for validation.\n", rows, 2, 2, 2};
     TRY(cli_parse(&arguments, &json, &command, argc, argv));
     if (strcmp(arguments.item[0], "build")) FAIL(LAMP_INVALID, "lamp data: expected build, found %s", arguments.item[0]);
     if (domains.n == 0) FAIL(LAMP_INVALID, "lamp data build: no text: give at least one --domain NAME=PATH");

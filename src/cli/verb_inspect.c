@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/human.h"
 #include "cli/cli.h"
 #include "cli/find_data.h"
 #include "cli/print_scores.h"
@@ -22,7 +23,7 @@ static model_bytes count_bytes(const model_costs *c) {
 }
 
 static void print_sizes(const model *m, const model_costs *c) {
-    char a[CLI_SHORT_TEXT], b[CLI_SHORT_TEXT];
+    char a[HUMAN_BYTES], b[HUMAN_BYTES];
     const model_config *g = &m->config;
     model_bytes bytes = count_bytes(c);
     printf("family                 %s\n", g->family);
@@ -30,12 +31,13 @@ static void print_sizes(const model *m, const model_costs *c) {
     printf("heads                  %lld of %lld, %lld for keys and values\n", (long long)g->num_attention_heads, (long long)g->head_dim,
            (long long)g->num_key_value_heads);
     if (g->experts > 1)
-        printf("experts                %lld of inner width %lld, each token takes %lld\n", (long long)g->experts, (long long)g->intermediate_size, (long long)g->top_k);
+        printf("experts                %lld of inner width %lld, each token takes %lld\n", (long long)g->experts, (long long)g->intermediate_size,
+               (long long)g->top_k);
     else printf("inner width            %lld, dense\n", (long long)g->intermediate_size);
     printf("vocabulary, context    %lld tokens, %lld tokens\n", (long long)g->vocab_size, (long long)g->max_position_embeddings);
-    printf("parameters             %s, of which one token meets %s\n", cli_count(a, (double)c->parameters), cli_count(b, (double)c->active_parameters));
-    printf("training a token       %sFLOP\n", cli_count(a, c->flops_per_token));
-    printf("bytes of weights       %sB held, %sB touched by a token\n", cli_count(a, (double)bytes.held), cli_count(b, (double)bytes.touched));
+    printf("parameters             %s, of which one token meets %s\n", human_count(a, (double)c->parameters), human_count(b, (double)c->active_parameters));
+    printf("training a token       %sFLOP\n", human_count(a, c->flops_per_token));
+    printf("bytes of weights       %sB held, %sB touched by a token\n", human_count(a, (double)bytes.held), human_count(b, (double)bytes.touched));
 }
 
 static void put_sizes(json_writer *w, const model *m, const model_costs *c) {
@@ -120,7 +122,8 @@ static int inspect_experts(json_writer *w, const loaded_model *m, const char *da
     if (layer >= c->num_hidden_layers) FAIL(LAMP_INVALID, "--layer: expected 0 to %lld, found %lld", (long long)c->num_hidden_layers - 1, (long long)layer);
     TRY(loaded_model_need_tokenizer(m));
     TRY_TO(done, dataset_open(&data, data_name));
-    if (data->vocabulary_size > c->vocab_size) FAIL_TO(done, LAMP_INVALID, "%s: the dataset has %d tokens, the model %lld", data_name, data->vocabulary_size, (long long)c->vocab_size);
+    if (data->vocabulary_size > c->vocab_size)
+        FAIL_TO(done, LAMP_INVALID, "%s: the dataset has %d tokens, the model %lld", data_name, data->vocabulary_size, (long long)c->vocab_size);
     TRY_TO(done, kernels_choose(&k));
     TRY_TO(done, tape_open(&t, k));
     TRY_TO(done, evaluation_open(&e, &m->model, SEQUENCES, c->max_position_embeddings < LONGEST ? (int)c->max_position_embeddings : LONGEST));
@@ -196,8 +199,10 @@ int verb_inspect(int argc, char **argv) {
         {"data", "DATASET", "the text (default: the dataset the run was trained on)", CLI_TEXT, &data_name, 0, 0},
         {"tokens", "N", "of each domain's validation text, at most (32768)", CLI_INTEGER, &tokens, 1, 1e15},
     };
-    TRY(cli_parse(&arguments, &json, &(cli_command){"inspect", "Of a RECIPE the sizes are shown, with 8192 tokens where it leaves the vocabulary to the data.\n", rows, 4, 1, 1},
-                  argc, argv));
+    TRY(cli_parse(
+        &arguments, &json,
+        &(cli_command){"inspect", "Of a RECIPE the sizes are shown, with 8192 tokens where it leaves the vocabulary to the data.\n", rows, 4, 1, 1},
+        argc, argv));
     if (file_exists(arguments.item[0]) && !file_is_folder(arguments.item[0])) return inspect_recipe(arguments.item[0], json);
     return inspect_model(arguments.item[0], experts, data_name, layer, tokens, json);
 }

@@ -71,7 +71,8 @@ int verb_detokenize(int argc, char **argv) {
     token_list ids = {0};
     buffer text = {0}, out = {0};
     int status;
-    TRY(cli_parse(&arguments, &json, &(cli_command){"detokenize", "Without FILE, or with -, standard input is read: ids separated by white space.\n", NULL, 0, 1, 2},
+    TRY(cli_parse(&arguments, &json,
+                  &(cli_command){"detokenize", "Without FILE, or with -, standard input is read: ids separated by white space.\n", NULL, 0, 1, 2},
                   argc, argv));
     TRY_TO(done, open_tokenizer(&words, arguments.item[0]));
     TRY_TO(done, read_ids(&ids, arguments.item[1]));

@@ -11,46 +11,18 @@
 #include "train/run_folder.h"
 #include "train/train.h"
 
-typedef struct {
-    double shown_at;
-    bool header_shown;
-} display;
-
-/* Without a terminal: whole lines, at most one every few seconds, and always the first. */
-static bool is_time_to_show(display *d, const step_report *r) {
-    double every = cli_is_terminal(stderr) ? 0.1 : 5, now = clock_seconds();
-    if (cli_quiet || (r->used < 1 && d->shown_at > 0 && now - d->shown_at < every)) return false;
-    d->shown_at = now;
-    return true;
-}
-
-static void show_step(void *context, const trainer *tr, const step_report *r) {
-    display *d = context;
-    if (!is_time_to_show(d, r)) return;
-    char speed[CLI_SHORT_TEXT], memory[CLI_SHORT_TEXT], left[CLI_SHORT_TEXT], total[CLI_SHORT_TEXT] = "", balance[96] = "";
-    if (tr->recipe.steps > 0) snprintf(total, sizeof total, "/%lld", (long long)tr->recipe.steps);
-    if (tr->trace.load) snprintf(balance, sizeof balance, " | balance %.2f drop %.1f%% dead %d", r->balance, 100 * r->dropped, r->dead);
-    bool terminal = cli_is_terminal(stderr);
-    fprintf(stderr, "%sstep %lld%s %.0f%% | loss %.3f (%+.1fz) | gnorm %.2f | lr %.1e | %.0f ms | %s tok/s | %.0f%% peak%s | mem %sB | ETA %s%s%s",
-            terminal ? "\r\033[K" : "", (long long)r->step, total, 100 * r->used, r->loss, r->loss_z, r->gradient_norm, r->learning_rate, 1000 * r->step_seconds,
-            cli_count(speed, r->tokens_per_second), 100 * r->share_of_peak, balance, cli_count(memory, (double)r->bytes), cli_duration(left, r->seconds_left),
-            r->applied ? "" : " | NOT APPLIED: not finite", terminal ? "" : "\n");
-}
-
-static void show_started(void *context, const trainer *tr, bool resumed) {
+static void show_line(void *context, const char *line) {
     (void)context;
-    char all[CLI_SHORT_TEXT], active[CLI_SHORT_TEXT], peak[CLI_SHORT_TEXT];
-    if (cli_quiet) return;
-    fprintf(stderr, "%s: %s parameters, %s active per token; kernels %s, peak %sFLOP/s\n", tr->recipe.model.family, cli_count(all, (double)tr->costs.parameters),
-            cli_count(active, (double)tr->costs.active_parameters), tr->k->name, cli_count(peak, tr->peak_flops));
-    if (resumed) fprintf(stderr, "going on from step %lld\n", (long long)tr->step);
+    if (!cli_quiet) fprintf(stderr, "%s%s\n", cli_is_terminal(stderr) ? "\r\033[K" : "", line);
 }
 
-static void show_evaluation(void *context, const trainer *tr, const evaluation *e) {
-    (void)context;
-    if (cli_quiet) return;
-    fprintf(stderr, "%sstep %lld: validation loss %.3f, %.3f bits per byte\n", cli_is_terminal(stderr) ? "\r\033[K" : "", (long long)tr->step,
-            score_loss(&e->total), score_bits_per_byte(&e->total));
+/* Without a terminal: whole lines, one every few seconds, and always the first and the last. */
+static void show_progress(void *context, const char *line, bool final) {
+    double *shown_at = context, now = clock_seconds(), every = cli_is_terminal(stderr) ? 0.1 : 5;
+    if (cli_quiet || (!final && *shown_at > 0 && now - *shown_at < every)) return;
+    *shown_at = now;
+    if (cli_is_terminal(stderr)) fprintf(stderr, "\r\033[K%s%s", line, final ? "\n" : "");
+    else fprintf(stderr, "%s\n", line);
 }
 
 static int append_piece(void *context, const char *bytes, size_t length) { return buffer_append(context, bytes, length); }
@@ -67,7 +39,8 @@ static int write_sample(void *context, const trainer *tr, const char *prompt, bu
     TRY_TO(done, encoder_new(&e, tr->data->tokenizer));
     TRY_TO(done, encoder_encode(e, &ids, prompt, strlen(prompt)));
     TRY_TO(done, session_open(&s, &tr->model, room));
-    if ((int64_t)ids.length < room) TRY_TO(done, session_generate(&s, tr->data->tokenizer, &how, ids.id, (ptrdiff_t)ids.length, SAMPLE_TOKENS, append_piece, text));
+    if ((int64_t)ids.length < room)
+        TRY_TO(done, session_generate(&s, tr->data->tokenizer, &how, ids.id, (ptrdiff_t)ids.length, SAMPLE_TOKENS, append_piece, text));
 done:
     session_close(&s);
     token_list_release(&ids);
@@ -115,7 +88,8 @@ static int read_recipe(recipe *r, const char *source, const cli_list *settings) 
     for (int i = 0; i < settings->n; i++) {
         char key[OPTION_NAME_BYTES * 3];
         const char *equals = strchr(settings->item[i], '=');
-        if (!equals || (size_t)(equals - settings->item[i]) >= sizeof key) FAIL(LAMP_INVALID, "--set: expected section.key=value, found \"%s\"", settings->item[i]);
+        if (!equals || (size_t)(equals - settings->item[i]) >= sizeof key)
+            FAIL(LAMP_INVALID, "--set: expected section.key=value, found \"%s\"", settings->item[i]);
         snprintf(key, sizeof key, "%.*s", (int)(equals - settings->item[i]), settings->item[i]);
         TRY(options_set(&recipe_options, r, key, equals + 1, "--set"));
     }
@@ -139,15 +113,11 @@ static int run(const char *source, const char *path, const cli_list *settings, c
         buffer_release(&reasons);
         TRY(status);
     }
-    display shown = {0};
+    double shown_at = 0;
     train_report report;
-    train_watcher watcher = {&shown, show_started, show_step, show_evaluation, write_sample, NULL};
-    int status = train_run(&report, &r, path, command, &watcher);
-    if (cli_is_terminal(stderr) && !cli_quiet) fputc('\n', stderr);
-    TRY(status);
-    if (json) return put_json(&report, path);
-    if (!cli_quiet) fprintf(stderr, "done: %lld steps; model in %s\n", (long long)report.last.step, path);
-    return LAMP_OK;
+    train_watcher watcher = {&shown_at, show_line, show_progress, write_sample};
+    TRY(train_run(&report, &r, path, command, &watcher));
+    return json ? put_json(&report, path) : LAMP_OK;
 }
 
 int verb_train(int argc, char **argv) {

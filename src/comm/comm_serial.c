@@ -1,3 +1,4 @@
+/* A world of one rank: what it sends itself it already has. */
 #include <string.h>
 
 #include "comm/comm.h"

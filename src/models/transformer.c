@@ -19,18 +19,21 @@ typedef struct {
     block blocks[];
 } transformer;
 
+/* Of a matrix that reads `in` channels. */
+static double initial_deviation(const model_config *c, ptrdiff_t in) { return c->initializer_range > 0 ? c->initializer_range : 1 / sqrt((double)in); }
+
 static int declare_block(block *b, model *m, int layer) {
     const model_config *c = &m->config;
     weights *table = &m->weights;
     ptrdiff_t D = c->hidden_size, F = c->intermediate_size, E = c->experts;
     ptrdiff_t query_width = c->num_attention_heads * c->head_dim, key_width = c->num_key_value_heads * c->head_dim;
-    double deviation = c->initializer_range, into_residual = deviation / sqrt(2.0 * (double)c->num_hidden_layers);
+    double deviation = initial_deviation(c, D), residual = 1 / sqrt(2.0 * (double)c->num_hidden_layers);
     weight_role mlp = E > 1 ? ROLE_EXPERT : ROLE_MATRIX;
     TRY(weights_declare(&b->attention_norm, table, "attention.norm", layer, ROLE_NORM, 1, 1, D, 0));
     TRY(weights_declare(&b->query, table, "attention.query", layer, ROLE_MATRIX, 1, query_width, D, deviation));
     TRY(weights_declare(&b->key, table, "attention.key", layer, ROLE_MATRIX, 1, key_width, D, deviation));
     TRY(weights_declare(&b->value, table, "attention.value", layer, ROLE_MATRIX, 1, key_width, D, deviation));
-    TRY(weights_declare(&b->output, table, "attention.output", layer, ROLE_MATRIX, 1, D, query_width, into_residual));
+    TRY(weights_declare(&b->output, table, "attention.output", layer, ROLE_MATRIX, 1, D, query_width, residual * initial_deviation(c, query_width)));
     if (c->qk_norm != QK_NORM_NONE) {
         bool full = c->qk_norm == QK_NORM_FULL;
         TRY(weights_declare(&b->query_norm, table, "attention.query_norm", layer, ROLE_NORM, 1, 1, full ? query_width : c->head_dim, 0));
@@ -40,7 +43,7 @@ static int declare_block(block *b, model *m, int layer) {
     if (E > 1) TRY(weights_declare(&b->mlp.router, table, "moe.router", layer, ROLE_ROUTER, 1, E, D, deviation));
     TRY(weights_declare(&b->mlp.gate, table, E > 1 ? "moe.gate" : "mlp.gate", layer, mlp, E, F, D, deviation));
     TRY(weights_declare(&b->mlp.up, table, E > 1 ? "moe.up" : "mlp.up", layer, mlp, E, F, D, deviation));
-    return weights_declare(&b->mlp.down, table, E > 1 ? "moe.down" : "mlp.down", layer, mlp, E, D, F, into_residual);
+    return weights_declare(&b->mlp.down, table, E > 1 ? "moe.down" : "mlp.down", layer, mlp, E, D, F, residual * initial_deviation(c, F));
 }
 
 static int transformer_declare(model *m) {
@@ -48,12 +51,13 @@ static int transformer_declare(model *m) {
     transformer *parts;
     TRY(memory_new(&m->parts, sizeof(transformer) + (size_t)c->num_hidden_layers * sizeof(block), 1, "the transformer's blocks"));
     parts = m->parts;
-    TRY(weights_declare(&parts->embedding, &m->weights, "embedding", -1, ROLE_EMBEDDING, 1, c->vocab_size, c->hidden_size, c->initializer_range));
+    TRY(weights_declare(&parts->embedding, &m->weights, "embedding", -1, ROLE_EMBEDDING, 1, c->vocab_size, c->hidden_size,
+                        initial_deviation(c, c->hidden_size)));
     for (int l = 0; l < c->num_hidden_layers; l++) TRY(declare_block(&parts->blocks[l], m, l));
     TRY(weights_declare(&parts->norm, &m->weights, "norm", -1, ROLE_NORM, 1, 1, c->hidden_size, 0));
     m->head = parts->embedding;
     if (c->tie_word_embeddings) return LAMP_OK;
-    return weights_declare(&m->head, &m->weights, "head", -1, ROLE_MATRIX, 1, c->vocab_size, c->hidden_size, c->initializer_range);
+    return weights_declare(&m->head, &m->weights, "head", -1, ROLE_MATRIX, 1, c->vocab_size, c->hidden_size, initial_deviation(c, c->hidden_size));
 }
 
 /* What attention needs to know of a batch, made once for all layers. */

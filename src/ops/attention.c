@@ -1,4 +1,4 @@
-/* The algorithm and the derivation stand above the kernel (kernels/cpu/attention.c). */
+/* The algorithm and the derivation stand above the kernel (kernels/cpu/attention_blocks.c). */
 #include "ops/ops.h"
 
 struct saved {

@@ -38,8 +38,8 @@ static int compare_recipe(const char *path, const recipe *wanted) {
     compared.threads = had.threads;
     int status = LAMP_OK;
     if (options_difference(&recipe_options, &had, &compared, &differences))
-        status = error_set(LAMP_INVALID, __FILE__, __LINE__, "%s: this run was started with another recipe; give it a new --run, or the same settings:\n%s", path,
-                           differences.bytes);
+        status = error_set(LAMP_INVALID, __FILE__, __LINE__,
+                           "%s: this run was started with another recipe; give it a new --run, or the same settings:\n%s", path, differences.bytes);
     buffer_release(&differences);
     return status;
 }
@@ -49,7 +49,8 @@ int run_folder_open(run_folder *run, const char *path, const recipe *r, const ch
     int status = LAMP_OK;
     char file[PATH_BYTES];
     FILE *commands = NULL;
-    if (snprintf(run->path, sizeof run->path, "%s", path) >= (int)sizeof run->path) FAIL(LAMP_IO, "%.60s...: path is longer than %d bytes", path, PATH_BYTES - 1);
+    if (snprintf(run->path, sizeof run->path, "%s", path) >= (int)sizeof run->path)
+        FAIL(LAMP_IO, "%.60s...: path is longer than %d bytes", path, PATH_BYTES - 1);
     TRY(file_join(file, path, "recipe.ini"));
     if (file_exists(file)) {
         TRY_TO(done, compare_recipe(file, r));

@@ -1,34 +1,58 @@
 #include "train/train.h"
 
-#include <omp.h>
+#include <stdarg.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/human.h"
 #include "base/interrupt.h"
 #include "comm/comm.h"
 #include "formats/checkpoint.h"
+#include "train/progress_line.h"
 #include "train/run_folder.h"
 
-enum { ROUTING_EVERY = 10 };
+enum { ROUTING_EVERY = 10 /* steps */, LOG_EVERY = 10 /* seconds */ };
 
 typedef struct {
     trainer trainer;
     run_folder folder;
     evaluation evaluation;
     const train_watcher *watcher;
-    buffer sample;
-    char prompt[64]; /* the beginning of the validation text of a domain */
+    buffer sample, line; /* reused */
+    char prompt[64];     /* the beginning of the validation text of a domain */
     int64_t saved_at;
+    double logged_at;
 } train_session;
+
+/* To the caller and to log.txt. */
+static int say(train_session *s, const char *format, ...) {
+    char line[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (s->watcher->said) s->watcher->said(s->watcher->context, line);
+    return run_folder_add_log(&s->folder, line);
+}
+
+static int show_progress(train_session *s, const step_report *r) {
+    bool final = r->used >= 1 || interrupt_requested();
+    buffer_clear(&s->line);
+    progress_line(&s->line, &s->trainer, r);
+    TRY(s->line.status);
+    if (s->watcher->progressed) s->watcher->progressed(s->watcher->context, s->line.bytes, final);
+    if (!final && s->logged_at > 0 && clock_seconds() - s->logged_at < LOG_EVERY) return LAMP_OK;
+    s->logged_at = clock_seconds();
+    return run_folder_add_log(&s->folder, s->line.bytes);
+}
 
 static int save(train_session *s) {
     trainer *tr = &s->trainer;
     if (s->saved_at == tr->step) return LAMP_OK;
     TRY(comm_agree(trainer_save(tr, s->folder.path)));
     s->saved_at = tr->step;
-    TRY(run_folder_add_event(&s->folder, tr->step, "checkpoint", ""));
-    if (s->watcher->saved) s->watcher->saved(s->watcher->context, tr);
-    return LAMP_OK;
+    return run_folder_add_event(&s->folder, tr->step, "checkpoint", "");
 }
 
 /* A prompt from validation text: a different domain each time. */
@@ -52,7 +76,8 @@ static int evaluate(train_session *s) {
     trainer *tr = &s->trainer;
     TRY(evaluate_dataset(&s->evaluation, &tr->tape, &tr->model, tr->data, tr->recipe.eval_tokens));
     TRY(run_folder_add_evaluation(&s->folder, tr, &s->evaluation));
-    if (s->watcher->evaluated) s->watcher->evaluated(s->watcher->context, tr, &s->evaluation);
+    TRY(say(s, "step %lld: validation loss %.3f, %.3f bits per byte", (long long)tr->step, score_loss(&s->evaluation.total),
+            score_bits_per_byte(&s->evaluation.total)));
     if (!s->watcher->sample) return LAMP_OK;
     TRY(choose_prompt(s, tr->recipe.eval_every > 0 ? tr->step / tr->recipe.eval_every : 0));
     buffer_clear(&s->sample);
@@ -70,7 +95,7 @@ static int run_steps(train_session *s, train_report *report) {
         if (status < 0 && status != LAMP_DIVERGED) return status;
         TRY(run_folder_add_step(&s->folder, &report->last));
         if (tr->step == 1 || due(tr->step, ROUTING_EVERY)) TRY(run_folder_add_routing(&s->folder, tr));
-        if (s->watcher->stepped) s->watcher->stepped(s->watcher->context, tr, &report->last);
+        TRY(show_progress(s, &report->last));
         if (!report->last.applied) TRY(run_folder_add_event(&s->folder, tr->step, "step not applied", "loss or gradient norm is not finite"));
         if (status < 0) return status; /* the last good checkpoint stays the latest */
         if (due(tr->step, tr->recipe.eval_every) && (status = evaluate(s)) < 0 && status != LAMP_INTERRUPTED) return status;
@@ -81,7 +106,8 @@ static int run_steps(train_session *s, train_report *report) {
     if (!report->finished) FAIL(LAMP_INTERRUPTED, "interrupted at step %lld; the checkpoint is saved, the same command goes on from it", (long long)tr->step);
     if (!due(tr->step, tr->recipe.eval_every) || s->evaluation.total.tokens == 0) TRY(evaluate(s));
     report->validation = s->evaluation.total;
-    return run_folder_add_event(&s->folder, tr->step, "finished", "");
+    TRY(run_folder_add_event(&s->folder, tr->step, "finished", ""));
+    return say(s, "done: %lld steps; the model is in %s", (long long)tr->step, s->folder.path);
 }
 
 static int start(train_session *s, const recipe *r, const dataset *data, const char *run, const char *command) {
@@ -98,8 +124,10 @@ static int start(train_session *s, const recipe *r, const dataset *data, const c
     }
     TRY(evaluation_open(&s->evaluation, &tr->model, tr->batch.B, tr->batch.T));
     TRY(run_folder_add_event(&s->folder, tr->step, resume ? "resume" : "start", command));
-    if (s->watcher->started) s->watcher->started(s->watcher->context, tr, resume);
-    return LAMP_OK;
+    char all[HUMAN_BYTES], active[HUMAN_BYTES], peak[HUMAN_BYTES];
+    TRY(say(s, "%s: %s parameters, %s active per token; kernels %s, peak %sFLOP/s", tr->recipe.model.family, human_count(all, (double)tr->costs.parameters),
+            human_count(active, (double)tr->costs.active_parameters), tr->k->name, human_count(peak, tr->peak_flops)));
+    return resume ? say(s, "going on from step %lld", (long long)tr->step) : LAMP_OK;
 }
 
 int train_run(train_report *report, const recipe *r, const char *run, const char *command, const train_watcher *watcher) {
@@ -112,6 +140,7 @@ int train_run(train_report *report, const recipe *r, const char *run, const char
     if (status >= 0) status = run_steps(&s, report);
     if (s.folder.log && status < 0) run_folder_add_event(&s.folder, s.trainer.step, "stopped", lamp_error_message());
     buffer_release(&s.sample);
+    buffer_release(&s.line);
     run_folder_close(&s.folder);
     evaluation_close(&s.evaluation);
     trainer_close(&s.trainer);

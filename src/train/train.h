@@ -5,15 +5,13 @@
 #include "train/evaluate.h"
 #include "train/trainer.h"
 
-/* What the caller sees while it runs; every function may be NULL. */
+/* What the caller sees and adds while it runs; every function may be NULL. */
 typedef struct {
     void *context;
-    void (*started)(void *context, const trainer *tr, bool resumed);
-    void (*stepped)(void *context, const trainer *tr, const step_report *report);
-    void (*evaluated)(void *context, const trainer *tr, const evaluation *e);
+    void (*said)(void *context, const char *line);                       /* also in the run's log.txt */
+    void (*progressed)(void *context, const char *line, bool final);     /* replaces the one before; final: the last of the run */
     /* Appends what the model makes of prompt: train knows nothing of generation. */
     int (*sample)(void *context, const trainer *tr, const char *prompt, buffer *text);
-    void (*saved)(void *context, const trainer *tr);
 } train_watcher;
 
 typedef struct {

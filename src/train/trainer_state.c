@@ -58,7 +58,8 @@ static int read_state(trainer *tr, const json_t *root, const char *where) {
     for (int i = 0; i < tr->data->n_domains; i++)
         TRY(json_get_integer(&at.cursor[i], cursor, tr->data->domain[i].summary.name, 0, INT64_MAX, where));
     TRY(json_get_array(&losses, root, "losses", where));
-    if (json_array_size(losses) > LOSS_WINDOW) FAIL(LAMP_MALFORMED, "%s: \"losses\": expected at most %d, found %zu", where, LOSS_WINDOW, json_array_size(losses));
+    if (json_array_size(losses) > LOSS_WINDOW)
+        FAIL(LAMP_MALFORMED, "%s: \"losses\": expected at most %d, found %zu", where, LOSS_WINDOW, json_array_size(losses));
     tr->n_losses = (int64_t)json_array_size(losses);
     for (size_t i = 0; i < json_array_size(losses); i++) tr->window[i] = json_number_value(json_array_get(losses, i));
     return loader_set_state(tr->loader, &at);

@@ -18,12 +18,13 @@ static double sum_squares(const real *x, ptrdiff_t n) {
 
 static void adamw(real *w, real *first, real *second, const real *gradient, ptrdiff_t n, const adamw_step *step) {
     const real keep = (real)(1 - step->learning_rate * step->decay), rate = (real)(step->learning_rate / step->correction1);
-    const real b1 = (real)step->beta1, b2 = (real)step->beta2, scale = (real)step->gradient_scale, epsilon = (real)step->epsilon;
+    const real b1 = (real)step->beta1, b2 = (real)step->beta2, rest1 = (real)(1 - step->beta1), rest2 = (real)(1 - step->beta2);
+    const real scale = (real)step->gradient_scale, epsilon = (real)step->epsilon;
     const real root = (real)(1 / sqrt(step->correction2));
 #pragma omp parallel for simd schedule(static) if (n > BLOCK)
     for (ptrdiff_t i = 0; i < n; i++) {
         real g = gradient[i] * scale;
-        real m = b1 * first[i] + (1 - b1) * g, v = b2 * second[i] + (1 - b2) * g * g;
+        real m = b1 * first[i] + rest1 * g, v = b2 * second[i] + rest2 * g * g;
         first[i] = m, second[i] = v;
         w[i] = w[i] * keep - rate * m / ((sizeof(real) == 4 ? (real)sqrtf((float)v) : (real)sqrt((double)v)) * root + epsilon);
     }

@@ -6,7 +6,7 @@
 #include "kernels/cpu/vector.h"
 
 #include "kernels/cpu/products.c"
-#include "kernels/cpu/attention.c"
+#include "kernels/cpu/attention_blocks.c"
 #include "kernels/cpu/rows.c"
 #include "kernels/cpu/blocks.c"
 

@@ -1,0 +1,593 @@
+/* Every entry of every kernel table of this machine, against sums in double written here as plainly as the formulas in kernels.h.
+ *
+ * A case lists its outputs as parts of one block, fills what it expects term by term, and calls check(), which runs the entry with every
+ * table and with 1, 2 and 3 threads. Overwritten parts begin as NaN, so that reading them shows; guards between the parts show writes past
+ * an end; inputs are allocated exactly, so that the sanitizer shows reads past one.
+ *
+ * Tolerance: a sum of n terms in float, in any order, is off by about epsilon sqrt(n) times the sum of its terms' absolute values. Four
+ * times that is allowed. Two tables then agree within twice as much, so they are not compared again with each other. exp is clamped at
+ * the ends of float's range, which the floor covers. */
+#include "kernels/kernels.h"
+
+#include <float.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../test.h"
+#include "base/random.h"
+#include "lamp.h"
+
+enum { ROOM = 1 << 19, PARTS = 4, GUARD = 32, POOL = 64, MOST_GROUPS = 5 };
+static const double allowed_epsilons = 4, lowest = 1e-35;
+static const real sentinel = 12345;
+
+typedef struct {
+    ptrdiff_t rows, width, out, heads; /* a product's width is its depth */
+    const real *x, *y, *z, *u, *v;
+    real **w;
+    const int32_t *row, *other_row;
+    row_groups groups;
+    attention_span span;
+    attention_shape shape;
+    real number;
+    bool flag;
+    adamw_step step;
+} arguments;
+
+typedef void call(const struct kernels *k, const arguments *a, real *const *out);
+
+static real before[ROOM], found[ROOM], first_run[ROOM];
+static double expected[ROOM], magnitude[ROOM];
+static ptrdiff_t used, part_start[PARTS];
+static int parts, pooled;
+static void *pool[POOL];
+static uint64_t stream;
+
+static void *take(ptrdiff_t n, size_t size) { return pool[pooled++] = malloc((size_t)n * size + (n == 0)); }
+
+/* n numbers in [-1, 1) */
+static real *numbers(ptrdiff_t n) {
+    real *x = take(n, sizeof *x);
+    random_key key = {5, stream++};
+    for (ptrdiff_t i = 0; i < n; i++) x[i] = (real)(2 * random_uniform(key, (uint64_t)i) - 1);
+    return x;
+}
+
+static int32_t *picks(ptrdiff_t n, ptrdiff_t bound) {
+    int32_t *row = take(n, sizeof *row);
+    random_key key = {6, stream++};
+    for (ptrdiff_t i = 0; i < n; i++) row[i] = (int32_t)random_below(key, (uint64_t)i, (uint64_t)bound);
+    return row;
+}
+
+static ptrdiff_t *ascending(ptrdiff_t n, const int *sizes) {
+    ptrdiff_t *start = take(n + 1, sizeof *start);
+    start[0] = 0;
+    for (ptrdiff_t i = 0; i < n; i++) start[i + 1] = start[i] + sizes[i];
+    return start;
+}
+
+/* An output of n numbers that begins as `begin` and is accumulated to, or begins as NaN. */
+static ptrdiff_t part(ptrdiff_t n, const real *begin) {
+    ptrdiff_t at = part_start[parts++] = used;
+    for (ptrdiff_t i = 0; i < n + GUARD; i++) {
+        bool guard = i >= n;
+        before[at + i] = guard ? sentinel : begin ? begin[i] : (real)NAN;
+        expected[at + i] = guard || begin ? (double)before[at + i] : 0;
+        magnitude[at + i] = guard ? 0 : fabs(expected[at + i]);
+    }
+    used += n + GUARD;
+    return at;
+}
+
+static void term(ptrdiff_t at, double value) { expected[at] += value, magnitude[at] += fabs(value); }
+static void put(ptrdiff_t at, double value, double size) { expected[at] = value, magnitude[at] = size; }
+
+static bool agrees(ptrdiff_t i, double depth) {
+    if (isnan(expected[i])) return isnan(found[i]);
+    return fabs((double)found[i] - expected[i]) <= allowed_epsilons * (double)FLT_EPSILON * sqrt(depth + 1) * magnitude[i] + lowest;
+}
+
+static void check(const char *what, call *run, const arguments *a, double depth) {
+    const struct kernels *tables[4];
+    real *out[PARTS];
+    size_t bytes = sizeof(real) * (size_t)used;
+    int n = kernels_available(tables);
+    for (int p = 0; p < parts; p++) out[p] = found + part_start[p];
+    for (int t = 0; t < n; t++)
+        for (int threads = 1; threads <= 3; threads++) {
+            memcpy(found, before, bytes);
+            omp_set_num_threads(threads);
+            run(tables[t], a, out);
+            if (threads > 1) {
+                EXPECT(!memcmp(found, first_run, bytes), "%s, %s, %td x %td, out %td: %d threads differ from one", tables[t]->name, what, a->rows, a->width,
+                       a->out, threads);
+                continue;
+            }
+            memcpy(first_run, found, bytes);
+            ptrdiff_t i = 0;
+            while (i < used && agrees(i, depth)) i++;
+            EXPECT(i == used, "%s, %s, %td x %td, out %td: element %td is %.9g, expected %.9g", tables[t]->name, what, a->rows, a->width, a->out, i,
+                   (double)found[i], expected[i]);
+        }
+    for (int i = 0; i < pooled; i++) free(pool[i]);
+    pooled = parts = 0, used = 0;
+}
+
+/* ---- products ---- */
+
+static void call_linear(const struct kernels *k, const arguments *a, real *const *out) {
+    k->linear(out[0], (rows_of){a->x, a->row}, a->w, a->groups, a->width, a->out);
+}
+static void call_linear_dx(const struct kernels *k, const arguments *a, real *const *out) {
+    k->linear_dx(out[0], (rows_of){a->y, a->row}, a->w, a->groups, a->width, a->out, a->flag);
+}
+static void call_linear_dw(const struct kernels *k, const arguments *a, real *const *out) {
+    k->linear_dw(out[0], (rows_of){a->y, a->other_row}, (rows_of){a->x, a->row}, a->groups, a->width, a->out);
+}
+
+static const real *picked(const real *x, const int32_t *row, ptrdiff_t r, ptrdiff_t width) { return x + (row ? row[r] : r) * width; }
+
+static arguments product(const int *sizes, ptrdiff_t in, ptrdiff_t out, bool gathered) {
+    arguments a = {.width = in, .out = out, .groups = {MOST_GROUPS, ascending(MOST_GROUPS, sizes)}};
+    ptrdiff_t rows = a.rows = a.groups.start[MOST_GROUPS], sources = gathered ? rows / 2 + 1 : rows;
+    a.x = numbers(sources * in), a.y = numbers(sources * out);
+    if (gathered) a.row = picks(rows, sources), a.other_row = picks(rows, sources);
+    a.w = take(MOST_GROUPS, sizeof *a.w);
+    for (int g = 0; g < MOST_GROUPS; g++) a.w[g] = numbers(in * out);
+    return a;
+}
+
+static void check_products(const int *sizes, ptrdiff_t in, ptrdiff_t out, bool gathered) {
+    arguments a = product(sizes, in, out, gathered);
+    ptrdiff_t y = part(a.rows * out, NULL);
+    for (int g = 0; g < MOST_GROUPS; g++)
+        for (ptrdiff_t r = a.groups.start[g]; r < a.groups.start[g + 1]; r++)
+            for (ptrdiff_t o = 0; o < out; o++)
+                for (ptrdiff_t i = 0; i < in; i++) term(y + r * out + o, (double)picked(a.x, a.row, r, in)[i] * (double)a.w[g][o * in + i]);
+    check("linear", call_linear, &a, (double)in);
+
+    for (int accumulate = 0; accumulate < 2; accumulate++) {
+        a = product(sizes, in, out, gathered);
+        a.flag = accumulate;
+        ptrdiff_t dx = part(a.rows * in, accumulate ? numbers(a.rows * in) : NULL);
+        for (int g = 0; g < MOST_GROUPS; g++)
+            for (ptrdiff_t r = a.groups.start[g]; r < a.groups.start[g + 1]; r++)
+                for (ptrdiff_t o = 0; o < out; o++)
+                    for (ptrdiff_t i = 0; i < in; i++) term(dx + r * in + i, (double)picked(a.y, a.row, r, out)[o] * (double)a.w[g][o * in + i]);
+        check("linear_dx", call_linear_dx, &a, (double)out);
+    }
+
+    a = product(sizes, in, out, gathered);
+    ptrdiff_t dw = part(MOST_GROUPS * out * in, numbers(MOST_GROUPS * out * in));
+    for (int g = 0; g < MOST_GROUPS; g++)
+        for (ptrdiff_t r = a.groups.start[g]; r < a.groups.start[g + 1]; r++)
+            for (ptrdiff_t o = 0; o < out; o++)
+                for (ptrdiff_t i = 0; i < in; i++)
+                    term(dw + (g * out + o) * in + i, (double)picked(a.y, a.other_row, r, out)[o] * (double)picked(a.x, a.row, r, in)[i]);
+    check("linear_dw", call_linear_dw, &a, (double)a.rows);
+}
+
+static const int groupings[][MOST_GROUPS] = {{0},  {1},  {2},   {5},   {12},           {13},         {60},
+                                             {241}, {300}, {0, 0, 257, 0, 1}, {0, 3, 0, 13, 1}, {2, 1, 0, 2, 0}, {1, 1, 1, 1, 1}};
+
+static void products_equal_plain_sums(void) {
+    static const int sizes[][2] = {{1, 1}, {3, 17}, {16, 33}, {31, 64}, {100, 31}, {257, 100}, {300, 16}, {513, 3}, {17, 520}};
+    for (size_t g = 0; g < sizeof groupings / sizeof *groupings; g++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) check_products(groupings[g], sizes[i][0], sizes[i][1], (g + i) % 2);
+}
+
+static void a_product_passes_nan_to_its_row_only(void) {
+    const int sizes[MOST_GROUPS] = {7, 0, 2};
+    for (int wrong = 0; wrong < 9; wrong++) {
+        arguments a = product(sizes, 37, 19, false);
+        ((real *)a.x)[wrong * 37 + 36] = (real)NAN;
+        ptrdiff_t y = part(a.rows * a.out, NULL);
+        for (int g = 0; g < MOST_GROUPS; g++)
+            for (ptrdiff_t r = a.groups.start[g]; r < a.groups.start[g + 1]; r++)
+                for (ptrdiff_t o = 0; o < 19; o++)
+                    for (ptrdiff_t i = 0; i < 37; i++) term(y + r * 19 + o, (double)a.x[r * 37 + i] * (double)a.w[g][o * 37 + i]);
+        check("linear of NaN", call_linear, &a, 37);
+    }
+}
+
+/* ---- attention ---- */
+
+static void call_attention(const struct kernels *k, const arguments *a, real *const *out) {
+    k->attention(out[0], out[1], a->x, a->y, a->z, a->span, a->shape);
+}
+static void call_attention_backward(const struct kernels *k, const arguments *a, real *const *out) {
+    const real *y = a->v, *log_sum = y + a->rows * a->shape.heads * a->shape.head_dim;
+    k->attention_backward(out[0], out[1], out[2], a->u, y, log_sum, a->x, a->y, a->z, a->span, a->shape);
+}
+
+typedef struct {
+    int sequences, queries[3], keys[3], heads, kv_heads, head_dim;
+    double scale; /* of random scores: 30 makes one key take nearly everything */
+} attention_case;
+
+static double score(const arguments *a, ptrdiff_t i, ptrdiff_t j, ptrdiff_t h) {
+    ptrdiff_t D = a->shape.head_dim, H = a->shape.heads, K = a->shape.kv_heads;
+    double sum = 0;
+    for (ptrdiff_t d = 0; d < D; d++) sum += (double)a->x[(i * H + h) * D + d] * (double)a->y[(j * K + h / (H / K)) * D + d];
+    return sum * (double)a->shape.scale;
+}
+
+static void check_attention(const attention_case *c) {
+    enum { SPARE = 3, MOST_KEYS = 256 }; /* cached sequences have room behind them */
+    ptrdiff_t H = c->heads, K = c->kv_heads, D = c->head_dim;
+    ptrdiff_t *key_start = take(c->sequences, sizeof *key_start), *key_end = take(c->sequences, sizeof *key_end);
+    arguments a = {.shape = {H, K, D, (real)(c->scale / sqrt(c->head_dim))}, .width = D, .out = H};
+    ptrdiff_t keys = 0;
+    for (int s = 0; s < c->sequences; s++) key_start[s] = keys, key_end[s] = keys + c->keys[s], keys += c->keys[s] + SPARE;
+    a.span = (attention_span){c->sequences, ascending(c->sequences, c->queries), key_start, key_end};
+    ptrdiff_t rows = a.rows = a.span.query_start[c->sequences];
+    a.x = numbers(rows * H * D), a.y = numbers(keys * K * D), a.z = numbers(keys * K * D);
+    int kept = pooled; /* backward uses the same inputs */
+    pooled = 0;
+    ptrdiff_t y = part(rows * H * D, NULL), log_sum = part(rows * H, NULL);
+    real *forward = malloc(sizeof(real) * (size_t)(rows * H * (D + 1)));
+    for (int s = 0; s < c->sequences; s++)
+        for (ptrdiff_t i = a.span.query_start[s]; i < a.span.query_start[s + 1]; i++)
+            for (ptrdiff_t h = 0; h < H; h++) {
+                ptrdiff_t end = key_end[s] - (a.span.query_start[s + 1] - 1 - i), kv = h / (H / K);
+                double p[MOST_KEYS], sum = 0;
+                for (ptrdiff_t j = key_start[s]; j < end; j++) sum += p[j - key_start[s]] = exp(score(&a, i, j, h));
+                for (ptrdiff_t j = key_start[s]; j < end; j++)
+                    for (ptrdiff_t d = 0; d < D; d++)
+                        term(y + (i * H + h) * D + d, (1 + 2 * c->scale) * p[j - key_start[s]] / sum * (double)a.z[(j * K + kv) * D + d]);
+                for (ptrdiff_t d = 0; d < D; d++) expected[y + (i * H + h) * D + d] /= 1 + 2 * c->scale;
+                put(log_sum + i * H + h, log(sum), 1 + 2 * c->scale + fabs(log(sum)));
+                for (ptrdiff_t d = 0; d < D; d++) forward[(i * H + h) * D + d] = (real)expected[y + (i * H + h) * D + d];
+                forward[rows * H * D + i * H + h] = (real)log(sum);
+            }
+    check("attention", call_attention, &a, (double)(D + MOST_KEYS));
+
+    pooled = kept, pool[pooled++] = forward;
+    a.u = numbers(rows * H * D), a.v = forward;
+    ptrdiff_t dq = part(rows * H * D, numbers(rows * H * D));
+    ptrdiff_t dk = part(keys * K * D, numbers(keys * K * D)), dv = part(keys * K * D, numbers(keys * K * D));
+    double loss = 4 + 4 * c->scale; /* relative error of a probability, in epsilons: that of its score and of log_sum */
+    for (int s = 0; s < c->sequences; s++)
+        for (ptrdiff_t i = a.span.query_start[s]; i < a.span.query_start[s + 1]; i++)
+            for (ptrdiff_t h = 0; h < H; h++) {
+                ptrdiff_t end = key_end[s] - (a.span.query_start[s + 1] - 1 - i), kv = h / (H / K);
+                const real *dy = a.u + (i * H + h) * D;
+                double delta = 0, delta_size = 0;
+                for (ptrdiff_t d = 0; d < D; d++) {
+                    double product = (double)dy[d] * (double)forward[(i * H + h) * D + d];
+                    delta += product, delta_size += fabs(product);
+                }
+                for (ptrdiff_t j = key_start[s]; j < end; j++) {
+                    double p = exp(score(&a, i, j, h) - (double)forward[rows * H * D + i * H + h]), dp = 0, dp_size = 0;
+                    for (ptrdiff_t d = 0; d < D; d++) {
+                        double product = (double)dy[d] * (double)a.z[(j * K + kv) * D + d];
+                        dp += product, dp_size += fabs(product);
+                    }
+                    double scaled = p * (double)a.shape.scale, ds = scaled * (dp - delta), ds_size = scaled * (dp_size + delta_size) * loss;
+                    for (ptrdiff_t d = 0; d < D; d++) {
+                        ptrdiff_t at_q = (i * H + h) * D + d, at_k = (j * K + kv) * D + d;
+                        expected[dv + at_k] += p * (double)dy[d], magnitude[dv + at_k] += loss * p * fabs((double)dy[d]);
+                        expected[dq + at_q] += ds * (double)a.y[at_k], magnitude[dq + at_q] += ds_size * fabs((double)a.y[at_k]);
+                        expected[dk + at_k] += ds * (double)a.x[at_q], magnitude[dk + at_k] += ds_size * fabs((double)a.x[at_q]);
+                    }
+                }
+            }
+    check("attention_backward", call_attention_backward, &a, (double)(D + MOST_KEYS));
+}
+
+static void attention_equals_plain_sums(void) {
+    static const attention_case cases[] = {
+        {1, {1}, {1}, 1, 1, 1, 1},
+        {3, {63, 64, 65}, {63, 64, 65}, 2, 1, 16, 1},
+        {2, {129, 200}, {129, 200}, 4, 2, 17, 1},
+        {1, {1}, {200}, 4, 1, 40, 1},
+        {3, {1, 5, 65}, {63, 129, 200}, 6, 2, 33, 1},
+        {2, {64, 65}, {128, 129}, 1, 1, 8, 1},
+        {1, {200}, {200}, 2, 2, 32, 30},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_attention(&cases[i]);
+}
+
+static void attention_takes_every_head_dim(void) {
+    for (int D = 1; D <= 40; D++) check_attention(&(attention_case){2, {7, 3}, {7, 20}, 2 + D % 2 * 2, 2, D, 1});
+}
+
+/* ---- rows ---- */
+
+static const ptrdiff_t row_counts[] = {0, 1, 2, 5, 13, 60, 241}, widths[] = {1, 3, 16, 17, 31, 33, 64, 100, 257};
+
+static void for_all_shapes(void (*one)(ptrdiff_t rows, ptrdiff_t width)) {
+    for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++)
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) one(row_counts[r], widths[w]);
+}
+
+static void call_rmsnorm(const struct kernels *k, const arguments *a, real *const *out) {
+    k->rmsnorm(out[0], out[1], a->x, a->y, a->rows, a->width, a->number);
+}
+static void call_rmsnorm_backward(const struct kernels *k, const arguments *a, real *const *out) {
+    k->rmsnorm_backward(out[0], out[1], a->u, a->x, a->v, a->y, a->rows, a->width);
+}
+
+static void check_rmsnorm(ptrdiff_t rows, ptrdiff_t width) {
+    real *inverse = malloc(sizeof(real) * (size_t)(rows + 1));
+    arguments a = {.rows = rows, .width = width, .x = numbers(rows * width), .y = numbers(width), .number = (real)1e-5};
+    int kept = pooled;
+    pooled = 0;
+    ptrdiff_t y = part(rows * width, NULL), inverse_rms = part(rows, NULL);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double square = 0;
+        for (ptrdiff_t i = 0; i < width; i++) square += (double)a.x[r * width + i] * (double)a.x[r * width + i];
+        double scale = 1 / sqrt(square / (double)width + (double)a.number);
+        inverse[r] = (real)scale;
+        put(inverse_rms + r, scale, scale);
+        for (ptrdiff_t i = 0; i < width; i++) term(y + r * width + i, (double)a.x[r * width + i] * (double)a.y[i] * scale);
+    }
+    check("rmsnorm", call_rmsnorm, &a, (double)width);
+
+    pooled = kept, pool[pooled++] = inverse;
+    a.u = numbers(rows * width), a.v = inverse;
+    ptrdiff_t dx = part(rows * width, numbers(rows * width)), dw = part(width, numbers(width));
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t i = 0; i < width; i++) {
+            double scale = (double)inverse[r], x = (double)a.x[r * width + i], dy = (double)a.u[r * width + i];
+            term(dw + i, dy * x * scale);
+            term(dx + r * width + i, scale * (double)a.y[i] * dy);
+            for (ptrdiff_t j = 0; j < width; j++)
+                term(dx + r * width + i, -x * pow(scale, 3) / (double)width * (double)a.u[r * width + j] * (double)a.y[j] * (double)a.x[r * width + j]);
+        }
+    check("rmsnorm_backward", call_rmsnorm_backward, &a, (double)(rows + width));
+}
+
+static void rmsnorm_equals_plain_sums(void) { for_all_shapes(check_rmsnorm); }
+
+static void call_rotate(const struct kernels *k, const arguments *a, real *const *out) {
+    if (!a->flag && a->x == a->u) memcpy(out[0], a->x, sizeof(real) * (size_t)(a->rows * a->heads * 2 * a->width)); /* in place */
+    k->rotate(out[0], !a->flag && a->x == a->u ? out[0] : a->x, a->y, a->z, a->rows, a->heads, a->width, a->number, a->flag);
+}
+
+static void check_rotate(ptrdiff_t rows, ptrdiff_t half) {
+    for (int kind = 0; kind < 4; kind++) { /* accumulate or not, in place or not, both signs */
+        arguments a = {.rows = rows, .width = half, .heads = 1 + kind, .number = kind % 2 ? 1 : -1, .flag = kind > 1};
+        a.x = numbers(rows * a.heads * 2 * half), a.y = numbers(rows * half), a.z = numbers(rows * half), a.u = kind == 0 ? a.x : NULL;
+        ptrdiff_t size = rows * a.heads * 2 * half, y = part(size, a.flag ? numbers(size) : NULL);
+        for (ptrdiff_t i = 0; i < size; i++) {
+            ptrdiff_t r = i / (a.heads * 2 * half), pair = i % half;
+            double c = (double)a.y[r * half + pair], s = (double)a.z[r * half + pair] * (double)a.number;
+            bool second = i / half % 2;
+            term(y + i, (double)a.x[i] * c);
+            term(y + i, second ? (double)a.x[i - half] * s : -(double)a.x[i + half] * s);
+        }
+        check("rotate", call_rotate, &a, 1);
+    }
+}
+
+static void rotate_equals_plain_sums(void) { for_all_shapes(check_rotate); }
+
+static void call_softmax(const struct kernels *k, const arguments *a, real *const *out) {
+    k->softmax(out[0], a->x, a->rows, a->width);
+    memcpy(out[1], a->x, sizeof(real) * (size_t)(a->rows * a->width));
+    k->softmax(out[1], out[1], a->rows, a->width); /* in place */
+    k->log_sum_exp(out[2], a->x, a->rows, a->width);
+}
+static void call_softmax_backward(const struct kernels *k, const arguments *a, real *const *out) { k->softmax_backward(out[0], a->x, a->y, a->rows, a->width); }
+static void call_cross_entropy(const struct kernels *k, const arguments *a, real *const *out) {
+    double *loss = malloc(sizeof *loss * (size_t)(a->rows + 1));
+    k->cross_entropy(loss, out[0], a->row, a->rows, a->width, a->number);
+    for (ptrdiff_t r = 0; r < a->rows; r++) out[1][r] = (real)loss[r];
+    free(loss);
+}
+
+/* Rows of every temper: ordinary, all equal, some -infinity, huge, far below zero, one NaN. */
+static real *tempered_rows(ptrdiff_t rows, ptrdiff_t width) {
+    real *x = numbers(rows * width);
+    for (ptrdiff_t i = 0; i < rows * width; i++) switch (i / width % 6) {
+        case 1: x[i] = 3; break;
+        case 2: x[i] = i % width % 2 ? -(real)INFINITY : x[i]; break;
+        case 3: x[i] = x[i] * 30 + 10000; break;
+        case 4: x[i] = x[i] * 100 - 1000; break;
+        case 5: x[i] = i % width == width - 1 ? (real)NAN : x[i]; break;
+        default: break;
+        }
+    return x;
+}
+
+static double row_log_sum(const real *x, ptrdiff_t width, double *most) {
+    double sum = 0;
+    *most = -INFINITY;
+    for (ptrdiff_t i = 0; i < width; i++) *most = fmax(*most, (double)x[i]);
+    for (ptrdiff_t i = 0; i < width; i++) sum += exp((double)x[i] - *most);
+    return *most + log(sum);
+}
+
+static void check_softmax(ptrdiff_t rows, ptrdiff_t width) {
+    arguments a = {.rows = rows, .width = width, .x = tempered_rows(rows, width)};
+    ptrdiff_t p = part(rows * width, NULL), in_place = part(rows * width, NULL), log_sum = part(rows, NULL);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double most, sum = row_log_sum(a.x + r * width, width, &most);
+        put(log_sum + r, sum, fabs(most) + fabs(sum) + 1);
+        for (ptrdiff_t i = 0; i < width; i++) {
+            double x = (double)a.x[r * width + i], value = exp(x - sum), size = isinf(x) ? 0 : value * (2 + fabs(x - most));
+            put(p + r * width + i, value, size), put(in_place + r * width + i, value, size);
+        }
+    }
+    check("softmax and log_sum_exp", call_softmax, &a, (double)width);
+
+    a = (arguments){.rows = rows, .width = width, .x = numbers(rows * width), .y = numbers(rows * width)};
+    ptrdiff_t dx = part(rows * width, numbers(rows * width));
+    for (ptrdiff_t i = 0; i < rows * width; i++) {
+        term(dx + i, (double)a.y[i] * (double)a.x[i]);
+        for (ptrdiff_t j = i / width * width; j < (i / width + 1) * width; j++) term(dx + i, -(double)a.y[i] * (double)a.y[j] * (double)a.x[j]);
+    }
+    check("softmax_backward", call_softmax_backward, &a, (double)width);
+
+    int32_t *target = picks(rows, width + 1);
+    real *logits = tempered_rows(rows, width);
+    a = (arguments){.rows = rows, .width = width, .row = target, .number = (real)0.3};
+    ptrdiff_t dlogits = part(rows * width, logits), loss = part(rows, NULL);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const real *x = logits + r * width;
+        double most, sum = row_log_sum(x, width, &most);
+        if (target[r] == width) target[r] = -1;
+        else if (isinf(x[target[r]])) target[r] = 0;
+        if (target[r] >= 0) put(loss + r, sum - (double)x[target[r]], fabs(sum) + fabs((double)x[target[r]]) + 1);
+        for (ptrdiff_t i = 0; i < width; i++) {
+            double value = exp((double)x[i] - sum), one = i == target[r];
+            double size = isinf(x[i]) ? 0 : 0.3 * value * (4 + fabs(sum) + fabs((double)x[i])) + 0.3 * one;
+            if (target[r] < 0) put(dlogits + r * width + i, 0, 0);
+            else put(dlogits + r * width + i, (double)a.number * (value - one), size);
+        }
+    }
+    check("cross_entropy", call_cross_entropy, &a, (double)width);
+}
+
+static void softmax_and_cross_entropy_equal_plain_sums(void) { for_all_shapes(check_softmax); }
+
+static void call_swiglu(const struct kernels *k, const arguments *a, real *const *out) { k->swiglu(out[0], a->x, a->y, a->z, a->rows, a->width); }
+static void call_swiglu_backward(const struct kernels *k, const arguments *a, real *const *out) {
+    k->swiglu_backward(out[0], out[1], out[2], a->z ? out[3] : NULL, a->x, a->z, a->rows, a->width);
+}
+
+static void check_swiglu(ptrdiff_t rows, ptrdiff_t width) {
+    for (int weighted = 0; weighted < 2; weighted++) {
+        ptrdiff_t n = rows * width;
+        real *gate = numbers(n), *up = numbers(n);
+        for (ptrdiff_t i = 0; i < n; i++) gate[i] *= i % 7 == 3 ? 100 : 5;
+        if (n > 2) gate[0] = 100, gate[n - 1] = -100;
+        arguments a = {.rows = rows, .width = width, .x = gate, .y = up, .z = weighted ? numbers(rows) : NULL};
+        ptrdiff_t act = part(n, NULL);
+        for (ptrdiff_t i = 0; i < n; i++)
+            term(act + i, (double)gate[i] / (1 + exp(-(double)gate[i])) * (double)up[i] * (a.z ? (double)a.z[i / width] : 1));
+        int kept = pooled;
+        pooled = 0;
+        check("swiglu", call_swiglu, &a, 4);
+
+        pooled = kept, a.x = numbers(n);
+        act = part(n, NULL);
+        ptrdiff_t dgate = part(n, gate), dup = part(n, up), drow_weight = part(rows, NULL);
+        for (ptrdiff_t r = 0; r < rows && !weighted; r++) expected[drow_weight + r] = NAN; /* untouched */
+        for (ptrdiff_t i = 0; i < n; i++) {
+            double g = (double)gate[i], u = (double)up[i], w = a.z ? (double)a.z[i / width] : 1, da = (double)a.x[i], s = 1 / (1 + exp(-g));
+            put(act + i, w * g * s * u, fabs(w * g * s * u));
+            put(dgate + i, da * w * u * s * (1 + g * (1 - s)), fabs(da * w * u * s) * (1 + fabs(g)));
+            put(dup + i, da * w * g * s, fabs(da * w * g * s));
+            if (weighted) term(drow_weight + i / width, da * g * s * u);
+        }
+        check("swiglu_backward", call_swiglu_backward, &a, (double)(4 + width));
+    }
+}
+
+static void swiglu_equals_plain_sums(void) { for_all_shapes(check_swiglu); }
+
+static void call_moves(const struct kernels *k, const arguments *a, real *const *out) {
+    k->add(out[0], a->x, a->y, a->rows * a->width);
+    k->gather(out[1], a->x, a->row, a->rows, a->width);
+    k->scatter_add(out[2], a->x, a->row, a->rows, a->width);
+    k->sum_rows(out[3], a->x, a->row, a->groups.start, a->groups.groups, a->width, a->flag);
+}
+
+/* Sums of rows come in runs of 0, 1, 2, 3, 0, 1, ... */
+static void check_moves(ptrdiff_t rows, ptrdiff_t width) {
+    for (int accumulate = 0; accumulate < 2; accumulate++) {
+        ptrdiff_t n = rows * width, *start = take(2 * rows + 1, sizeof *start);
+        int runs = 0;
+        for (start[0] = 0; start[runs] < rows; runs++) start[runs + 1] = start[runs] + runs % 4 < rows ? start[runs] + runs % 4 : rows;
+        arguments a = {.rows = rows, .width = width, .x = numbers(n), .y = numbers(n), .row = picks(rows, rows), .groups = {runs, start}, .flag = accumulate};
+        ptrdiff_t sum = part(n, NULL), gathered = part(n, NULL), scattered = part(n, numbers(n));
+        ptrdiff_t summed = part(runs * width, accumulate ? numbers(runs * width) : NULL);
+        for (ptrdiff_t i = 0; i < n; i++) {
+            ptrdiff_t r = i / width, d = i % width;
+            put(sum + i, (double)(a.x[i] + a.y[i]), 0);
+            put(gathered + i, (double)a.x[a.row[r] * width + d], 0);
+            term(scattered + a.row[r] * width + d, (double)a.x[i]);
+        }
+        for (int run = 0; run < runs; run++)
+            for (ptrdiff_t i = start[run]; i < start[run + 1]; i++)
+                for (ptrdiff_t d = 0; d < width; d++) term(summed + run * width + d, (double)a.x[a.row[i] * width + d]);
+        check("add, gather, scatter_add and sum_rows", call_moves, &a, (double)rows);
+    }
+}
+
+static void rows_are_moved_and_summed(void) { for_all_shapes(check_moves); }
+
+/* ---- whole blocks ---- */
+
+static void call_sum_squares(const struct kernels *k, const arguments *a, real *const *out) { out[0][0] = (real)k->sum_squares(a->x, a->rows); }
+
+static void sum_squares_equals_a_plain_sum(void) {
+    static const ptrdiff_t sizes[] = {0, 1, 3, 31, 257, 4096, 4097, 16385, 100001, (1 << 22) + 12345};
+    static const double scales[] = {1, 1e-15, 1e15};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (int i = 0; i < 3; i++) {
+            real *x = numbers(sizes[s]);
+            arguments a = {.rows = sizes[s], .width = 1, .x = x};
+            ptrdiff_t sum = part(1, NULL);
+            for (ptrdiff_t j = 0; j < sizes[s]; j++) x[j] *= (real)scales[i], term(sum, (double)x[j] * (double)x[j]);
+            check("sum_squares", call_sum_squares, &a, 4096); /* the depth that is summed in float */
+        }
+}
+
+static void call_adamw(const struct kernels *k, const arguments *a, real *const *out) { k->adamw(out[0], out[1], out[2], a->x, a->rows, &a->step); }
+
+/* The numbers of the step reach the kernel as float, and 1 - beta is formed from them: so it is here. */
+static void adamw_equals_its_formula(void) {
+    static const ptrdiff_t sizes[] = {0, 1, 3, 16, 17, 33, 257, 16384, 16385, 40001};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        ptrdiff_t n = sizes[s];
+        arguments a = {.rows = n, .width = 1, .x = numbers(n)};
+        a.step = (adamw_step){.learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .decay = s % 2 ? 0.1 : 0, .gradient_scale = 0.4,
+                              .correction1 = 0.271, .correction2 = 0.142625};
+        real *v = numbers(n);
+        for (ptrdiff_t i = 0; i < n; i++) v[i] = v[i] * v[i];
+        ptrdiff_t w = part(n, numbers(n)), first = part(n, numbers(n)), second = part(n, v);
+        const adamw_step *p = &a.step;
+        double b1 = (double)(real)p->beta1, b2 = (double)(real)p->beta2;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            double g = (double)a.x[i] * p->gradient_scale, m = b1 * expected[first + i], square = b2 * expected[second + i];
+            put(first + i, m + (1 - b1) * g, fabs(m) + fabs((1 - b1) * g));
+            put(second + i, square + (1 - b2) * g * g, square + (1 - b2) * g * g);
+            double step = p->learning_rate / p->correction1 / (sqrt(expected[second + i] / p->correction2) + p->epsilon);
+            double kept = expected[w + i] * (1 - p->learning_rate * p->decay);
+            put(w + i, kept - step * expected[first + i], fabs(kept) + step * magnitude[first + i]);
+        }
+        check("adamw", call_adamw, &a, 1);
+    }
+}
+
+/* ---- the tables themselves ---- */
+
+static void tables_are_chosen_by_name(void) {
+    const struct kernels *tables[4], *chosen;
+    int n = kernels_available(tables);
+    EXPECT(n >= 1 && !strcmp(tables[0]->name, "scalar"), "%d tables, the first is %s", n, tables[0]->name);
+    for (int i = 0; i < n; i++) {
+        setenv("LAMP_KERNELS", tables[i]->name, 1);
+        EXPECT_OK(kernels_choose(&chosen));
+        EXPECT(chosen == tables[i], "asked for %s, chose %s", tables[i]->name, chosen->name);
+        EXPECT(tables[i]->peak_flops(0.001) > 0, "%s has no peak", tables[i]->name);
+    }
+    setenv("LAMP_KERNELS", "abacus", 1);
+    EXPECT_ERROR(kernels_choose(&chosen), LAMP_INVALID, "LAMP_KERNELS=abacus: this machine runs scalar");
+    unsetenv("LAMP_KERNELS");
+    EXPECT_OK(kernels_choose(&chosen));
+    EXPECT(chosen == tables[n - 1], "chose %s", chosen->name);
+}
+
+static const test_case cases[] = {
+    {"products equal plain sums", products_equal_plain_sums},
+    {"a product passes NaN to its row only", a_product_passes_nan_to_its_row_only},
+    {"attention equals plain sums", attention_equals_plain_sums},
+    {"attention takes every head_dim", attention_takes_every_head_dim},
+    {"rmsnorm equals plain sums", rmsnorm_equals_plain_sums},
+    {"rotate equals plain sums", rotate_equals_plain_sums},
+    {"softmax and cross-entropy equal plain sums", softmax_and_cross_entropy_equal_plain_sums},
+    {"swiglu equals plain sums", swiglu_equals_plain_sums},
+    {"rows are moved and summed", rows_are_moved_and_summed},
+    {"sum_squares equals a plain sum", sum_squares_equals_a_plain_sum},
+    {"adamw equals its formula", adamw_equals_its_formula},
+    {"tables are chosen by name", tables_are_chosen_by_name},
+};
+
+int main(void) { return test_run("kernels", cases, sizeof cases / sizeof *cases); }

@@ -1,0 +1,385 @@
+/* The laws of the layer of experts: what must hold for any weights and any tokens, and the numbers that can be worked out by hand. */
+#include "moe/moe.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../test.h"
+#include "base/error.h"
+#include "base/random.h"
+
+enum { MOST = 4096 }; /* numbers in x and y of any case here */
+
+typedef struct {
+    int tokens, width, inner, experts, chosen;
+} sizes;
+
+static const sizes shapes[] = {{1, 8, 5, 4, 2}, {7, 19, 13, 5, 2}, {33, 16, 24, 8, 1}, {20, 12, 9, 6, 6}, {64, 17, 31, 16, 4}, {3, 1, 1, 2, 1}};
+enum { N_SHAPES = sizeof shapes / sizeof *shapes };
+
+typedef struct {
+    tape t;
+    weights table;
+    moe_weights w;
+    moe_config c;
+    tensor x;
+    real input[MOST];
+} layer;
+
+static real noise(uint64_t stream, ptrdiff_t i) { return (real)(2 * random_uniform((random_key){3, stream}, (uint64_t)i) - 1); }
+
+static void layer_open(layer *l, const sizes *s, moe_config c) {
+    const struct kernels *k;
+    memset(l, 0, sizeof *l);
+    l->c = c, l->c.experts = s->experts, l->c.top_k = s->chosen;
+    l->x = (tensor){.x = l->input, .rows = s->tokens, .cols = s->width};
+    EXPECT_OK(kernels_choose(&k));
+    EXPECT_OK(tape_open(&l->t, k));
+    EXPECT_OK(weights_declare(&l->w.router, &l->table, "router", 0, ROLE_ROUTER, 1, s->experts, s->width, 1));
+    EXPECT_OK(weights_declare(&l->w.gate, &l->table, "gate", 0, ROLE_EXPERT, s->experts, s->inner, s->width, 0.5));
+    EXPECT_OK(weights_declare(&l->w.up, &l->table, "up", 0, ROLE_EXPERT, s->experts, s->inner, s->width, 0.5));
+    EXPECT_OK(weights_declare(&l->w.down, &l->table, "down", 0, ROLE_EXPERT, s->experts, s->width, s->inner, 0.5));
+    EXPECT_OK(weights_allocate_values(&l->table));
+    EXPECT_OK(weights_allocate_gradients(&l->table));
+    weights_initialize(&l->table, 1);
+    l->t.loss_scale = 1.0 / s->tokens;
+    for (int i = 0; i < s->tokens * s->width; i++) l->input[i] = noise(1, i);
+}
+
+static void layer_close(layer *l) { weights_release(&l->table), tape_close(&l->t); }
+
+static void clear(weight *w) { memset(w->value[0], 0, sizeof(real) * (size_t)weight_size(w)); }
+
+static const real *run(layer *l, moe_trace *trace) {
+    tape_reset(&l->t);
+    return moe(&l->t, &l->x, &l->w, &l->c, trace, 0)->x;
+}
+
+/* y = sum_k w_k E_k(x), as the paper writes it */
+static void naive(const layer *l, double *y) {
+    ptrdiff_t D = l->w.down->out, F = l->w.down->in;
+    int E = l->c.experts;
+    for (ptrdiff_t n = 0; n < l->x.rows; n++) {
+        const real *x = l->input + n * D;
+        double p[64], sum = 0, chosen_sum = 0;
+        bool chosen[64] = {false};
+        for (int e = 0; e < E; e++) {
+            double logit = 0;
+            for (ptrdiff_t d = 0; d < D; d++) logit += (double)l->w.router->value[0][e * D + d] * (double)x[d];
+            sum += p[e] = exp(logit);
+        }
+        for (int k = 0; k < l->c.top_k; k++) {
+            int best = -1;
+            for (int e = 0; e < E; e++)
+                if (!chosen[e] && (best < 0 || p[e] > p[best])) best = e;
+            chosen[best] = true, chosen_sum += p[best];
+        }
+        for (ptrdiff_t d = 0; d < D; d++) y[n * D + d] = 0;
+        for (int e = 0; e < E; e++)
+            for (ptrdiff_t f = 0; f < F && chosen[e]; f++) {
+                double g = 0, u = 0;
+                for (ptrdiff_t d = 0; d < D; d++) {
+                    g += (double)l->w.gate->value[e][f * D + d] * (double)x[d];
+                    u += (double)l->w.up->value[e][f * D + d] * (double)x[d];
+                }
+                double a = g / (1 + exp(-g)) * u * p[e] / (l->c.normalize ? chosen_sum : sum);
+                for (ptrdiff_t d = 0; d < D; d++) y[n * D + d] += a * (double)l->w.down->value[e][d * F + f];
+            }
+    }
+}
+
+static bool near(double a, double b, double relative) { return fabs(a - b) <= relative * (1 + fabs(b)); }
+
+static void the_layer_equals_its_equation(void) {
+    static double y[MOST];
+    static layer l;
+    for (int i = 0; i < 2 * N_SHAPES; i++) {
+        const sizes *s = &shapes[i / 2];
+        layer_open(&l, s, (moe_config){.normalize = i % 2});
+        const real *found = run(&l, NULL);
+        naive(&l, y);
+        for (int j = 0; j < s->tokens * s->width; j++)
+            EXPECT(near((double)found[j], y[j], 2e-6), "%d of %d experts, element %d: %.8g, expected %.8g", s->chosen, s->experts, j, (double)found[j], y[j]);
+        layer_close(&l);
+    }
+}
+
+/* With K = E nothing is left out: the chosen probabilities already sum to one. */
+static void all_experts_are_the_dense_mixture(void) {
+    static layer l;
+    real plain[MOST];
+    const sizes s = {20, 12, 9, 6, 6};
+    layer_open(&l, &s, (moe_config){0});
+    memcpy(plain, run(&l, NULL), sizeof(real) * 20 * 12);
+    l.c.normalize = true;
+    const real *normalized = run(&l, NULL);
+    for (int i = 0; i < 20 * 12; i++)
+        EXPECT(near((double)plain[i], (double)normalized[i], 1e-6), "element %d: %g and %g", i, (double)plain[i], (double)normalized[i]);
+    layer_close(&l);
+}
+
+static void kept_and_dropped_pairs_are_all_pairs(void) {
+    static layer l;
+    for (int i = 0; i < N_SHAPES; i++) {
+        moe_trace trace;
+        layer_open(&l, &shapes[i], (moe_config){0});
+        EXPECT_OK(moe_trace_open(&trace, 1, shapes[i].experts));
+        run(&l, &trace), run(&l, &trace);
+        int64_t pairs = trace.dropped[0];
+        for (int e = 0; e < shapes[i].experts; e++) pairs += trace.load[e];
+        EXPECT(pairs == 2 * shapes[i].tokens * shapes[i].chosen, "shape %d: %lld pairs of two passes", i, (long long)pairs);
+        moe_trace_close(&trace);
+        layer_close(&l);
+    }
+}
+
+/* A token may have any number of pairs: 0 to 3 here. */
+static void random_routing(routing *r, tape *t, ptrdiff_t N, int experts, uint64_t seed) {
+    int32_t *expert = tape_keep(t, sizeof *expert * (size_t)(3 * N)), *token = tape_keep(t, sizeof *token * (size_t)(3 * N));
+    ptrdiff_t *start = tape_keep(t, sizeof *start * (size_t)(N + 1)), pairs = 0;
+    random_key key = {seed, 9};
+    start[0] = 0;
+    for (ptrdiff_t n = 0; n < N; n++) {
+        for (uint64_t left = random_below(key, (uint64_t)n, 4); left > 0; left--, pairs++)
+            expert[pairs] = (int32_t)random_below(key, (uint64_t)(N + pairs), (uint64_t)experts), token[pairs] = (int32_t)n;
+        start[n + 1] = pairs;
+    }
+    *r = (routing){NULL, tape_tensor(t, N, experts), tape_tensor(t, pairs, 1), expert, token, start, pairs};
+    for (ptrdiff_t i = 0; i < pairs; i++) r->weights->x[i] = noise(seed, i);
+}
+
+/* Experts that hand back their token, weighted: combine(dispatch(x)) = (sum of the token's weights) x. */
+static void dispatch_then_combine_is_the_identity(void) {
+    const struct kernels *k;
+    tape t;
+    EXPECT_OK(kernels_choose(&k));
+    EXPECT_OK(tape_open(&t, k));
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        ptrdiff_t N = 1 + (ptrdiff_t)(seed * 7 % 90), D = 1 + (ptrdiff_t)(seed * 5 % 23);
+        int experts = 1 + (int)(seed * 11 % 40);
+        bool unit = seed % 2;
+        routing r;
+        tape_reset(&t);
+        random_routing(&r, &t, N, experts, seed);
+        moe_plan p = plan_build(&t, &r, experts);
+        plan_check(&p, &r);
+        EXPECT(p.rows == r.pairs, "%td rows of %td pairs", p.rows, r.pairs);
+        tensor *x = tape_tensor(&t, N, D), *rows = dispatch(&t, x, &p, &r), out = {.x = tape_borrow(&t, p.rows * D), .rows = p.rows, .cols = D};
+        for (ptrdiff_t i = 0; i < N * D; i++) x->x[i] = noise(50 + seed, i);
+        for (ptrdiff_t i = 0; i < p.rows * D; i++) out.x[i] = (unit ? 1 : r.weights->x[p.pair[i / D]]) * rows->x[rows->row[i / D] * D + i % D];
+        const real *y = combine(&t, &out, &p, &r)->x;
+        for (ptrdiff_t i = 0; i < N * D; i++) {
+            double sum = 0;
+            for (ptrdiff_t pair = r.token_start[i / D]; pair < r.token_start[i / D + 1]; pair++) sum += unit ? 1 : (double)r.weights->x[pair];
+            EXPECT(near((double)y[i], sum * (double)x->x[i], unit ? 2e-7 : 1e-6), "element %td: %g, expected %g", i, (double)y[i], sum * (double)x->x[i]);
+        }
+    }
+    tape_close(&t);
+}
+
+static void weights_are_probabilities_or_sum_to_one(void) {
+    static layer l;
+    for (int i = 0; i < 2 * N_SHAPES; i++) {
+        bool normalize = i % 2;
+        layer_open(&l, &shapes[i / 2], (moe_config){.normalize = normalize});
+        routing r = route_softmax(&l.t, &l.x, l.w.router, &l.c);
+        int E = l.c.experts;
+        EXPECT(r.pairs == l.x.rows * l.c.top_k, "%td pairs", r.pairs);
+        for (ptrdiff_t n = 0; n < l.x.rows; n++) {
+            double sum = 0, least = INFINITY;
+            bool chosen[64] = {false};
+            for (ptrdiff_t j = r.token_start[n]; j < r.token_start[n + 1]; j++) {
+                real p = r.probabilities->x[n * E + r.expert[j]];
+                sum += (double)r.weights->x[j], least = fmin(least, (double)p);
+                EXPECT(r.token[j] == n && !chosen[r.expert[j]], "pair %td of token %td: token %d, expert %d", j, n, r.token[j], r.expert[j]);
+                EXPECT(normalize || r.weights->x[j] == p, "weight %g, probability %g", (double)r.weights->x[j], (double)p);
+                chosen[r.expert[j]] = true;
+            }
+            EXPECT(!normalize || near(sum, 1, 1e-6), "weights of token %td sum to %g", n, sum);
+            for (int e = 0; e < E; e++) EXPECT(chosen[e] || (double)r.probabilities->x[n * E + e] <= least, "token %td left out expert %d", n, e);
+        }
+        layer_close(&l);
+    }
+}
+
+/* One token of width 1, so that the router's weights are its logits. */
+static void golden_numbers_hold(void) {
+    static const double softmax[] = {.429481, .260493, .117047, .192978};
+    static const real logits[] = {(real)1, (real).5, (real)-.3, (real).2};
+    static layer l;
+    layer_open(&l, &(sizes){1, 1, 3, 4, 2}, (moe_config){.normalize = true});
+    l.input[0] = 1;
+    memcpy(l.w.router->value[0], logits, sizeof logits);
+    routing r = route_softmax(&l.t, &l.x, l.w.router, &l.c);
+    for (int e = 0; e < 4; e++) EXPECT(fabs((double)r.probabilities->x[e] - softmax[e]) < 1e-6, "p[%d] = %g", e, (double)r.probabilities->x[e]);
+    EXPECT(r.expert[0] == 0 && r.expert[1] == 1, "chose %d and %d", r.expert[0], r.expert[1]);
+    balance_z(&l.t, &r, 0.5);
+    EXPECT(near(tape_loss(&l.t, "z"), 0.5 * 3.4046805605, 1e-6), "z-loss %.10g", tape_loss(&l.t, "z"));
+    layer_close(&l);
+}
+
+/* A router of zeros: every probability is 1 / E, every token takes experts 0 .. K - 1, and the loss stands at its minimum of 1. */
+static void a_uniform_router_has_the_least_switch_loss(void) {
+    static layer l;
+    for (int i = 0; i < N_SHAPES; i++) {
+        layer_open(&l, &shapes[i], (moe_config){.switch_loss = 0.25});
+        l.t.training = true;
+        run(&l, NULL);
+        double random = tape_loss(&l.t, "switch") / 0.25;
+        EXPECT(shapes[i].chosen == shapes[i].experts ? near(random, 1, 1e-6) : random > 1.001, "a random router's loss is %g", random);
+        clear(l.w.router);
+        run(&l, NULL);
+        EXPECT(near(tape_loss(&l.t, "switch"), 0.25, 1e-6), "a uniform router's loss is %g", tape_loss(&l.t, "switch"));
+        l.t.training = false;
+        run(&l, NULL);
+        EXPECT(l.t.n_losses == 0, "%d losses without training", l.t.n_losses);
+        layer_close(&l);
+    }
+}
+
+static void ties_go_to_the_lower_expert(void) {
+    static layer l;
+    for (int i = 0; i < N_SHAPES; i++) {
+        layer_open(&l, &shapes[i], (moe_config){0});
+        clear(l.w.router);
+        routing r = route_softmax(&l.t, &l.x, l.w.router, &l.c);
+        for (ptrdiff_t j = 0; j < r.pairs; j++) EXPECT(r.expert[j] == j % l.c.top_k, "choice %td is expert %d", j % l.c.top_k, r.expert[j]);
+        layer_close(&l);
+    }
+}
+
+/* Zero router and K = 1: all tokens to expert 0. The others must learn nothing, and say nothing. */
+static void idle_experts_are_harmless(void) {
+    static double y[MOST];
+    static layer l;
+    const sizes s = {40, 10, 7, 5, 1};
+    const weight *parts[3];
+    layer_open(&l, &s, (moe_config){.switch_loss = 0.1, .z_loss = 0.1});
+    clear(l.w.router);
+    l.t.training = true;
+    tensor *out = moe(&l.t, &l.x, &l.w, &l.c, NULL, 0);
+    naive(&l, y);
+    for (int i = 0; i < 400; i++) EXPECT(near((double)out->x[i], y[i], 2e-6), "element %d: %g, expected %g", i, (double)out->x[i], y[i]);
+    for (int i = 0; i < 400; i++) tape_gradient(&l.t, out)[i] = noise(2, i);
+    tape_backward(&l.t);
+    parts[0] = l.w.gate, parts[1] = l.w.up, parts[2] = l.w.down;
+    for (int p = 0; p < 3; p++)
+        for (ptrdiff_t i = 0; i < weight_size(parts[p]); i++) {
+            bool idle = i >= parts[p]->out * parts[p]->in;
+            EXPECT((parts[p]->gradient[i] == 0) == idle, "%s, element %td: gradient %g", parts[p]->kind, i, (double)parts[p]->gradient[i]);
+        }
+    layer_close(&l);
+}
+
+static void outputs_follow_their_tokens(void) {
+    static layer l;
+    real straight[MOST];
+    const sizes s = {50, 16, 11, 7, 2};
+    layer_open(&l, &s, (moe_config){.normalize = true});
+    memcpy(straight, run(&l, NULL), sizeof(real) * 50 * 16);
+    for (uint64_t n = 0; n < 50; n++) {
+        uint64_t to = random_permute((random_key){1, 1}, n, 50);
+        for (uint64_t d = 0; d < 16; d++) l.input[to * 16 + d] = noise(1, (ptrdiff_t)(n * 16 + d));
+    }
+    const real *moved = run(&l, NULL);
+    for (uint64_t n = 0; n < 50; n++) {
+        uint64_t to = random_permute((random_key){1, 1}, n, 50);
+        for (uint64_t d = 0; d < 16; d++)
+            EXPECT(near((double)moved[to * 16 + d], (double)straight[n * 16 + d], 1e-6), "token %d, moved to %d, changed", (int)n, (int)to);
+    }
+    layer_close(&l);
+}
+
+/* Without capacity a token's output is its own affair: alone, in a crowd, or beside a token of NaN. */
+static void tokens_do_not_disturb_each_other(void) {
+    static layer l;
+    real together[MOST];
+    const sizes s = {50, 16, 11, 7, 2};
+    layer_open(&l, &s, (moe_config){0});
+    memcpy(together, run(&l, NULL), sizeof(real) * 50 * 16);
+    for (int n = 0; n < 50; n += 7) {
+        l.x.x = l.input + n * 16, l.x.rows = 1;
+        const real *alone = run(&l, NULL);
+        for (int d = 0; d < 16; d++) EXPECT(near((double)alone[d], (double)together[n * 16 + d], 1e-6), "token %d alone", n);
+    }
+    l.x.x = l.input, l.x.rows = 50, l.input[20 * 16 + 3] = (real)NAN;
+    const real *disturbed = run(&l, NULL);
+    for (int i = 0; i < 50 * 16; i++) {
+        double now = (double)disturbed[i], then = (double)together[i];
+        EXPECT(i / 16 == 20 ? isnan(now) : near(now, then, 1e-6), "token %d, token 20 being NaN: %g, before %g", i / 16, now, then);
+    }
+    layer_close(&l);
+}
+
+static void a_layer_is_summarised(void) {
+    static const struct {
+        int64_t load[4], dropped;
+        moe_summary expected;
+    } table[] = {
+        {{4, 4, 4, 4}, 0, {1, 0, 0, 1, 0, 0}},
+        {{8, 0, 0, 0}, 0, {4, 1.7320508, 1.7320508, 0, 3, 0}},
+        {{3, 1, 2, 2}, 2, {1.5, 0.3535534, 0.3535534, 0.9528200, 0, 0.2}},
+        {{0, 0, 5, 5}, 0, {2, 1, 1, 0.5, 2, 0}},
+        {{0, 0, 0, 0}, 0, {0, 0, 0, 0, 4, 0}},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        moe_trace trace, twice;
+        EXPECT_OK(moe_trace_open(&trace, 2, 4));
+        EXPECT_OK(moe_trace_open(&twice, 2, 4));
+        for (int e = 0; e < 4; e++) trace.load[4 + e] = table[i].load[e], trace.importance[4 + e] = 0.3 * (double)table[i].load[e];
+        trace.dropped[1] = table[i].dropped;
+        moe_trace_add(&twice, &trace), moe_trace_add(&twice, &trace);
+        moe_summary once = moe_trace_summarize(&trace, 1), s = moe_trace_summarize(&twice, 1);
+        const moe_summary *x = &table[i].expected;
+        EXPECT(near(s.load_max_over_mean, x->load_max_over_mean, 1e-6), "row %zu: max over mean %g", i, s.load_max_over_mean);
+        EXPECT(near(s.load_cv, x->load_cv, 1e-6) && near(s.importance_cv, x->importance_cv, 1e-6), "row %zu: CV %g, %g", i, s.load_cv, s.importance_cv);
+        EXPECT(near(s.entropy, x->entropy, 1e-6) && s.dead == x->dead, "row %zu: entropy %g, dead %d", i, s.entropy, s.dead);
+        EXPECT(near(s.dropped, x->dropped, 1e-6) && near(once.load_cv, s.load_cv, 1e-12), "row %zu: dropped %g", i, s.dropped);
+        moe_trace_clear(&twice);
+        EXPECT(twice.load[5] == 0 && twice.importance[5] == 0 && twice.dropped[1] == 0, "row %zu: not cleared", i);
+        moe_trace_close(&trace), moe_trace_close(&twice);
+    }
+}
+
+static void count_pairs(void *context, int at, ptrdiff_t pairs, const int32_t *token, const int32_t *expert, const real *share) {
+    (void)token, (void)expert, (void)share;
+    *(ptrdiff_t *)context += at == 1 ? pairs : 1000;
+}
+
+/* CV^2 of the gates and of the loads worked out for noisy top-k. */
+static void importance_is_the_sum_of_weights(void) {
+    static const real gates[] = {(real).640398, 0, 0, (real).359602}, loads[] = {(real).908763, (real).502362, (real).005720, (real).550683};
+    static const int32_t token[] = {0, 0, 0, 0}, expert[] = {0, 1, 2, 3};
+    ptrdiff_t seen = 0;
+    moe_trace trace;
+    EXPECT_OK(moe_trace_open(&trace, 2, 4));
+    trace.watch = count_pairs, trace.watch_context = &seen;
+    moe_trace_record(&trace, 1, 4, token, expert, gates);
+    double cv = moe_trace_summarize(&trace, 1).importance_cv;
+    EXPECT(fabs(cv * cv - 1.157693) < 1e-5, "CV^2 of the gates is %g", cv * cv);
+    moe_trace_clear(&trace);
+    moe_trace_record(&trace, 1, 4, token, expert, loads);
+    cv = moe_trace_summarize(&trace, 1).importance_cv;
+    EXPECT(fabs(cv * cv - 0.427478) < 1e-5 && trace.load[4] == 1 && trace.load[0] == 0, "CV^2 of the loads is %g", cv * cv);
+    EXPECT(seen == 8, "the watcher saw %td pairs", seen);
+    moe_trace_close(&trace);
+}
+
+static const test_case cases[] = {
+    {"the layer equals its equation", the_layer_equals_its_equation},
+    {"all experts are the dense mixture", all_experts_are_the_dense_mixture},
+    {"kept and dropped pairs are all pairs", kept_and_dropped_pairs_are_all_pairs},
+    {"dispatch then combine is the identity", dispatch_then_combine_is_the_identity},
+    {"weights are probabilities or sum to one", weights_are_probabilities_or_sum_to_one},
+    {"golden numbers hold", golden_numbers_hold},
+    {"a uniform router has the least Switch loss", a_uniform_router_has_the_least_switch_loss},
+    {"ties go to the lower expert", ties_go_to_the_lower_expert},
+    {"idle experts are harmless", idle_experts_are_harmless},
+    {"outputs follow their tokens", outputs_follow_their_tokens},
+    {"tokens do not disturb each other", tokens_do_not_disturb_each_other},
+    {"a layer is summarised", a_layer_is_summarised},
+    {"importance is the sum of weights", importance_is_the_sum_of_weights},
+};
+
+int main(void) { return test_run("laws of the layer of experts", cases, sizeof cases / sizeof *cases); }

@@ -48,8 +48,8 @@ LAMP_API int lamp_model_context_length(const lamp_model *model); /* tokens */
 /* Writes the ids of length bytes of text; *count is how many there are, also when capacity was too small (LAMP_INVALID). */
 LAMP_API int lamp_tokenize(const lamp_model *model, int32_t *ids, size_t capacity, size_t *count, const char *text, size_t length);
 
-/* *logits: vocabulary_size values for the token that follows ids; valid until the next call with this model. */
-LAMP_API int lamp_logits(lamp_model *model, const float **logits, const int32_t *ids, size_t count);
+/* Writes vocabulary_size logits of the token that follows ids. */
+LAMP_API int lamp_logits(lamp_model *model, float *logits, const int32_t *ids, size_t count);
 
 typedef struct lamp_generate_options {
     int max_tokens;

@@ -57,9 +57,12 @@ done:
     return status;
 }
 
-int lamp_logits(lamp_model *m, const float **logits, const int32_t *ids, size_t count) {
+int lamp_logits(lamp_model *m, float *logits, const int32_t *ids, size_t count) {
+    const real *row;
     session_clear(&m->session);
-    return session_feed(&m->session, logits, ids, (ptrdiff_t)count);
+    TRY(session_feed(&m->session, &row, ids, (ptrdiff_t)count));
+    for (int i = 0; i < lamp_model_vocabulary_size(m); i++) logits[i] = (float)row[i];
+    return LAMP_OK;
 }
 
 int lamp_generate(lamp_model *m, const char *prompt, const lamp_generate_options *options, lamp_piece *piece, void *context) {

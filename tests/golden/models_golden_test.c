@@ -1,4 +1,5 @@
-/* Tiny random models made by transformers (tools/golden_models.py), one per family: our logits against theirs. */
+/* Our logits against those of transformers, per family: for tiny random models that transformers made (tools/golden_models.py), and for tiny
+ * models that we trained and transformers loaded (tools/golden_trained.sh). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,11 +28,11 @@ static ptrdiff_t read_id_lines(int32_t *ids, const char *path) {
 static void compare(const char *name) {
     char folder[PATH_BYTES], path[PATH_BYTES];
     int32_t ids[MAX_IDS];
-    static real expected[MAX_IDS * 256];
+    static real expected[MAX_IDS * 512];
     loaded_model m = {0};
     safetensors *golden = NULL;
     const struct kernels *tables[4];
-    EXPECT_OK(file_join(folder, "tests/golden/models", name));
+    EXPECT_OK(file_join(folder, "tests/golden", name));
     EXPECT_OK(file_join(path, folder, "ids.txt"));
     ptrdiff_t n = read_id_lines(ids, path), start[] = {0, n};
     EXPECT_OK(file_join(path, folder, "logits.safetensors"));
@@ -58,15 +59,30 @@ static void compare(const char *name) {
     loaded_model_close(&m);
 }
 
-static void llama(void) { compare("llama"); }
-static void qwen3(void) { compare("qwen3"); }
-static void olmoe(void) { compare("olmoe"); }
-static void mixtral(void) { compare("mixtral"); }
-static void mixtral_fused(void) { compare("mixtral_fused"); }
-static void qwen3_moe(void) { compare("qwen3_moe"); }
+static void llama(void) { compare("models/llama"); }
+static void qwen3(void) { compare("models/qwen3"); }
+static void olmoe(void) { compare("models/olmoe"); }
+static void mixtral(void) { compare("models/mixtral"); }
+static void mixtral_fused(void) { compare("models/mixtral_fused"); }
+static void qwen3_moe(void) { compare("models/qwen3_moe"); }
+static void trained_llama(void) { compare("trained/llama"); }
+static void trained_qwen3(void) { compare("trained/qwen3"); }
+static void trained_olmoe(void) { compare("trained/olmoe"); }
+static void trained_mixtral(void) { compare("trained/mixtral"); }
+static void trained_qwen3_moe(void) { compare("trained/qwen3_moe"); }
 
 static const test_case cases[] = {
-    {"llama", llama}, {"qwen3, tied", qwen3}, {"olmoe", olmoe}, {"mixtral", mixtral}, {"mixtral, fused", mixtral_fused}, {"qwen3_moe", qwen3_moe},
+    {"llama", llama},
+    {"qwen3, tied", qwen3},
+    {"olmoe", olmoe},
+    {"mixtral", mixtral},
+    {"mixtral, fused", mixtral_fused},
+    {"qwen3_moe", qwen3_moe},
+    {"trained llama", trained_llama},
+    {"trained qwen3", trained_qwen3},
+    {"trained olmoe", trained_olmoe},
+    {"trained mixtral", trained_mixtral},
+    {"trained qwen3_moe", trained_qwen3_moe},
 };
 
 int main(void) { return test_run("models against transformers", cases, sizeof cases / sizeof *cases); }

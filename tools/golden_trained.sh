@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# golden_trained.sh: proves that transformers loads what we train. For every family a tiny model is trained on this repository's own text,
+# transformers (tools/golden_check.py, in build/venv) computes its logits, and both go to tests/golden/trained/FAMILY, where
+# tests/golden/models_golden_test.c compares them with ours.
+set -eu
+cd "$(dirname "$0")/.."
+lamp=build/lamp
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+mkdir "$work/code" "$work/prose"
+cp src/base/*.c src/moe/*.c "$work/code"
+cp README.md ARCHITECTURE.md "$work/prose"
+"$lamp" data build "$work/data" --domain code="$work/code" --domain prose="$work/prose" --vocab 320 --quiet
+cat > "$work/tiny.ini" <<INI
+[model]
+hidden_size = 32
+intermediate_size = 16
+num_hidden_layers = 2
+num_attention_heads = 4
+num_key_value_heads = 2
+max_position_embeddings = 32
+[router]
+experts = 4
+[optim]
+learning_rate = 0.01
+[train]
+steps = 40
+batch_tokens = 512
+INI
+
+for family in olmoe mixtral qwen3_moe llama qwen3; do
+    settings=(--set "model.family=$family")
+    case $family in
+        llama | qwen3) settings+=(--set router.experts=1) ;;
+        mixtral | qwen3_moe) settings+=(--set router.normalize=true) ;;
+    esac
+    "$lamp" train "$work/tiny.ini" --set "data.path=$work/data" "${settings[@]}" --run "$work/$family" --quiet
+    out=tests/golden/trained/$family
+    rm -rf "$out"
+    mkdir -p "$out"
+    cp "$work/$family"/checkpoints/latest/{config.json,generation_config.json,model.safetensors} "$out"
+    head -c 400 "$work/code/error.c" | "$lamp" tokenize "$work/data" | head -n 24 > "$out/ids.txt"
+    build/venv/bin/python tools/golden_check.py "$out" "$out/ids.txt" "$out/logits.safetensors"
+done

@@ -238,7 +238,7 @@ int options_help(const option_table *table, buffer *out) {
         char range[96] = "", initial[96] = "";
         if (strcmp(section, o->section)) buffer_printf(out, "\n[%s]\n", o->section);
         section = o->section;
-        if (o->type == OPTION_INTEGER || o->type == OPTION_NUMBER) snprintf(range, sizeof range, ", %.6g to %.6g", o->min, o->max);
+        if (o->type == OPTION_INTEGER || o->type == OPTION_NUMBER) snprintf(range, sizeof range, o->max < 1e9 ? ", %.10g to %.10g" : ", %.3g to %.3g", o->min, o->max);
         if (o->initial && *o->initial) snprintf(initial, sizeof initial, ", default %s", o->initial);
         buffer_printf(out, "  %-26s %s%s%s%s%s\n      %s\n", o->name, o->type == OPTION_CHOICE ? o->choices : types[o->type], range, initial,
                       *o->unit ? ", in " : "", o->unit, o->help);

@@ -11,6 +11,7 @@
 /* What a step reaches of the measured peak, products and everything else together; a plan, not a promise. */
 static const double EXPECTED_SHARE_OF_PEAK = 0.4;
 static const double TOKENS_PER_PARAMETER = 20; /* Hoffmann et al. 2022, for active parameters */
+static const double MEMORY_SHARE = 0.25, BYTES_PER_PARAMETER = 16; /* weight, gradient and two moments in f32 */
 static const double MOST_EPOCHS = 4;           /* beyond that, repeated text teaches little (Muennighoff et al. 2023) */
 
 static bool is_set(const char *key, const char *const *settings, int n) {
@@ -37,21 +38,26 @@ int auto_sizes_choose(recipe *r, const char *const *settings, int n_settings, bu
     for (int i = 0; i < data->n_domains; i++) text += data->domain[i].summary.train_tokens;
     dataset_free(data);
 
-    double peak = kernels_measure_peak(k, 0.05), seconds = 60 * r->minutes, flops = peak * EXPECTED_SHARE_OF_PEAK * seconds;
-    double wanted = sqrt(flops / (6 * TOKENS_PER_PARAMETER)), taught = MOST_EPOCHS * (double)text / TOKENS_PER_PARAMETER;
-    buffer_printf(reasons, "budget %.3g minutes at about %.0f%% of this machine's measured %.0f GFLOP/s: %.2g FLOPs\n", r->minutes,
-                  100 * EXPECTED_SHARE_OF_PEAK, peak / 1e9, flops);
+    double given = r->steps > 0 ? (double)(r->steps * r->batch_tokens) : (double)r->tokens, flops = 0, wanted = given / TOKENS_PER_PARAMETER;
+    if (given > 0) {
+        buffer_printf(reasons, "budget %.3g tokens: %g per active parameter train %.3g of them\n", given, TOKENS_PER_PARAMETER, wanted);
+    } else {
+        double peak = kernels_measure_peak(k, 0.05);
+        flops = peak * EXPECTED_SHARE_OF_PEAK * 60 * r->minutes, wanted = sqrt(flops / (6 * TOKENS_PER_PARAMETER));
+        buffer_printf(reasons, "budget %.3g minutes at about %.0f%% of this machine's measured %.0f GFLOP/s: %.2g FLOPs train %.3g active parameters\n",
+                      r->minutes, 100 * EXPECTED_SHARE_OF_PEAK, peak / 1e9, flops, wanted);
+    }
+    double taught = MOST_EPOCHS * (double)text / TOKENS_PER_PARAMETER;
     if (taught < wanted)
-        buffer_printf(reasons, "the text has %.3g tokens; %g passes teach at most %.3g active parameters, fewer than the %.3g the budget could train\n",
-                      (double)text, MOST_EPOCHS, taught, wanted);
+        buffer_printf(reasons, "the text has %.3g tokens; %g passes teach only %.3g of them\n", (double)text, MOST_EPOCHS, taught);
     double target = fmin(wanted, taught), width = 64;
     while (width + 32 <= 2048 && active_parameters(width + 32, layers_for(width + 32), vocabulary) <= target) width += 32;
-    double layers = layers_for(width), active = active_parameters(width, layers, vocabulary), tokens = flops / (6 * active);
+    double layers = layers_for(width), active = active_parameters(width, layers, vocabulary), tokens = given > 0 ? given : flops / (6 * active);
 
     if (!is_set("model.hidden_size", settings, n_settings)) {
         r->model.hidden_size = (int64_t)width;
         r->model.num_attention_heads = (int64_t)width / 32;
-        buffer_printf(reasons, "hidden_size %.0f, heads of 32: %.3g active parameters, which should see %.3g tokens each in the time\n", width,
+        buffer_printf(reasons, "hidden_size %.0f, heads of 32: %.3g active parameters, each for %.3g tokens\n", width,
                       active, tokens / active);
     }
     if (!is_set("model.num_hidden_layers", settings, n_settings)) {
@@ -64,18 +70,10 @@ int auto_sizes_choose(recipe *r, const char *const *settings, int n_settings, bu
                       (long long)r->model.intermediate_size);
     }
     if (!is_set("router.experts", settings, n_settings)) {
-        double expert = 3 * width * (double)r->model.intermediate_size, per_expert_tokens = 0, experts = 4;
-        double memory = 0.25 * (double)arena_machine_bytes();
-        for (double e = 8; e <= 64; e *= 2) { /* each expert should still see a few hundred rows' worth of its own parameters */
-            per_expert_tokens = tokens * 2 / e;
-            if (16 * e * expert * layers > memory || per_expert_tokens < 20 * sqrt(expert)) break;
-            experts = e;
-        }
+        double expert = 3 * width * (double)r->model.intermediate_size, experts = 4, memory = MEMORY_SHARE * (double)arena_machine_bytes();
+        while (experts < 64 && tokens * 2 / (2 * experts) >= expert && BYTES_PER_PARAMETER * 2 * experts * expert * layers <= memory) experts *= 2;
         r->model.experts = (int64_t)experts;
-        buffer_printf(
-            reasons,
-            "experts %.0f, each token takes 2: each expert then learns from about %.3g tokens; weights, gradients and moments fit in %.3g MB\n",
-            experts, tokens * 2 / experts, 16 * (experts * expert * layers + active) / 1e6);
+        buffer_printf(reasons, "experts %.0f, each token takes 2: the most (of 4 to 64) that still learn from a token per parameter of their own\n", experts);
     }
     return reasons->status;
 }

@@ -11,7 +11,7 @@
 
 const cli_verb cli_verbs[] = {
     {"data", "build OUT --domain NAME=PATH...", "turn text into a tokenised dataset", verb_data},
-    {"train", "RECIPE|DATASET", "train a model, or go on with a run", verb_train},
+    {"train", "RECIPE|DATASET|RUN", "train a model, or go on with a run", verb_train},
     {"eval", "MODEL", "loss, perplexity, bits per byte per domain, and routing", verb_eval},
     {"generate", "MODEL", "write text", verb_generate},
     {"inspect", "MODEL|RECIPE", "sizes and costs, and what each expert likes", verb_inspect},

@@ -1,4 +1,4 @@
-/* lamp train RECIPE|DATASET: starts a run or goes on with one, under a progress line. */
+/* lamp train RECIPE|DATASET|RUN: starts a run or goes on with one, under a progress line. */
 #include <string.h>
 #include <time.h>
 
@@ -77,14 +77,7 @@ static void name_run(char path[PATH_BYTES], const char *source) {
     snprintf(path, PATH_BYTES, "runs/%s-%s", when, name);
 }
 
-static int read_recipe(recipe *r, const char *source, const cli_list *settings) {
-    options_set_defaults(&recipe_options, r);
-    if (file_is_folder(source)) {
-        if (strlen(source) >= sizeof r->data_path) FAIL(LAMP_INVALID, "%.60s...: path is longer than %zu bytes", source, sizeof r->data_path - 1);
-        strcpy(r->data_path, source);
-    } else {
-        TRY(options_read_file(&recipe_options, r, source));
-    }
+static int apply_settings(recipe *r, const cli_list *settings) {
     for (int i = 0; i < settings->n; i++) {
         char key[OPTION_NAME_BYTES * 3];
         const char *equals = strchr(settings->item[i], '=');
@@ -96,6 +89,40 @@ static int read_recipe(recipe *r, const char *source, const cli_list *settings) 
     return LAMP_OK;
 }
 
+static int choose_sizes(recipe *r, const cli_list *settings) {
+    buffer reasons = {0};
+    int status = auto_sizes_choose(r, settings->item, settings->n, &reasons);
+    if (status >= 0 && !cli_quiet) fputs(reasons.bytes, stderr);
+    buffer_release(&reasons);
+    return status;
+}
+
+static bool is_run(const char *folder) {
+    char path[PATH_BYTES];
+    return file_join(path, folder, "recipe.ini") >= 0 && file_exists(path);
+}
+
+/* source: a recipe; a dataset, for which sizes are chosen unless the run has them already; or the run itself. */
+static int read_recipe(recipe *r, const char *source, const char *run_path, const cli_list *settings) {
+    char path[PATH_BYTES];
+    options_set_defaults(&recipe_options, r);
+    if (!file_is_folder(source)) {
+        TRY(options_read_file(&recipe_options, r, source));
+        return apply_settings(r, settings);
+    }
+    if (is_run(run_path)) {
+        TRY(file_join(path, run_path, "recipe.ini"));
+        TRY(options_read_file(&recipe_options, r, path));
+        if (strcmp(source, run_path) && strcmp(source, r->data_path))
+            FAIL(LAMP_INVALID, "%s: this run was trained on %s, not on %s; give it a new --run", run_path, r->data_path, source);
+        return apply_settings(r, settings);
+    }
+    if (strlen(source) >= sizeof r->data_path) FAIL(LAMP_INVALID, "%.60s...: path is longer than %zu bytes", source, sizeof r->data_path - 1);
+    strcpy(r->data_path, source);
+    TRY(apply_settings(r, settings));
+    return choose_sizes(r, settings);
+}
+
 static int join_command(buffer *command, int argc, char **argv) {
     buffer_append_text(command, "lamp");
     for (int i = 0; i < argc; i++) buffer_printf(command, " %s", argv[i]);
@@ -105,14 +132,7 @@ static int join_command(buffer *command, int argc, char **argv) {
 static int run(const char *source, const char *path, const cli_list *settings, const char *command, bool json) {
     recipe r;
     memset(&r, 0, sizeof r);
-    TRY(read_recipe(&r, source, settings));
-    if (file_is_folder(source)) {
-        buffer reasons = {0};
-        int status = auto_sizes_choose(&r, settings->item, settings->n, &reasons);
-        if (status >= 0 && !cli_quiet) fprintf(stderr, "%s", reasons.bytes ? reasons.bytes : "");
-        buffer_release(&reasons);
-        TRY(status);
-    }
+    TRY(read_recipe(&r, source, path, settings));
     double shown_at = 0;
     train_report report;
     train_watcher watcher = {&shown_at, show_line, show_progress, write_sample};
@@ -130,11 +150,13 @@ int verb_train(int argc, char **argv) {
         {"run", "DIR", "the run's folder; if it holds a run, that run goes on (default: runs/TIME-NAME)", CLI_TEXT, &path, 0, 0},
         {"set", "KEY=VALUE", "a recipe's key, as section.key=value", CLI_LIST, &settings, 0, 0},
     };
-    buffer_append_text(&details, "RECIPE is an INI file of the keys below. With a DATASET instead, sizes are chosen for this machine, with reasons.\n"
+    buffer_append_text(&details, "RECIPE is an INI file of the keys below. With a DATASET instead, sizes are chosen for this machine, with reasons;\n"
+                                 "with a RUN, that run goes on.\n"
                                  "Ctrl-C saves and exits with 75; the same command with the same --run goes on.\n");
     options_help(&recipe_options, &details);
     int status = join_command(&command_line, argc, argv);
     if (status >= 0) status = cli_parse(&arguments, &json, &(cli_command){"train", details.bytes, rows, 2, 1, 1}, argc, argv);
+    if (status >= 0 && !path && is_run(arguments.item[0])) path = arguments.item[0];
     if (status >= 0 && !path) name_run(named, arguments.item[0]), path = named;
     if (status >= 0) status = run(arguments.item[0], path, &settings, command_line.bytes, json);
     buffer_release(&details);

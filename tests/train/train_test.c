@@ -1,0 +1,453 @@
+/* Training runs from end to end, on models and texts so small that each takes a moment: does it learn, and does it do the same thing
+ * again, whatever interrupts it, however it is cut into micro-batches and whoever computes it? */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../test.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/random.h"
+#include "data/dataset_build.h"
+#include "formats/checkpoint.h"
+#include "train/run_folder.h"
+#include "train/train.h"
+#include "train/trainer.h"
+
+/* ---- a tiny world ----------------------------------------------------------------------------------------------------------------- */
+
+static const char *path_of(char path[PATH_BYTES], const char *name) {
+    EXPECT_OK(file_join(path, test_folder(), name));
+    return path;
+}
+
+/* Documents of invented words; a domain's seed decides its words. */
+static void write_domain(const char *name, uint64_t seed, int documents, int words) {
+    static const char syllables[][4] = {"la", "mo", "ri", "tek", "su", "van", "do", "pel"};
+    char path[PATH_BYTES], file[64];
+    random_key key = random_key_make(seed, RANDOM_ORDER, 0, 0);
+    uint64_t drawn = 0;
+    EXPECT_OK(file_make_folder(path_of(path, name)));
+    for (int i = 0; i < documents; i++) {
+        buffer text = {0};
+        for (int j = 0; j < words; j++) {
+            uint64_t bits = random_bits(key, drawn++);
+            buffer_printf(&text, "%s%s%s%s", syllables[bits % 8], syllables[(bits >> 8) % 4 + seed % 4], bits >> 63 ? syllables[(bits >> 16) % 8] : "",
+                          (bits >> 32) % 9 ? " " : ".\n");
+        }
+        snprintf(file, sizeof file, "%s/%d.txt", name, i);
+        EXPECT_OK(file_write_whole(path_of(path, file), text.bytes, text.length));
+        buffer_release(&text);
+    }
+}
+
+static void build_dataset(const char *out, int n_domains, const char *const *domains, int vocabulary) {
+    char paths[3][PATH_BYTES], folder[PATH_BYTES];
+    dataset_build_options options;
+    dataset_build_report report;
+    dataset_build_defaults(&options);
+    options.out = path_of(folder, out), options.n_domains = n_domains, options.vocabulary_size = vocabulary;
+    for (int i = 0; i < n_domains; i++) options.domain[i].name = domains[i], options.domain[i].path = path_of(paths[i], domains[i]);
+    EXPECT_OK(dataset_build(&options, &report));
+}
+
+/* Two domains of a few thousand tokens, built once. */
+static const char *small_data(void) {
+    static char path[PATH_BYTES];
+    if (*path) return path;
+    write_domain("river", 1, 12, 300), write_domain("stone", 2, 6, 300);
+    build_dataset("data", 2, (const char *const[]){"river", "stone"}, 320);
+    return path_of(path, "data");
+}
+
+static recipe small_recipe(const char *family) {
+    recipe r;
+    memset(&r, 0, sizeof r);
+    options_set_defaults(&recipe_options, &r);
+    bool dense = !strcmp(family, "llama") || !strcmp(family, "qwen3");
+    strcpy(r.model.family, family);
+    strcpy(r.data_path, small_data());
+    r.model.hidden_size = 16, r.model.intermediate_size = 24, r.model.num_hidden_layers = 2, r.model.max_position_embeddings = 16;
+    r.model.num_attention_heads = 4, r.model.num_key_value_heads = 2;
+    r.model.experts = dense ? 1 : 4, r.model.top_k = dense ? 1 : 2, r.model.normalize = !strcmp(family, "mixtral");
+    r.model.initializer_range = 0.1;
+    r.batch_tokens = 128, r.steps = 20, r.threads = 1;
+    r.checkpoint_every = r.eval_every = 0, r.eval_tokens = 64;
+    return r;
+}
+
+static dataset *open_data(const char *path) {
+    dataset *d = NULL;
+    EXPECT_OK(dataset_open(&d, path));
+    return d;
+}
+
+/* Some steps; their losses go to loss unless it is NULL. */
+static void run_steps(trainer *tr, int n, double *loss) {
+    for (int i = 0; i < n; i++) {
+        step_report report;
+        EXPECT_OK(trainer_step(tr, &report));
+        EXPECT(report.applied, "step %d: loss %g, gradient norm %g", (int)report.step, report.loss, report.gradient_norm);
+        if (loss) loss[i] = report.loss;
+    }
+}
+
+static bool same_bits(const real *a, const real *b, ptrdiff_t n) { return !memcmp(a, b, (size_t)n * sizeof *a); }
+
+static void expect_same_trainer(const trainer *a, const trainer *b, const char *what) {
+    ptrdiff_t n = a->model.weights.total;
+    EXPECT(n > 0 && n == b->model.weights.total, "%s", what);
+    EXPECT(same_bits(a->model.weights.values, b->model.weights.values, n), "%s: the weights differ", what);
+    EXPECT(same_bits(a->optimizer.first, b->optimizer.first, n), "%s: the first moments differ", what);
+    EXPECT(same_bits(a->optimizer.second, b->optimizer.second, n), "%s: the second moments differ", what);
+    EXPECT(a->step == b->step && a->tokens == b->tokens && a->optimizer.steps == b->optimizer.steps, "%s: the counts differ", what);
+}
+
+/* ---- learning --------------------------------------------------------------------------------------------------------------------- */
+
+static void learns_one_text_by_heart(const char *family) {
+    char path[PATH_BYTES];
+    recipe r = small_recipe(family);
+    strcpy(r.data_path, path_of(path, "page-data"));
+    r.model.hidden_size = 32, r.model.intermediate_size = 48, r.model.max_position_embeddings = 32;
+    r.schedule.learning_rate = 0.01, r.optimizer.weight_decay = 0;
+    r.batch_tokens = 256, r.steps = 160;
+    dataset *d = open_data(r.data_path);
+    trainer tr;
+    step_report report = {0};
+    double first = 0;
+    EXPECT_OK(trainer_open(&tr, &r, d));
+    EXPECT(d->domain[0].summary.train_tokens < 1000, "%d tokens", (int)d->domain[0].summary.train_tokens);
+    while (trainer_budget_used(&tr) < 1) {
+        EXPECT_OK(trainer_step(&tr, &report));
+        if (report.step == 1) first = report.loss;
+    }
+    EXPECT(first > 4 && report.loss < 0.15, "%s: loss from %.3f to %.3f", family, first, report.loss);
+    trainer_close(&tr);
+    dataset_free(d);
+}
+
+static void a_page_is_learned_by_heart(void) {
+    write_domain("page", 3, 2, 90);
+    build_dataset("page-data", 1, (const char *const[]){"page"}, 300);
+    learns_one_text_by_heart("olmoe");
+    learns_one_text_by_heart("llama");
+}
+
+/* ---- the same, again ------------------------------------------------------------------------------------------------------------- */
+
+static void resumes_bit_for_bit(const char *family, int64_t micro_batch_tokens) {
+    enum { HALF = 10 };
+    char run[PATH_BYTES], name[64], newest[PATH_BYTES];
+    snprintf(name, sizeof name, "resume-%s-%d", family, (int)micro_batch_tokens);
+    recipe r = small_recipe(family);
+    r.micro_batch_tokens = micro_batch_tokens;
+    dataset *d = open_data(r.data_path);
+    trainer whole, first, second;
+    double losses[2 * HALF], again[2 * HALF];
+    step_report x, y;
+    path_of(run, name);
+    EXPECT_OK(trainer_open(&whole, &r, d));
+    run_steps(&whole, 2 * HALF, losses);
+
+    EXPECT_OK(trainer_open(&first, &r, d));
+    run_steps(&first, HALF, again);
+    EXPECT_OK(trainer_save(&first, run));
+    trainer_close(&first);
+
+    EXPECT_OK(trainer_open(&second, &r, d));
+    memset(second.model.weights.values, 0, sizeof(real) * (size_t)second.model.weights.total);
+    EXPECT_OK(checkpoint_resolve(newest, run));
+    EXPECT_OK(trainer_resume(&second, newest));
+    run_steps(&second, HALF, again + HALF);
+    expect_same_trainer(&whole, &second, family);
+    EXPECT(!memcmp(losses, again, sizeof losses), "%s: the losses differ: the last are %.17g and %.17g", family, losses[2 * HALF - 1], again[2 * HALF - 1]);
+    EXPECT_OK(trainer_step(&whole, &x));
+    EXPECT_OK(trainer_step(&second, &y));
+    EXPECT(x.loss_z == y.loss_z && x.learning_rate == y.learning_rate && x.used == y.used, "%s: z %.17g and %.17g", family, x.loss_z, y.loss_z);
+    trainer_close(&whole), trainer_close(&second);
+    dataset_free(d);
+}
+
+static void twenty_steps_equal_ten_saved_loaded_and_ten(void) {
+    static const char *const families[] = {"olmoe", "mixtral", "qwen3_moe", "llama", "qwen3"};
+    for (int i = 0; i < 5; i++) resumes_bit_for_bit(families[i], 0);
+    resumes_bit_for_bit("olmoe", 32);
+}
+
+static void threads_do_not_change_a_bit(const char *family) {
+    recipe r = small_recipe(family);
+    dataset *d = open_data(r.data_path);
+    trainer one, more;
+    double loss[8], loss_of_more[8];
+    r.model.hidden_size = 32, r.model.experts = r.model.experts > 1 ? 8 : 1;
+    EXPECT_OK(trainer_open(&one, &r, d));
+    run_steps(&one, 8, loss);
+    for (int threads = 2; threads <= 3; threads++) {
+        char what[64];
+        snprintf(what, sizeof what, "%s, %d threads", family, threads);
+        r.threads = threads;
+        EXPECT_OK(trainer_open(&more, &r, d));
+        run_steps(&more, 8, loss_of_more);
+        expect_same_trainer(&one, &more, what);
+        EXPECT(!memcmp(loss, loss_of_more, sizeof loss), "%s: the losses differ: the last are %.17g and %.17g", what, loss[7], loss_of_more[7]);
+        trainer_close(&more);
+    }
+    trainer_close(&one);
+    dataset_free(d);
+}
+
+static void one_two_and_three_threads_agree(void) {
+    threads_do_not_change_a_bit("olmoe");
+    threads_do_not_change_a_bit("llama");
+}
+
+static void micro_batches_sum_to_the_batch(void) {
+    recipe r = small_recipe("olmoe");
+    r.model.switch_loss = r.z_loss = 0;
+    dataset *d = open_data(r.data_path);
+    trainer whole, parts;
+    step_report x, y;
+    EXPECT_OK(trainer_open(&whole, &r, d));
+    r.micro_batch_tokens = 32;
+    EXPECT_OK(trainer_open(&parts, &r, d));
+    EXPECT_OK(trainer_step(&whole, &x));
+    EXPECT_OK(trainer_step(&parts, &y));
+    double apart = 0, length = 0;
+    for (ptrdiff_t i = 0; i < whole.model.weights.total; i++) {
+        double a = whole.model.weights.gradients[i], b = parts.model.weights.gradients[i];
+        apart += (a - b) * (a - b), length += a * a;
+    }
+    EXPECT(length > 0 && sqrt(apart / length) < 1e-5, "relative distance of the gradients %g", sqrt(apart / length));
+    EXPECT(fabs(x.loss - y.loss) < 1e-5 * x.loss, "%.9g and %.9g", x.loss, y.loss);
+    EXPECT(whole.trace.load[0] == parts.trace.load[0] && whole.trace.load[3] == parts.trace.load[3], "the loads differ");
+    trainer_close(&whole), trainer_close(&parts);
+    dataset_free(d);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------------------------------ */
+
+static void nothing_is_allocated_after_the_first_steps(void) {
+    static const char *const families[] = {"olmoe", "llama"};
+    for (int i = 0; i < 2; i++) {
+        recipe r = small_recipe(families[i]);
+        r.micro_batch_tokens = 32;
+        dataset *d = open_data(r.data_path);
+        trainer tr;
+        EXPECT_OK(trainer_open(&tr, &r, d));
+        run_steps(&tr, 2, NULL);
+        long allocations = test_allocations();
+        size_t bytes = tape_bytes(&tr.tape);
+        run_steps(&tr, 10, NULL);
+        EXPECT(test_allocations() == allocations, "%s: %ld allocations", families[i], test_allocations() - allocations);
+        EXPECT(tape_bytes(&tr.tape) == bytes, "%s: the tape grew from %zu to %zu bytes", families[i], bytes, tape_bytes(&tr.tape));
+        trainer_close(&tr);
+        dataset_free(d);
+    }
+}
+
+/* ---- budgets ----------------------------------------------------------------------------------------------------------------------- */
+
+static int64_t run_to_the_end(const recipe *r, const dataset *d, step_report *last) {
+    trainer tr;
+    EXPECT_OK(trainer_open(&tr, r, d));
+    while (trainer_budget_used(&tr) < 1) {
+        double before = trainer_budget_used(&tr);
+        EXPECT_OK(trainer_step(&tr, last));
+        bool by_the_clock = r->steps == 0 && r->tokens == 0; /* then the step's own end is not known while it runs */
+        double at = by_the_clock ? before : last->used, expected = schedule_learning_rate(&r->schedule, at);
+        EXPECT(last->learning_rate == expected, "step %d: learning rate %g, expected %g", (int)last->step, last->learning_rate, expected);
+        EXPECT(last->used > before, "step %d: the budget is used %g, before %g", (int)last->step, last->used, before);
+    }
+    int64_t steps = tr.step;
+    trainer_close(&tr);
+    return steps;
+}
+
+static void a_budget_ends_where_it_says(void) {
+    recipe r = small_recipe("llama");
+    dataset *d = open_data(r.data_path);
+    step_report last;
+    r.steps = 7;
+    EXPECT(run_to_the_end(&r, d, &last) == 7 && last.used == 1, "%d steps", (int)last.step);
+    r.steps = 0, r.tokens = 5 * r.batch_tokens;
+    strcpy(r.schedule.shape, "wsd"), r.schedule.decay = 0.5;
+    EXPECT(run_to_the_end(&r, d, &last) == 5 && last.tokens == r.tokens && last.used == 1, "%d tokens", (int)last.tokens);
+    r.tokens -= 1; /* the last step is a whole one */
+    EXPECT(run_to_the_end(&r, d, &last) == 5 && last.used == 1, "%d tokens", (int)last.tokens);
+    r.tokens = 0, r.minutes = 0.002;
+    EXPECT(run_to_the_end(&r, d, &last) >= 1 && last.used == 1, "%d steps", (int)last.step);
+    r.minutes = 0;
+    trainer tr;
+    EXPECT_ERROR(trainer_open(&tr, &r, d), LAMP_INVALID, "no budget");
+    dataset_free(d);
+}
+
+/* ---- what is not finite ------------------------------------------------------------------------------------------------------------ */
+
+static void poison(const weights *table) {
+    for (int i = 0; i < table->n; i++)
+        if (!strcmp(table->row[i]->kind, "norm")) table->values[table->row[i]->offset] = NAN;
+}
+
+static void a_step_that_is_not_finite_is_not_applied(void) {
+    recipe r = small_recipe("olmoe");
+    dataset *d = open_data(r.data_path);
+    trainer tr, same;
+    step_report report;
+    EXPECT_OK(trainer_open(&tr, &r, d));
+    EXPECT_OK(trainer_open(&same, &r, d));
+    run_steps(&tr, 2, NULL), run_steps(&same, 2, NULL);
+    ptrdiff_t bytes = (ptrdiff_t)sizeof(real) * tr.model.weights.total;
+
+    poison(&tr.model.weights), poison(&same.model.weights);
+    for (int bad = 1; bad <= 2; bad++) {
+        EXPECT_OK(trainer_step(&tr, &report));
+        EXPECT(!report.applied && !isfinite(report.loss) && tr.bad_steps == bad, "bad step %d: loss %g", tr.bad_steps, report.loss);
+    }
+    EXPECT(tr.step == 4 && tr.optimizer.steps == 2, "step %d", (int)tr.step);
+    EXPECT(same_bits(tr.optimizer.first, same.optimizer.first, tr.model.weights.total), "the first moments changed");
+    EXPECT(!memcmp(tr.model.weights.values, same.model.weights.values, (size_t)bytes), "the weights changed");
+
+    /* One good step, and the count of three begins again. */
+    for (int i = 0; i < tr.model.weights.n; i++)
+        if (!strcmp(tr.model.weights.row[i]->kind, "norm")) tr.model.weights.values[tr.model.weights.row[i]->offset] = 1;
+    EXPECT_OK(trainer_step(&tr, &report));
+    EXPECT(report.applied && tr.bad_steps == 0 && tr.optimizer.steps == 3, "%d bad steps", tr.bad_steps);
+    poison(&tr.model.weights);
+    EXPECT_OK(trainer_step(&tr, &report));
+    EXPECT_OK(trainer_step(&tr, &report));
+    EXPECT_ERROR(trainer_step(&tr, &report), LAMP_DIVERGED, "not finite for 3 steps in a row");
+    EXPECT(report.step == 8 && !report.applied, "step %d", (int)report.step);
+    trainer_close(&tr), trainer_close(&same);
+    dataset_free(d);
+}
+
+static int poison_instead_of_writing(void *context, const trainer *tr, const char *prompt, buffer *text) {
+    (void)context, (void)prompt, (void)text;
+    poison(&tr->model.weights);
+    return LAMP_OK;
+}
+
+static void after_diverging_the_last_good_checkpoint_is_the_latest(void) {
+    char run[PATH_BYTES], newest[PATH_BYTES], file[PATH_BYTES];
+    recipe r = small_recipe("olmoe");
+    train_report report;
+    mapped_file map = {0};
+    train_watcher watcher = {.sample = poison_instead_of_writing};
+    r.checkpoint_every = 2, r.eval_every = 3;
+    EXPECT_ERROR(train_run(&report, &r, path_of(run, "diverges"), "test", &watcher), LAMP_DIVERGED, "step 6");
+    EXPECT(report.last.step == 6 && !report.finished, "step %d", (int)report.last.step);
+    EXPECT_OK(checkpoint_resolve(newest, run));
+    EXPECT(!strcmp(file_name(newest), "step-00000002"), "%s", newest);
+    EXPECT_OK(file_join(file, run, "events.jsonl"));
+    EXPECT_OK(file_map(&map, file));
+    buffer text = {0};
+    buffer_append(&text, (const char *)map.bytes, map.length);
+    EXPECT(strstr(text.bytes, "step not applied") && strstr(text.bytes, "\"stopped\""), "%s", text.bytes);
+    buffer_release(&text);
+    file_unmap(&map);
+}
+
+/* ---- runs -------------------------------------------------------------------------------------------------------------------------- */
+
+static void a_changed_recipe_is_refused(void) {
+    char run[PATH_BYTES];
+    recipe r = small_recipe("olmoe"), changed;
+    train_report report;
+    train_watcher watcher = {0};
+    r.steps = 4, r.checkpoint_every = 2;
+    EXPECT_OK(train_run(&report, &r, path_of(run, "changed"), "test", &watcher));
+    EXPECT(report.finished && report.last.step == 4 && isfinite(score_loss(&report.validation)), "step %d", (int)report.last.step);
+    changed = r, changed.schedule.learning_rate = 0.01, changed.seed = 5;
+    EXPECT_ERROR(train_run(&report, &changed, run, "test", &watcher), LAMP_INVALID, "optim.learning_rate: 0.003 -> 0.01");
+    EXPECT(strstr(lamp_error_message(), "train.seed: 1 -> 5"), "%s", lamp_error_message());
+    changed = r, changed.threads = 2;
+    EXPECT_OK(train_run(&report, &changed, run, "test", &watcher));
+    EXPECT(report.finished, "not finished");
+}
+
+static void another_dataset_under_the_same_path_is_refused(void) {
+    char run[PATH_BYTES], data[PATH_BYTES];
+    recipe r = small_recipe("olmoe");
+    train_report report;
+    train_watcher watcher = {0};
+    write_domain("moved", 5, 3, 200), write_domain("other", 6, 3, 200);
+    build_dataset("moved-data", 1, (const char *const[]){"moved"}, 300);
+    strcpy(r.data_path, path_of(data, "moved-data"));
+    r.steps = 2, r.model.vocab_size = 400;
+    EXPECT_OK(train_run(&report, &r, path_of(run, "moved-run"), "test", &watcher));
+    EXPECT_OK(file_remove_folder(data));
+    build_dataset("moved-data", 1, (const char *const[]){"other"}, 300);
+    EXPECT_ERROR(train_run(&report, &r, run, "test", &watcher), LAMP_CHECKPOINT, "point data.path at the same dataset");
+}
+
+static int write_sample(void *context, const trainer *tr, const char *prompt, buffer *text) {
+    int *n_samples = context;
+    ++*n_samples;
+    EXPECT(*prompt && tr->step == 3 * *n_samples, "step %d, prompt \"%s\"", (int)tr->step, prompt);
+    return buffer_append_text(text, "words");
+}
+
+/* Step by step over several sessions, validation and samples on the way, a run is what it is in one go. */
+static void sessions_do_not_show_in_the_weights(void) {
+    char one[PATH_BYTES], several[PATH_BYTES], path[PATH_BYTES], line[64];
+    recipe r = small_recipe("mixtral");
+    train_report report;
+    trainer a, b;
+    int n_samples = 0;
+    train_watcher watcher = {.context = &n_samples, .sample = write_sample};
+    r.steps = 6, r.checkpoint_every = 2, r.eval_every = 3, r.keep_checkpoints = 3;
+    EXPECT_OK(train_run(&report, &r, path_of(one, "one"), "test", &watcher));
+    EXPECT(n_samples == 2, "%d samples", n_samples);
+
+    path_of(several, "several");
+    dataset *d = open_data(r.data_path);
+    for (int end = 1; end <= 3; end += 2) { /* as if killed while a later checkpoint was being written */
+        char partial[PATH_BYTES];
+        EXPECT_OK(trainer_open(&a, &r, d));
+        if (end > 1) {
+            EXPECT_OK(checkpoint_resolve(path, several));
+            EXPECT_OK(trainer_resume(&a, path));
+        }
+        run_steps(&a, end - (int)a.step, NULL);
+        EXPECT_OK(trainer_save(&a, several));
+        EXPECT_OK(file_join(partial, several, "checkpoints/.partial"));
+        EXPECT_OK(file_make_folder(partial));
+        EXPECT_OK(file_join(path, partial, "config.json"));
+        EXPECT_OK(file_write_whole(path, "{", 1));
+        trainer_close(&a);
+    }
+    EXPECT_OK(train_run(&report, &r, several, "test", &(train_watcher){0}));
+    EXPECT(report.finished && report.last.step == 6, "step %d", (int)report.last.step);
+    EXPECT_OK(trainer_open(&a, &r, d));
+    EXPECT_OK(trainer_open(&b, &r, d));
+    EXPECT_OK(checkpoint_resolve(path, one));
+    EXPECT_OK(trainer_resume(&a, path));
+    EXPECT_OK(checkpoint_resolve(path, several));
+    EXPECT_OK(trainer_resume(&b, path));
+    expect_same_trainer(&a, &b, "sessions");
+    trainer_close(&a), trainer_close(&b);
+    dataset_free(d);
+    for (int step = 2; step <= 6; step += 2) {
+        snprintf(line, sizeof line, "one/checkpoints/step-%08d/model.safetensors", step);
+        EXPECT(file_exists(path_of(path, line)), "%s is missing", line);
+    }
+}
+
+static const test_case cases[] = {
+    {"a page is learned by heart", a_page_is_learned_by_heart},
+    {"20 steps equal 10, saved, loaded, and 10", twenty_steps_equal_ten_saved_loaded_and_ten},
+    {"1, 2 and 3 threads agree bit for bit", one_two_and_three_threads_agree},
+    {"micro-batches sum to the batch", micro_batches_sum_to_the_batch},
+    {"nothing is allocated after the first steps", nothing_is_allocated_after_the_first_steps},
+    {"a budget ends where it says", a_budget_ends_where_it_says},
+    {"a step that is not finite is not applied", a_step_that_is_not_finite_is_not_applied},
+    {"after diverging, the last good checkpoint is the latest", after_diverging_the_last_good_checkpoint_is_the_latest},
+    {"a changed recipe is refused", a_changed_recipe_is_refused},
+    {"another dataset under the same path is refused", another_dataset_under_the_same_path_is_refused},
+    {"sessions do not show in the weights", sessions_do_not_show_in_the_weights},
+};
+
+int main(void) { return test_run("train", cases, sizeof cases / sizeof *cases); }

@@ -57,7 +57,7 @@ heading "2. Tokens"
 domains=()
 for folder in "$@"; do domains+=(--domain "$(domain_name "$folder")=${folder%/}"); done
 if [ -f "$work/data/manifest.json" ]; then echo "$work/data is there from an earlier demo and is kept."
-else run "$lamp" data build "$work/data" "${domains[@]}"
+else run "$lamp" data build "$work/data" "${domains[@]}" --vocab 4096
 fi
 took
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -181,6 +182,24 @@ done:
     if (status == LAMP_OK) status = file_rename(beside, path);
     if (status < 0) remove(beside);
     return status;
+}
+
+int file_lock(int *lock, const char *path) {
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) FAIL(LAMP_IO, "%s: cannot create: %s", path, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        int reason = errno;
+        close(fd);
+        if (reason == EWOULDBLOCK) FAIL(LAMP_FAILURE, "%s: held by another process", path);
+        FAIL(LAMP_IO, "%s: cannot lock: %s", path, strerror(reason));
+    }
+    *lock = fd;
+    return LAMP_OK;
+}
+
+void file_unlock(int *lock) {
+    if (*lock >= 0) close(*lock);
+    *lock = -1;
 }
 
 const char *file_name(const char *path) {

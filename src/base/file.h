@@ -45,6 +45,10 @@ int file_join(char path[PATH_BYTES], const char *folder, const char *name);
 typedef int file_visitor(void *context, const char *path);
 int file_walk(const char *path, file_visitor *visit, void *context);
 
+/* Takes a lock that no other process holds, until *lock is closed (file_unlock) or the process ends; LAMP_FAILURE if one holds it. */
+int file_lock(int *lock, const char *path);
+void file_unlock(int *lock); /* -1 is fine; becomes -1 */
+
 /* The last component of a path, without trailing slashes' effect: "a/b/" gives "b/". Borrowed from path. */
 const char *file_name(const char *path);
 

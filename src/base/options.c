@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <ini.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +49,8 @@ static int set_value(const option *o, void *fields, const char *value, const cha
         if (!known) FAIL(LAMP_INVALID, "%s: %s.%s: expected one of %s, found \"%s\"", where, o->section, o->name, o->choices, value);
     } /* fall through */
     case OPTION_TEXT:
+        if (strpbrk(value, "\r\n") || isspace((unsigned char)*value) || (*value && isspace((unsigned char)value[strlen(value) - 1])))
+            FAIL(LAMP_INVALID, "%s: %s.%s: \"%s\" has blanks around it or a line break, which a recipe cannot hold", where, o->section, o->name, value);
         if (strlen(value) >= OPTION_TEXT_BYTES)
             FAIL(LAMP_INVALID, "%s: %s.%s: longer than %d bytes", where, o->section, o->name, OPTION_TEXT_BYTES - 1);
         memset(target, 0, OPTION_TEXT_BYTES);
@@ -133,44 +134,48 @@ int options_set(const option_table *table, void *fields, const char *key, const 
     FAIL(LAMP_INVALID, "%s: unknown key %s", where, key);
 }
 
-typedef struct {
-    const option_table *table;
-    void *fields;
-    const char *path;
-    FILE *file;
-    int line;
-    buffer problems;
-    int n_problems;
-} ini_context;
-
-static char *read_line(char *line, int bytes, void *context) {
-    ini_context *c = context;
-    c->line++;
-    return fgets(line, bytes, c->file);
+/* The bytes of text between begin and end without blanks around them, NUL-terminated in place. */
+static char *trim(char *begin, char *end) {
+    while (begin < end && isspace((unsigned char)*begin)) begin++;
+    while (end > begin && isspace((unsigned char)end[-1])) end--;
+    *end = 0;
+    return begin;
 }
 
-static int take_pair(void *context, const char *section, const char *name, const char *value) {
-    ini_context *c = context;
-    char key[OPTION_NAME_BYTES * 3], where[600];
-    snprintf(key, sizeof key, "%s%s%s", section, *section ? "." : "", name);
-    snprintf(where, sizeof where, "%s: line %d", c->path, c->line);
-    if (options_set(c->table, c->fields, key, value, where) < 0)
-        buffer_printf(&c->problems, "%s%s", c->n_problems++ ? "\n" : "", lamp_error_message());
-    return 1;
+/* One line: a comment (# or ;), [section], or key = value, where the value is all that follows the sign. */
+static int read_line(const option_table *table, void *fields, char section[OPTION_NAME_BYTES], char *line, const char *where) {
+    char *text = trim(line, line + strlen(line)), *equals = strchr(text, '='), key[OPTION_NAME_BYTES * 3];
+    if (!*text || *text == '#' || *text == ';') return LAMP_OK;
+    if (*text == '[' && text[strlen(text) - 1] == ']') {
+        snprintf(section, OPTION_NAME_BYTES, "%s", trim(text + 1, text + strlen(text) - 1));
+        return LAMP_OK;
+    }
+    if (!equals) FAIL(LAMP_MALFORMED, "%s: expected [section] or key = value, found \"%.40s\"", where, text);
+    char *value = trim(equals + 1, equals + strlen(equals));
+    snprintf(key, sizeof key, "%s%s%s", section, *section ? "." : "", trim(text, equals));
+    return options_set(table, fields, key, value, where);
 }
 
 int options_read_file(const option_table *table, void *fields, const char *path) {
-    ini_context c = {table, fields, path, .file = fopen(path, "re")};
-    if (!c.file) FAIL(LAMP_IO, "%s: cannot open: %s", path, strerror(errno));
-    int status = LAMP_OK, bad_line = ini_parse_stream(read_line, &c, take_pair, &c);
-    if (ferror(c.file)) FAIL_TO(done, LAMP_IO, "%s: cannot read: %s", path, strerror(errno));
-    if (bad_line > 0)
-        buffer_printf(&c.problems, "%s%s: line %d: expected [section] or key = value", c.n_problems++ ? "\n" : "", path, bad_line);
-    TRY_TO(done, c.problems.status);
-    if (c.n_problems) FAIL_TO(done, LAMP_MALFORMED, "%s", c.problems.bytes);
+    enum { MOST_PROBLEMS = 10 };
+    FILE *file = fopen(path, "re");
+    if (!file) FAIL(LAMP_IO, "%s: cannot open: %s", path, strerror(errno));
+    int status = LAMP_OK, n_problems = 0;
+    char *line = NULL, section[OPTION_NAME_BYTES] = "", where[600];
+    size_t capacity = 0;
+    buffer problems = {0};
+    for (long number = 1; n_problems < MOST_PROBLEMS && getline(&line, &capacity, file) >= 0; number++) {
+        snprintf(where, sizeof where, "%s: line %ld", path, number);
+        if (read_line(table, fields, section, line, where) < 0) buffer_printf(&problems, "%s%s", n_problems++ ? "\n" : "", lamp_error_message());
+    }
+    if (ferror(file)) FAIL_TO(done, LAMP_IO, "%s: cannot read: %s", path, strerror(errno));
+    TRY_TO(done, problems.status);
+    if (n_problems == MOST_PROBLEMS) FAIL_TO(done, LAMP_MALFORMED, "%s\n%s: the rest was not read; is this a recipe?", problems.bytes, path);
+    if (n_problems) FAIL_TO(done, LAMP_MALFORMED, "%s", problems.bytes);
 done:
-    buffer_release(&c.problems);
-    fclose(c.file);
+    free(line);
+    buffer_release(&problems);
+    fclose(file);
     return status;
 }
 
@@ -238,7 +243,8 @@ int options_help(const option_table *table, buffer *out) {
         char range[96] = "", initial[96] = "";
         if (strcmp(section, o->section)) buffer_printf(out, "\n[%s]\n", o->section);
         section = o->section;
-        if (o->type == OPTION_INTEGER || o->type == OPTION_NUMBER) snprintf(range, sizeof range, o->max < 1e9 ? ", %.10g to %.10g" : ", %.3g to %.3g", o->min, o->max);
+        if (o->type == OPTION_INTEGER || o->type == OPTION_NUMBER)
+            snprintf(range, sizeof range, o->max < 1e9 ? ", %.10g to %.10g" : ", %.3g to %.3g", o->min, o->max);
         if (o->initial && *o->initial) snprintf(initial, sizeof initial, ", default %s", o->initial);
         buffer_printf(out, "  %-26s %s%s%s%s%s\n      %s\n", o->name, o->type == OPTION_CHOICE ? o->choices : types[o->type], range, initial,
                       *o->unit ? ", in " : "", o->unit, o->help);

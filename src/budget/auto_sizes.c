@@ -42,7 +42,7 @@ int auto_sizes_choose(recipe *r, const char *const *settings, int n_settings, bu
     if (given > 0) {
         buffer_printf(reasons, "budget %.3g tokens: %g per active parameter train %.3g of them\n", given, TOKENS_PER_PARAMETER, wanted);
     } else {
-        double peak = kernels_measure_peak(k, 0.05);
+        double peak = kernels_measure_peak(k, 0.2);
         flops = peak * EXPECTED_SHARE_OF_PEAK * 60 * r->minutes, wanted = sqrt(flops / (6 * TOKENS_PER_PARAMETER));
         buffer_printf(reasons, "budget %.3g minutes at about %.0f%% of this machine's measured %.0f GFLOP/s: %.2g FLOPs train %.3g active parameters\n",
                       r->minutes, 100 * EXPECTED_SHARE_OF_PEAK, peak / 1e9, flops, wanted);
@@ -51,6 +51,8 @@ int auto_sizes_choose(recipe *r, const char *const *settings, int n_settings, bu
     if (taught < wanted)
         buffer_printf(reasons, "the text has %.3g tokens; %g passes teach only %.3g of them\n", (double)text, MOST_EPOCHS, taught);
     double target = fmin(wanted, taught), width = 64;
+    if (active_parameters(width, layers_for(width), vocabulary) > target)
+        buffer_printf(reasons, "that is less than the smallest sizes, which are taken: more text or more time would use them better\n");
     while (width + 32 <= 2048 && active_parameters(width + 32, layers_for(width + 32), vocabulary) <= target) width += 32;
     double layers = layers_for(width), active = active_parameters(width, layers, vocabulary), tokens = given > 0 ? given : flops / (6 * active);
 

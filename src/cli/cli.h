@@ -17,6 +17,7 @@
 typedef struct {
     const char *name, *arguments, *purpose;
     int (*run)(int argc, char **argv);
+    bool ends_well; /* on Ctrl-C it finishes what it must; the others just end */
 } cli_verb;
 
 extern const cli_verb cli_verbs[];

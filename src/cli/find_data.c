@@ -5,11 +5,20 @@
 #include "base/error.h"
 #include "train/recipe.h"
 
-int find_data_of_run(char path[PATH_BYTES], const char *model) {
+int open_data_for(dataset **data, const char *path, const loaded_model *m) {
+    char words[PATH_BYTES];
+    TRY(file_join(words, m->path, "tokenizer.json"));
+    TRY(dataset_open(data, path));
+    int status = dataset_check_tokenizer(*data, words);
+    if (status < 0) error_add_context(status, "%s; --data FILE takes any text", path);
+    return status;
+}
+
+int find_data_of_run(char path[PATH_BYTES], const char *run) {
     recipe r;
     memset(&r, 0, sizeof r);
-    TRY(file_join(path, model, "recipe.ini"));
-    if (!file_exists(path)) FAIL(LAMP_INVALID, "%s is not a run folder, so its data is not known; give --data DATASET or --data FILE", model);
+    TRY(file_join(path, run, "recipe.ini"));
+    if (!file_exists(path)) FAIL(LAMP_INVALID, "%s is not a run folder, so its data is not known; give --data DATASET or --data FILE", run);
     options_set_defaults(&recipe_options, &r);
     TRY(options_read_file(&recipe_options, &r, path));
     if (!file_exists(r.data_path)) FAIL(LAMP_INVALID, "%s: data.path = %s, which is not there; give --data DATASET or --data FILE", path, r.data_path);

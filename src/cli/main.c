@@ -10,15 +10,15 @@
 #include "cli/cli.h"
 
 const cli_verb cli_verbs[] = {
-    {"data", "build OUT --domain NAME=PATH...", "turn text into a tokenised dataset", verb_data},
-    {"train", "RECIPE|DATASET|RUN", "train a model, or go on with a run", verb_train},
-    {"eval", "MODEL", "loss, perplexity, bits per byte per domain, and routing", verb_eval},
-    {"generate", "MODEL", "write text", verb_generate},
-    {"inspect", "MODEL|RECIPE", "sizes and costs, and what each expert likes", verb_inspect},
-    {"tokenize", "MODEL [FILE]", "text to token ids, one a line", verb_tokenize},
-    {"detokenize", "MODEL [FILE]", "token ids to text", verb_detokenize},
-    {"logits", "MODEL --ids FILE --out FILE", "the logits of every position, to compare with other programs", verb_logits},
-    {NULL, NULL, NULL, NULL},
+    {"data", "build OUT --domain NAME=PATH...", "turn text into a tokenised dataset", verb_data, true},
+    {"train", "RECIPE|DATASET|RUN", "train a model, or go on with a run", verb_train, true},
+    {"eval", "MODEL", "loss, perplexity, bits per byte per domain, and routing", verb_eval, true},
+    {"generate", "MODEL", "write text", verb_generate, true},
+    {"inspect", "MODEL|RECIPE", "sizes and costs, and what each expert likes", verb_inspect, true},
+    {"tokenize", "MODEL [FILE]", "text to token ids, one a line", verb_tokenize, false},
+    {"detokenize", "MODEL [FILE]", "token ids to text", verb_detokenize, false},
+    {"logits", "MODEL --ids FILE --out FILE", "the logits of every position, to compare with other programs", verb_logits, false},
+    {NULL, NULL, NULL, NULL, false},
 };
 
 static void print_help(FILE *out) {
@@ -30,7 +30,7 @@ static void print_help(FILE *out) {
     for (const cli_verb *v = cli_verbs; v->name; v++) fprintf(out, "  lamp %-10s %-32s %s\n", v->name, v->arguments, v->purpose);
     fputs("\n  lamp VERB --help      its options;  lamp --version\n"
           "\nExit codes: 0 ok, 1 failure, 2 usage, 3 malformed input, 4 unsupported feature, 5 diverged or unhealthy, 6 out of memory,\n"
-          "7 rank lost, 8 I/O, 9 checkpoint, 75 interrupted but saved: the same command goes on.\n",
+          "7 rank lost, 8 I/O, 9 checkpoint, 75 interrupted: a training run is saved, and the same command goes on.\n",
           out);
 }
 
@@ -51,7 +51,8 @@ static const cli_verb *find_verb(const char *name) {
         int distance = options_edit_distance(name, v->name);
         if (distance < least) least = distance, nearest = v;
     }
-    fprintf(stderr, "error: unknown verb %s%s%s%s\n", name, nearest ? "; did you mean " : "", nearest ? nearest->name : "", nearest ? "?" : "");
+    fprintf(stderr, "error: unknown verb %s%s%s%s; see lamp --help\n", name, nearest ? ", did you mean " : "", nearest ? nearest->name : "",
+            nearest ? "?" : "");
     return NULL;
 }
 
@@ -80,7 +81,7 @@ int main(int argc, char **argv) {
     }
     const cli_verb *verb = find_verb(argv[1]);
     if (!verb) return -LAMP_INVALID;
-    interrupt_install();
+    if (verb->ends_well) interrupt_install();
     int status = verb->run(argc - 1, argv + 1);
     if (status >= 0 && fflush(stdout)) status = error_set(LAMP_IO, __FILE__, __LINE__, "cannot write to standard output");
     if (status < 0)

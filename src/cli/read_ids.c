@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "cli/cli.h"
@@ -15,8 +16,9 @@ static int parse(token_list *ids, const char *text, const char *name) {
         char *end;
         errno = 0;
         long id = strtol(p, &end, 10);
+        int shown = (int)strcspn(p, " \t\r\n");
         if (end == p || (*end && !isspace((unsigned char)*end)) || errno || id < 0 || id > INT32_MAX)
-            FAIL(LAMP_MALFORMED, "%s: line %ld: expected a token id, found \"%.20s\"", name, line, p);
+            FAIL(LAMP_MALFORMED, "%s: line %ld: expected a token id, found \"%.*s\"", name, line, shown < 20 ? shown : 20, p);
         TRY(token_list_append(ids, (int32_t)id));
         p = end;
     }

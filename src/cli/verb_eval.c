@@ -27,13 +27,6 @@ done:
     return status;
 }
 
-static int evaluate_folder(evaluation *e, tape *t, const loaded_model *m, const dataset *data, int64_t tokens) {
-    if (data->vocabulary_size > m->model.config.vocab_size)
-        FAIL(LAMP_INVALID, "the dataset has %d tokens, the model %lld: they do not belong together; use --data FILE, which takes the model's tokenizer",
-             data->vocabulary_size, (long long)m->model.config.vocab_size);
-    return evaluate_dataset(e, t, &m->model, data, tokens);
-}
-
 static int report(const evaluation *e, double seconds, bool json) {
     if (!json) {
         print_scores(e);
@@ -81,8 +74,8 @@ int verb_eval(int argc, char **argv) {
     TRY_TO(done, evaluation_open(&e, &m.model, SEQUENCES, T));
     double begin = clock_seconds();
     if (file_is_folder(data_name)) {
-        TRY_TO(done, dataset_open(&data, data_name));
-        TRY_TO(done, evaluate_folder(&e, &t, &m, data, tokens));
+        TRY_TO(done, open_data_for(&data, data_name, &m));
+        TRY_TO(done, evaluate_dataset(&e, &t, &m.model, data, tokens));
     } else {
         TRY_TO(done, evaluate_file(&e, &t, &m, data_name));
     }

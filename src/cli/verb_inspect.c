@@ -121,9 +121,7 @@ static int inspect_experts(json_writer *w, const loaded_model *m, const char *da
     if (layer < 0) layer = c->num_hidden_layers / 2;
     if (layer >= c->num_hidden_layers) FAIL(LAMP_INVALID, "--layer: expected 0 to %lld, found %lld", (long long)c->num_hidden_layers - 1, (long long)layer);
     TRY(loaded_model_need_tokenizer(m));
-    TRY_TO(done, dataset_open(&data, data_name));
-    if (data->vocabulary_size > c->vocab_size)
-        FAIL_TO(done, LAMP_INVALID, "%s: the dataset has %d tokens, the model %lld", data_name, data->vocabulary_size, (long long)c->vocab_size);
+    TRY_TO(done, open_data_for(&data, data_name, m));
     TRY_TO(done, kernels_choose(&k));
     TRY_TO(done, tape_open(&t, k));
     TRY_TO(done, evaluation_open(&e, &m->model, SEQUENCES, c->max_position_embeddings < LONGEST ? (int)c->max_position_embeddings : LONGEST));
@@ -203,6 +201,11 @@ int verb_inspect(int argc, char **argv) {
         &arguments, &json,
         &(cli_command){"inspect", "Of a RECIPE the sizes are shown, with 8192 tokens where it leaves the vocabulary to the data.\n", rows, 4, 1, 1},
         argc, argv));
-    if (file_exists(arguments.item[0]) && !file_is_folder(arguments.item[0])) return inspect_recipe(arguments.item[0], json);
+    if (layer >= 0 && !experts) FAIL(LAMP_INVALID, "lamp inspect: --layer goes with --experts");
+    if (!file_exists(arguments.item[0])) FAIL(LAMP_IO, "%s: expected a model folder, a run folder or a recipe, found nothing", arguments.item[0]);
+    if (!file_is_folder(arguments.item[0])) {
+        if (experts) FAIL(LAMP_INVALID, "lamp inspect: --experts needs a trained model, %s is a recipe", arguments.item[0]);
+        return inspect_recipe(arguments.item[0], json);
+    }
     return inspect_model(arguments.item[0], experts, data_name, layer, tokens, json);
 }

@@ -123,9 +123,15 @@ static int read_recipe(recipe *r, const char *source, const char *run_path, cons
     return choose_sizes(r, settings);
 }
 
+/* As a shell would need it to run again. */
 static int join_command(buffer *command, int argc, char **argv) {
     buffer_append_text(command, "lamp");
-    for (int i = 0; i < argc; i++) buffer_printf(command, " %s", argv[i]);
+    for (int i = 0; i < argc; i++) {
+        const char *quote = strpbrk(argv[i], " \t\n'\"\\$`;&|<>()*?[]#~!") || !*argv[i] ? "'" : "";
+        buffer_printf(command, " %s", quote);
+        for (const char *p = argv[i]; *p; p++) buffer_append_text(command, *p == '\'' ? "'\\''" : (char[]){*p, 0});
+        buffer_append_text(command, quote);
+    }
     return command->status;
 }
 

@@ -168,3 +168,13 @@ void dataset_free(dataset *d) {
     tokenizer_free(d->tokenizer);
     memory_free(d);
 }
+
+int dataset_check_tokenizer(const dataset *d, const char *tokenizer_path) {
+    mapped_file map;
+    char hash[HASH_TEXT_BYTES];
+    TRY(file_map(&map, tokenizer_path));
+    hash_to_text(hash, hash_bytes(map.bytes, map.length));
+    file_unmap(&map);
+    if (strcmp(hash, d->tokenizer_hash)) FAIL(LAMP_INVALID, "%s is not the tokenizer of this dataset: the model cannot read its tokens", tokenizer_path);
+    return LAMP_OK;
+}

@@ -41,6 +41,9 @@ typedef struct {
 int dataset_open(dataset **d, const char *folder);
 void dataset_free(dataset *d);
 
+/* LAMP_INVALID unless this tokenizer.json is the one the text became tokens with. */
+int dataset_check_tokenizer(const dataset *d, const char *tokenizer_path);
+
 /* The number of the domain with this name, or -1. */
 int dataset_find_domain(const dataset *d, const char *name);
 

@@ -111,7 +111,7 @@ int kernels_choose(const struct kernels **table);
 /* All tables this machine runs, the portable one first; returns how many. */
 int kernels_available(const struct kernels *tables[4]);
 
-/* The peak of all threads together, in multiply-adds times two per second; takes about this long. */
+/* The peak of all threads together, in multiply-adds times two per second: the best of several probes that take about this long in all. */
 double kernels_measure_peak(const struct kernels *k, double seconds);
 
 #endif

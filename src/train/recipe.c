@@ -13,9 +13,9 @@ static const option rows[] = {
     {"model", "hidden_size", OPTION_INTEGER, AT(model.hidden_size), "192", 2, 65536, SCALE_LOG, NULL, "channels", "width D of the residual stream"},
     {"model", "intermediate_size", OPTION_INTEGER, AT(model.intermediate_size), "256", 1, 1048576, SCALE_LOG, NULL, "channels",
      "inner width F of one expert, or of the dense MLP"},
-    {"model", "num_hidden_layers", OPTION_INTEGER, AT(model.num_hidden_layers), "4", 1, 1024, SCALE_LINEAR, NULL, "blocks", "depth L"},
-    {"model", "num_attention_heads", OPTION_INTEGER, AT(model.num_attention_heads), "6", 1, 1024, SCALE_LINEAR, NULL, "heads", "query heads H"},
-    {"model", "num_key_value_heads", OPTION_INTEGER, AT(model.num_key_value_heads), "0", 0, 1024, SCALE_LINEAR, NULL, "heads",
+    {"model", "num_hidden_layers", OPTION_INTEGER, AT(model.num_hidden_layers), "4", 1, 1024, SCALE_LINEAR, NULL, "", "blocks L"},
+    {"model", "num_attention_heads", OPTION_INTEGER, AT(model.num_attention_heads), "6", 1, 1024, SCALE_LINEAR, NULL, "", "query heads H"},
+    {"model", "num_key_value_heads", OPTION_INTEGER, AT(model.num_key_value_heads), "0", 0, 1024, SCALE_LINEAR, NULL, "",
      "heads of keys and values, each shared by H / this many query heads; 0: H"},
     {"model", "head_dim", OPTION_INTEGER, AT(model.head_dim), "0", 0, 4096, SCALE_LINEAR, NULL, "channels",
      "width of a head; 0: hidden_size / heads"},
@@ -31,7 +31,7 @@ static const option rows[] = {
 
     {"router", "experts", OPTION_INTEGER, AT(model.experts), "8", 1, 65536, SCALE_LOG, NULL, "experts",
      "experts E per layer; 1: dense, without a router"},
-    {"router", "top_k", OPTION_INTEGER, AT(model.top_k), "2", 1, 1024, SCALE_LINEAR, NULL, "experts", "experts K that each token takes"},
+    {"router", "top_k", OPTION_INTEGER, AT(model.top_k), "2", 1, 1024, SCALE_LINEAR, NULL, "", "experts K that each token takes"},
     {"router", "normalize", OPTION_BOOL, AT(model.normalize), "false", 0, 0, SCALE_LINEAR, NULL, "",
      "scale the K chosen probabilities to sum to one; mixtral always does"},
 
@@ -41,7 +41,7 @@ static const option rows[] = {
 
     {"data", "path", OPTION_TEXT, AT(data_path), "", 0, 0, SCALE_LINEAR, NULL, "", "dataset folder made by `lamp data build`"},
     {"data", "mixture", OPTION_MAP, AT(mixture), NULL, 0, 1e12, SCALE_LOG, NULL, "",
-     "mixture.DOMAIN = weight; none given: by the square root of each domain's tokens"},
+     "mixture.DOMAIN = weight, as in mixture.code = 2; none given: by the square root of each domain's tokens"},
 
     {"optim", "learning_rate", OPTION_NUMBER, AT(schedule.learning_rate), "0.003", 0, 10, SCALE_LOG, NULL, "", "the highest of the schedule"},
     {"optim", "schedule", OPTION_CHOICE, AT(schedule.shape), "cosine", 0, 0, SCALE_LINEAR, "cosine|wsd", "",
@@ -65,12 +65,12 @@ static const option rows[] = {
     {"train", "micro_batch_tokens", OPTION_INTEGER, AT(micro_batch_tokens), "0", 0, 1e9, SCALE_LOG, NULL, "tokens",
      "run at once; gradients of a step's micro-batches are summed; 0: batch_tokens"},
     {"train", "checkpoint_every", OPTION_INTEGER, AT(checkpoint_every), "500", 0, 1e12, SCALE_LOG, NULL, "steps", "0: only at the end"},
-    {"train", "keep_checkpoints", OPTION_INTEGER, AT(keep_checkpoints), "2", 1, 1e6, SCALE_LINEAR, NULL, "checkpoints", "older ones are removed"},
+    {"train", "keep_checkpoints", OPTION_INTEGER, AT(keep_checkpoints), "2", 1, 1e6, SCALE_LINEAR, NULL, "", "older ones are removed"},
     {"train", "eval_every", OPTION_INTEGER, AT(eval_every), "250", 0, 1e12, SCALE_LOG, NULL, "steps", "validation and a sample; 0: only at the end"},
     {"train", "eval_tokens", OPTION_INTEGER, AT(eval_tokens), "16384", 1, 1e12, SCALE_LOG, NULL, "tokens", "of each domain's validation text"},
     {"train", "seed", OPTION_INTEGER, AT(seed), "1", 0, 9e15, SCALE_LINEAR, NULL, "", "of initial weights and the order of data"},
     {"train", "precision", OPTION_CHOICE, AT(precision), "auto", 0, 0, SCALE_LINEAR, "auto|f32", "", "of products; auto is f32"},
-    {"train", "threads", OPTION_INTEGER, AT(threads), "0", 0, 4096, SCALE_LINEAR, NULL, "threads", "0: one per core; results do not depend on it"},
+    {"train", "threads", OPTION_INTEGER, AT(threads), "0", 0, 4096, SCALE_LINEAR, NULL, "", "0: one per core; results do not depend on it"},
 };
 
 const option_table recipe_options = {rows, sizeof rows / sizeof *rows};
@@ -81,10 +81,17 @@ int recipe_resolve(recipe *r, const char *where) {
     if (m->experts == 1) m->top_k = 1;
     if (r->micro_batch_tokens == 0) r->micro_batch_tokens = r->batch_tokens;
     int64_t T = m->max_position_embeddings;
-    if (r->micro_batch_tokens % T || r->batch_tokens % r->micro_batch_tokens)
-        FAIL(LAMP_INVALID,
-             "%s: train.batch_tokens %lld must be a multiple of train.micro_batch_tokens %lld, and that of model.max_position_embeddings %lld", where,
-             (long long)r->batch_tokens, (long long)r->micro_batch_tokens, (long long)T);
+    if (r->micro_batch_tokens % T)
+        FAIL(LAMP_INVALID, "%s: train.%s %lld is not a multiple of model.max_position_embeddings %lld", where,
+             r->micro_batch_tokens == r->batch_tokens ? "batch_tokens" : "micro_batch_tokens", (long long)r->micro_batch_tokens, (long long)T);
+    if (r->batch_tokens % r->micro_batch_tokens)
+        FAIL(LAMP_INVALID, "%s: train.batch_tokens %lld is not a multiple of train.micro_batch_tokens %lld", where, (long long)r->batch_tokens,
+             (long long)r->micro_batch_tokens);
+    if (m->top_k > m->experts)
+        FAIL(LAMP_INVALID, "%s: router.top_k %lld is more than router.experts %lld", where, (long long)m->top_k, (long long)m->experts);
+    if (m->num_attention_heads % m->num_key_value_heads)
+        FAIL(LAMP_INVALID, "%s: model.num_attention_heads %lld is not a multiple of model.num_key_value_heads %lld", where,
+             (long long)m->num_attention_heads, (long long)m->num_key_value_heads);
     if (r->steps == 0 && r->tokens == 0 && r->minutes == 0) FAIL(LAMP_INVALID, "%s: no budget: set train.steps, train.tokens or train.minutes", where);
     return family_complete(m, where);
 }

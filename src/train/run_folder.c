@@ -36,6 +36,7 @@ static int compare_recipe(const char *path, const recipe *wanted) {
     options_set_defaults(&recipe_options, &had);
     TRY(options_read_file(&recipe_options, &had, path));
     compared.threads = had.threads;
+    strcpy(compared.data_path, had.data_path);
     int status = LAMP_OK;
     if (options_difference(&recipe_options, &had, &compared, &differences))
         status = error_set(LAMP_INVALID, __FILE__, __LINE__,
@@ -44,23 +45,34 @@ static int compare_recipe(const char *path, const recipe *wanted) {
     return status;
 }
 
+static int refuse_file(void *context, const char *file) {
+    FAIL(LAMP_INVALID, "%s holds other files (%s) and no run; give another --run", (const char *)context, file);
+}
+
+static int take_lock(run_folder *run) {
+    char path[PATH_BYTES];
+    TRY(file_join(path, run->path, ".lock"));
+    int status = file_lock(&run->lock, path);
+    if (status == LAMP_FAILURE) FAIL(LAMP_FAILURE, "%s: another lamp is training this run", run->path);
+    return status;
+}
+
 int run_folder_open(run_folder *run, const char *path, const recipe *r, const char *command, bool *resume) {
-    *run = (run_folder){0};
+    *run = (run_folder){.lock = -1};
     int status = LAMP_OK;
     char file[PATH_BYTES];
     FILE *commands = NULL;
     if (snprintf(run->path, sizeof run->path, "%s", path) >= (int)sizeof run->path)
         FAIL(LAMP_IO, "%.60s...: path is longer than %d bytes", path, PATH_BYTES - 1);
+    TRY(file_join(file, path, "checkpoints"));
+    bool known = file_is_folder(file);
     TRY(file_join(file, path, "recipe.ini"));
+    if (!known && !file_exists(file) && file_is_folder(path)) TRY(file_walk(path, refuse_file, (void *)(uintptr_t)path));
+    TRY_TO(done, file_make_folder(path));
+    TRY_TO(done, take_lock(run));
     if (file_exists(file)) {
         TRY_TO(done, compare_recipe(file, r));
     } else {
-        if (file_is_folder(path)) {
-            char inside[PATH_BYTES];
-            TRY(file_join(inside, path, "config.json"));
-            if (file_exists(inside)) FAIL(LAMP_INVALID, "%s: this is a model, not a run; give another --run", path);
-        }
-        TRY_TO(done, file_make_folder(path));
         TRY_TO(done, options_write(&recipe_options, r, &run->line));
         TRY_TO(done, file_write_whole(file, run->line.bytes, run->line.length));
     }
@@ -90,7 +102,8 @@ void run_folder_close(run_folder *run) {
     for (int i = 0; i < 5; i++)
         if (files[i]) fclose(files[i]);
     buffer_release(&run->line);
-    *run = (run_folder){0};
+    file_unlock(&run->lock);
+    *run = (run_folder){.lock = -1};
 }
 
 static json_writer begin_line(run_folder *run, int64_t step) {

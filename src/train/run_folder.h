@@ -19,12 +19,13 @@
 
 typedef struct {
     char path[PATH_BYTES];
+    int lock; /* one process at a time trains a run */
     FILE *metrics, *routing, *events, *samples, *log;
     buffer line; /* reused */
 } run_folder;
 
 /* Makes the folder, or opens the one that is there: then *resume says whether it holds a checkpoint, and a recipe that differs from the
- * folder's in more than train.threads is LAMP_INVALID with the differences. */
+ * folder's in more than train.threads and data.path (the data is known by its hash) is LAMP_INVALID with the differences. */
 int run_folder_open(run_folder *run, const char *path, const recipe *r, const char *command, bool *resume);
 void run_folder_close(run_folder *run);
 

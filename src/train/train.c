@@ -21,7 +21,7 @@ typedef struct {
     const train_watcher *watcher;
     buffer sample, line; /* reused */
     char prompt[64];     /* the beginning of the validation text of a domain */
-    int64_t saved_at;
+    int64_t saved_at, evaluated_at; /* steps */
     double logged_at;
 } train_session;
 
@@ -75,6 +75,7 @@ static int choose_prompt(train_session *s, int64_t turn) {
 static int evaluate(train_session *s) {
     trainer *tr = &s->trainer;
     TRY(evaluate_dataset(&s->evaluation, &tr->tape, &tr->model, tr->data, tr->recipe.eval_tokens));
+    s->evaluated_at = tr->step;
     TRY(run_folder_add_evaluation(&s->folder, tr, &s->evaluation));
     TRY(say(s, "step %lld: validation loss %.3f, %.3f bits per byte", (long long)tr->step, score_loss(&s->evaluation.total),
             score_bits_per_byte(&s->evaluation.total)));
@@ -90,6 +91,8 @@ static bool due(int64_t step, int64_t every) { return every > 0 && step % every 
 static int run_steps(train_session *s, train_report *report) {
     trainer *tr = &s->trainer;
     int status = LAMP_OK;
+    int64_t first = tr->step;
+    report->last.step = tr->step, report->last.tokens = tr->tokens;
     while (trainer_budget_used(tr) < 1 && !interrupt_requested()) {
         status = comm_agree(trainer_step(tr, &report->last));
         if (status < 0 && status != LAMP_DIVERGED) return status;
@@ -104,9 +107,9 @@ static int run_steps(train_session *s, train_report *report) {
     report->finished = trainer_budget_used(tr) >= 1;
     TRY(save(s));
     if (!report->finished) FAIL(LAMP_INTERRUPTED, "interrupted at step %lld; the checkpoint is saved, the same command goes on from it", (long long)tr->step);
-    if (!due(tr->step, tr->recipe.eval_every) || s->evaluation.total.tokens == 0) TRY(evaluate(s));
+    if (s->evaluated_at != tr->step) TRY(evaluate(s));
     report->validation = s->evaluation.total;
-    TRY(run_folder_add_event(&s->folder, tr->step, "finished", ""));
+    if (tr->step > first) TRY(run_folder_add_event(&s->folder, tr->step, "finished", ""));
     return say(s, "done: %lld steps; the model is in %s", (long long)tr->step, s->folder.path);
 }
 
@@ -131,7 +134,7 @@ static int start(train_session *s, const recipe *r, const dataset *data, const c
 }
 
 int train_run(train_report *report, const recipe *r, const char *run, const char *command, const train_watcher *watcher) {
-    train_session s = {.watcher = watcher, .saved_at = -1};
+    train_session s = {.watcher = watcher, .saved_at = -1, .evaluated_at = -1};
     dataset *data = NULL;
     *report = (train_report){0};
     if (!*r->data_path) FAIL(LAMP_INVALID, "no data: set data.path in the recipe, or --set data.path=FOLDER (made by `lamp data build`)");

@@ -43,7 +43,7 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     TRY_TO(done, memory_new(&tr->sequence_start, (size_t)B + 1, sizeof *tr->sequence_start, "sequence starts"));
     for (int i = 0; i <= B; i++) tr->sequence_start[i] = (ptrdiff_t)i * T;
     if (own->model.experts > 1) TRY_TO(done, moe_trace_open(&tr->trace, (int)own->model.num_hidden_layers, (int)own->model.experts));
-    tr->peak_flops = kernels_measure_peak(tr->k, 0.02);
+    tr->peak_flops = kernels_measure_peak(tr->k, 0.08);
 done:
     if (status < 0) trainer_close(tr);
     return status;
@@ -60,12 +60,13 @@ void trainer_close(trainer *tr) {
     *tr = (trainer){0};
 }
 
-/* Share used after `steps` more steps. */
+/* Share used after `steps` more steps; of time, each as long as the mean so far, or a thousandth of the budget when there is none yet. */
 static double budget_used(const trainer *tr, int64_t steps) {
     const recipe *r = &tr->recipe;
+    double step_seconds = tr->step > 0 ? tr->seconds / (double)tr->step : 0.06 * r->minutes;
     double used = r->steps > 0    ? (double)(tr->step + steps) / (double)r->steps
                   : r->tokens > 0 ? (double)(tr->tokens + steps * r->batch_tokens) / (double)r->tokens
-                                  : tr->seconds / (60 * r->minutes);
+                                  : (tr->seconds + (double)steps * step_seconds) / (60 * r->minutes);
     return used < 1 ? used : 1;
 }
 

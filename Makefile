@@ -60,7 +60,7 @@ $(BUILD)/lamp: $(patsubst %.c,$(BUILD)/f32/%.o,$(CLI)) $(BUILD)/f32/internal.a
 	@$(CC) $(CFLAGS) $^ $(LIBS) -o $@
 $(BUILD)/liblamp.so: $(call objects,f32,$(LIBRARY))
 	@echo '  LD  $@'
-	@$(CC) $(CFLAGS) -shared -Wl,-soname,liblamp.so.0 $^ $(LIBS) -o $@
+	@$(CC) $(CFLAGS) -shared -Wl,-soname,liblamp.so.0 $^ $(LIBS) -o $@ && ln -sf liblamp.so $@.0
 
 # Internal names stay internal: one relocatable object whose hidden symbols are made local.
 $(BUILD)/liblamp.a: $(call objects,f32,$(LIBRARY))

@@ -26,7 +26,7 @@ prompt_for() {
         literature) printf 'She had always been' ;;
         dictionary) printf 'recursion\n\n   <programming>' ;;
         python) printf 'def read_lines(path):\n    """' ;;
-        mathematics) printf 'The union of two sets' ;;
+        mathematics) printf "|- ( ( ph /\\\\ ps ) ->" ;;
         manual) printf 'DESCRIPTION\nThe function' ;;
         french) printf 'DESCRIPTION\nLa fonction' ;;
     esac

@@ -15,7 +15,7 @@ enum {
     PANEL_VECTORS = 2,
     PANEL_COLUMNS = PANEL_VECTORS * LANES,
     DEPTH = 256,
-    TILE_ROWS = 20 * 12,
+    TILE_ROWS = 40 * 12,
     TILE_COLUMNS = 512,
 };
 
@@ -30,30 +30,53 @@ typedef struct {
 
 static inline const real *source_row(const operand *o, ptrdiff_t i) { return o->x + (o->row ? o->row[i] : i) * o->stride; }
 
-/* panel[k * width + i] = element (first + i, k0 + k) for i < n, zero for n <= i < width */
-static void pack_panel(real *panel, const operand *o, ptrdiff_t first, ptrdiff_t n, ptrdiff_t width, ptrdiff_t k0, ptrdiff_t depth) {
+/* Four rows at a time; floats in blocks of 4 x 4 that are turned in registers. */
+static inline void pack_four_rows(real *panel, const real *const source[4], ptrdiff_t width, ptrdiff_t depth) {
+    ptrdiff_t k = 0;
+    for (; sizeof(real) == sizeof(float) && k + 4 <= depth; k += 4) {
+        V4 a = load4(source[0] + k), b = load4(source[1] + k), c = load4(source[2] + k), d = load4(source[3] + k);
+        V4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+        V4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+        store4(panel + k * width, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
+        store4(panel + (k + 1) * width, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+        store4(panel + (k + 2) * width, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+        store4(panel + (k + 3) * width, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+    }
+    for (; k < depth; k++)
+        for (int i = 0; i < 4; i++) panel[k * width + i] = source[i][k];
+}
+
+/* panel[k * width + i] = element (first + i, k0 + k) for i < n, zero for n <= i < width. width is a constant wherever this is called. */
+static inline __attribute__((always_inline)) void pack_panel(real *panel, const operand *o, ptrdiff_t first, ptrdiff_t n, const int width, ptrdiff_t k0,
+                                                             ptrdiff_t depth) {
+    if (o->lies == ALONG && n == width) {
+        for (ptrdiff_t k = 0; k < depth; k++) memcpy(panel + k * width, source_row(o, k0 + k) + first, sizeof(real) * (size_t)width);
+        return;
+    }
     if (o->lies == ALONG) {
         for (ptrdiff_t k = 0; k < depth; k++) {
-            const real *source = source_row(o, k0 + k) + first;
-            real *target = panel + k * width;
-            for (ptrdiff_t i = 0; i < n; i++) target[i] = source[i];
-            for (ptrdiff_t i = n; i < width; i++) target[i] = 0;
+            memcpy(panel + k * width, source_row(o, k0 + k) + first, sizeof(real) * (size_t)n);
+            memset(panel + k * width + n, 0, sizeof(real) * (size_t)(width - n));
         }
         return;
     }
     ptrdiff_t i = 0;
-    for (; i + 4 <= n; i += 4) { /* four rows at a time keep whole cache lines of the panel in use */
-        const real *s0 = source_row(o, first + i) + k0, *s1 = source_row(o, first + i + 1) + k0;
-        const real *s2 = source_row(o, first + i + 2) + k0, *s3 = source_row(o, first + i + 3) + k0;
-        for (ptrdiff_t k = 0; k < depth; k++) {
-            real *target = panel + k * width + i;
-            target[0] = s0[k], target[1] = s1[k], target[2] = s2[k], target[3] = s3[k];
-        }
+    for (; i + 4 <= n; i += 4) {
+        const real *const source[] = {source_row(o, first + i) + k0, source_row(o, first + i + 1) + k0, source_row(o, first + i + 2) + k0,
+                                      source_row(o, first + i + 3) + k0};
+        pack_four_rows(panel + i, source, width, depth);
     }
     for (; i < width; i++) {
         const real *source = i < n ? source_row(o, first + i) + k0 : NULL;
         for (ptrdiff_t k = 0; k < depth; k++) panel[k * width + i] = source ? source[k] : 0;
     }
+}
+
+static void pack_rows(real *panel, const operand *o, ptrdiff_t first, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t depth) {
+    pack_panel(panel, o, first, n, PANEL_ROWS, k0, depth);
+}
+static void pack_columns(real *panel, const operand *o, ptrdiff_t first, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t depth) {
+    pack_panel(panel, o, first, n, PANEL_COLUMNS, k0, depth);
 }
 
 /* c (rows, n) (+)= A panel times B panel. rows is a constant wherever this is called, so that the sums stay in registers. */
@@ -97,10 +120,10 @@ static void multiply_tile(real *c, ptrdiff_t stride, const operand *a, ptrdiff_t
     for (ptrdiff_t k0 = 0; k0 < depth; k0 += DEPTH, accumulate = true) {
         ptrdiff_t deep = depth - k0 < DEPTH ? depth - k0 : DEPTH;
         for (ptrdiff_t j = 0; j < n; j += PANEL_COLUMNS)
-            pack_panel(b_panels + j * deep, b, column0 + j, n - j < PANEL_COLUMNS ? n - j : PANEL_COLUMNS, PANEL_COLUMNS, k0, deep);
+            pack_columns(b_panels + j * deep, b, column0 + j, n - j < PANEL_COLUMNS ? n - j : PANEL_COLUMNS, k0, deep);
         for (ptrdiff_t i = 0; i < m; i += PANEL_ROWS) {
             ptrdiff_t rows = m - i < PANEL_ROWS ? m - i : PANEL_ROWS;
-            pack_panel(a_panel, a, row0 + i, rows, PANEL_ROWS, k0, deep);
+            pack_rows(a_panel, a, row0 + i, rows, k0, deep);
             for (ptrdiff_t j = 0; j < n; j += PANEL_COLUMNS)
                 multiply_panels(c + i * stride + j, stride, a_panel, b_panels + j * deep, deep, rows, n - j, accumulate);
         }
@@ -130,10 +153,13 @@ static void multiply_groups(const grouped_product *p) {
     ptrdiff_t tiles = p->groups.groups * tiles_down * tiles_across;
 #pragma omp parallel for schedule(dynamic) if (tiles > 1)
     for (ptrdiff_t tile = 0; tile < tiles; tile++) {
-        ptrdiff_t g = tile / (tiles_down * tiles_across), i = tile / tiles_across % tiles_down * TILE_ROWS, j = tile % tiles_across * TILE_COLUMNS;
+        ptrdiff_t g = tile / (tiles_down * tiles_across), j = tile % tiles_across * TILE_COLUMNS;
         ptrdiff_t start = p->groups.start[g], rows = p->groups.start[g + 1] - start;
         ptrdiff_t m = p->m < 0 ? rows : p->m, depth = p->depth < 0 ? rows : p->depth;
-        if (i >= m || rows == 0) continue;
+        if (rows == 0) continue;
+        ptrdiff_t height = ceiling(ceiling(m, ceiling(m, TILE_ROWS)), PANEL_ROWS) * PANEL_ROWS; /* tiles of a group are of one height */
+        ptrdiff_t i = tile / tiles_across % tiles_down * height;
+        if (i >= m) continue;
         operand a = p->a, b = p->b;
         real *c = p->c;
         if (a.row) a.row += start; /* operands over the batch begin at the group's first row */
@@ -142,7 +168,7 @@ static void multiply_groups(const grouped_product *p) {
         else if (b.row) b.row += start;
         else b.x += start * b.stride;
         if (!p->w) c += g * p->m * p->n;
-        multiply_tile(c + i * p->n + j, p->n, &a, i, m - i < TILE_ROWS ? m - i : TILE_ROWS, &b, j, p->n - j < TILE_COLUMNS ? p->n - j : TILE_COLUMNS, depth,
+        multiply_tile(c + i * p->n + j, p->n, &a, i, m - i < height ? m - i : height, &b, j, p->n - j < TILE_COLUMNS ? p->n - j : TILE_COLUMNS, depth,
                       p->accumulate);
     }
 }

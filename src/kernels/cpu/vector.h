@@ -22,6 +22,15 @@ static inline V load(const real *p) {
 }
 static inline void store(real *p, V v) { memcpy(p, &v, sizeof v); }
 
+/* Four floats, whatever the width of V. */
+typedef float V4 __attribute__((vector_size(16)));
+static inline V4 load4(const void *p) {
+    V4 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline void store4(void *p, V4 v) { memcpy(p, &v, sizeof v); }
+
 /* The first n lanes; the rest is filled. */
 static inline V load_part(const real *p, ptrdiff_t n, real fill) {
     V v = fill - (V){0};

@@ -33,6 +33,8 @@ TESTS   := $(wildcard tests/*/*_test.c)
 GRAD    := $(filter tests/grad/%,$(TESTS))
 objects  = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2)) $(foreach isa,$(ISAS),$(BUILD)/$(1)/src/kernels/cpu/table_$(isa).o)
 
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
 .PHONY: all test demo clean help checks
 all: $(BUILD)/lamp $(BUILD)/liblamp.a $(BUILD)/liblamp.so
 

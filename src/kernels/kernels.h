@@ -46,16 +46,20 @@ typedef struct {
     double correction1, correction2; /* 1 - beta^t */
 } adamw_step;
 
-struct kernels {
-    const char *name;
-
-    /* ---- products: w[g] is (out, in) ---- */
+/* The three products of a weight matrix, all groups at once; w[g] is (out, in). */
+struct products {
     /* y[r] = x[r] w[g]^T */
     void (*linear)(real *y, rows_of x, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out);
     /* dx[r] (+)= dy[r] w[g];  accumulate: += */
     void (*linear_dx)(real *dx, rows_of dy, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate);
     /* dw[g] += sum_r dy[r]^T x[r];  dw is (groups, out, in) */
     void (*linear_dw)(real *dw, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out);
+};
+
+struct kernels {
+    const char *name;
+    struct products products;            /* in real */
+    const struct products *products_bf16; /* factors rounded to bf16, sums in f32; NULL where the machine has no instructions for it */
 
     /* ---- attention: q, y (queries, heads * head_dim); k, v (keys, kv_heads * head_dim); log_sum (queries, heads) ---- */
     /* y = softmax(scale q k^T) v over the keys a query sees; log_sum = logarithm of the softmax's denominator */

@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "kernels/kernels.h"
+#include "tensor/weights.h"
 
 /* An activation, row-major. A view reads rows of another tensor in place: its row r is x[row[r]], its gradient's row r is dx[drow[r]]. */
 typedef struct {
@@ -47,6 +48,7 @@ typedef struct {
 
 struct tape {
     const struct kernels *k;
+    const struct products *products; /* of all weights but the router's: tape_products */
     bool training;       /* forward records, and the layers see training-time behaviour */
     double loss_scale;   /* 1 / predicted tokens of the whole step: what every summed loss is multiplied by */
     int n_losses;        /* the ledger: every loss by name, summed over what ran since tape_reset */
@@ -65,6 +67,9 @@ struct tape {
 int tape_open(tape *t, const struct kernels *k);
 void tape_close(tape *t);
 void tape_reset(tape *t); /* forgets everything; keeps the memory */
+
+/* The router's products are exact whatever the precision: rounding there changes which experts are chosen. */
+static inline const struct products *tape_products(const tape *t, const weight *w) { return w->role == ROLE_ROUTER ? &t->k->products : t->products; }
 
 /* From kept, 64-byte aligned, not zeroed. */
 void *tape_keep(tape *t, size_t bytes);

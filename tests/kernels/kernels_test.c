@@ -119,13 +119,13 @@ static void check(const char *what, call *run, const arguments *a, double depth)
 /* ---- products ---- */
 
 static void call_linear(const struct kernels *k, const arguments *a, real *const *out) {
-    k->linear(out[0], (rows_of){a->x, a->row}, a->w, a->groups, a->width, a->out);
+    k->products.linear(out[0], (rows_of){a->x, a->row}, a->w, a->groups, a->width, a->out);
 }
 static void call_linear_dx(const struct kernels *k, const arguments *a, real *const *out) {
-    k->linear_dx(out[0], (rows_of){a->y, a->row}, a->w, a->groups, a->width, a->out, a->flag);
+    k->products.linear_dx(out[0], (rows_of){a->y, a->row}, a->w, a->groups, a->width, a->out, a->flag);
 }
 static void call_linear_dw(const struct kernels *k, const arguments *a, real *const *out) {
-    k->linear_dw(out[0], (rows_of){a->y, a->other_row}, (rows_of){a->x, a->row}, a->groups, a->width, a->out);
+    k->products.linear_dw(out[0], (rows_of){a->y, a->other_row}, (rows_of){a->x, a->row}, a->groups, a->width, a->out);
 }
 
 static const real *picked(const real *x, const int32_t *row, ptrdiff_t r, ptrdiff_t width) { return x + (row ? row[r] : r) * width; }

@@ -17,9 +17,7 @@
 
 const struct kernels TABLE_NAME(ISA) = {
     .name = TEXT(ISA),
-    .linear = linear,
-    .linear_dx = linear_dx,
-    .linear_dw = linear_dw,
+    .products = {linear, linear_dx, linear_dw},
     .attention = attention,
     .attention_backward = attention_backward,
     .rmsnorm = rmsnorm,

@@ -22,10 +22,11 @@ LIBS     = -ljansson -lpcre2-8 -lxxhash -lm
 
 # One kernel source (src/kernels/cpu/table.c includes its neighbours) compiled once per instruction set.
 MACHINE := $(shell uname -m)
-ISAS     = scalar $(if $(filter x86_64,$(MACHINE)),avx2 avx512)
+ISAS     = scalar $(if $(filter x86_64,$(MACHINE)),avx2 avx512 avx512bf16)
 scalar_FLAGS = -DISA=scalar -DVECTOR_BYTES=sizeof\(real\)
 avx2_FLAGS   = -DISA=avx2 -DVECTOR_BYTES=32 -mavx2 -mfma
 avx512_FLAGS = -DISA=avx512 -DVECTOR_BYTES=64 -mavx512f -mavx512dq -mavx2 -mfma -mprefer-vector-width=512
+avx512bf16_FLAGS = $(subst -DISA=avx512,-DISA=avx512bf16,$(avx512_FLAGS)) -mavx512bw -mavx512vl -mavx512bf16
 
 LIBRARY := $(shell find src -name '*.c' -not -path 'src/cli/*' -not -path 'src/kernels/cpu/*')
 CLI     := $(wildcard src/cli/*.c)
@@ -38,8 +39,8 @@ MAKEFLAGS += --no-builtin-rules
 .PHONY: all test demo clean help checks
 all: $(BUILD)/lamp $(BUILD)/liblamp.a $(BUILD)/liblamp.so
 
-$(BUILD)/f32/%: CFLAGS += -DREAL=float
-$(BUILD)/f64/%: CFLAGS += -DREAL=double
+$(BUILD)/f32/%: CFLAGS += -DREAL=float -DREAL_BYTES=4
+$(BUILD)/f64/%: CFLAGS += -DREAL=double -DREAL_BYTES=8
 
 define tree
 $(BUILD)/$(1)/%.o: %.c

@@ -4,6 +4,7 @@
 
 #ifndef REAL
 #define REAL float
+#define REAL_BYTES 4
 #endif
 typedef REAL real;
 

@@ -42,7 +42,7 @@ int auto_sizes_choose(recipe *r, const char *const *settings, int n_settings, bu
     if (given > 0) {
         buffer_printf(reasons, "budget %.3g tokens: %g per active parameter train %.3g of them\n", given, TOKENS_PER_PARAMETER, wanted);
     } else {
-        double peak = kernels_measure_peak(k, 0.2);
+        double peak = kernels_measure_peak(k->peak_flops, 0.2);
         flops = peak * EXPECTED_SHARE_OF_PEAK * 60 * r->minutes, wanted = sqrt(flops / (6 * TOKENS_PER_PARAMETER));
         buffer_printf(reasons, "budget %.3g minutes at about %.0f%% of this machine's measured %.0f GFLOP/s: %.2g FLOPs train %.3g active parameters\n",
                       r->minutes, 100 * EXPECTED_SHARE_OF_PEAK, peak / 1e9, flops, wanted);

@@ -104,18 +104,20 @@ struct kernels {
 
     /* Multiply-adds done in registers by the calling thread for about this long, times two, per second: the roof of everything above. */
     double (*peak_flops)(double seconds);
+    double (*peak_flops_bf16)(double seconds); /* NULL with products_bf16 */
 };
 
-extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512;
+extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512, kernels_avx512bf16;
 
-/* The best table this machine runs; LAMP_KERNELS=scalar|avx2|avx512 overrides. Chosen once. LAMP_INVALID for a name that is unknown or
+/* The best table this machine runs; LAMP_KERNELS=scalar|avx2|avx512|avx512bf16 overrides. Chosen once. LAMP_INVALID for a name that is unknown or
  * that this machine cannot run. */
 int kernels_choose(const struct kernels **table);
 
 /* All tables this machine runs, the portable one first; returns how many. */
-int kernels_available(const struct kernels *tables[4]);
+enum { KERNEL_TABLES = 4 };
+int kernels_available(const struct kernels *tables[KERNEL_TABLES]);
 
 /* The peak of all threads together, in multiply-adds times two per second: the best of several probes that take about this long in all. */
-double kernels_measure_peak(const struct kernels *k, double seconds);
+double kernels_measure_peak(double (*peak_flops)(double seconds), double seconds);
 
 #endif

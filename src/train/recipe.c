@@ -69,7 +69,8 @@ static const option rows[] = {
     {"train", "eval_every", OPTION_INTEGER, AT(eval_every), "250", 0, 1e12, SCALE_LOG, NULL, "steps", "validation and a sample; 0: only at the end"},
     {"train", "eval_tokens", OPTION_INTEGER, AT(eval_tokens), "16384", 1, 1e12, SCALE_LOG, NULL, "tokens", "of each domain's validation text"},
     {"train", "seed", OPTION_INTEGER, AT(seed), "1", 0, 9e15, SCALE_LINEAR, NULL, "", "of initial weights and the order of data"},
-    {"train", "precision", OPTION_CHOICE, AT(precision), "auto", 0, 0, SCALE_LINEAR, "auto|f32", "", "of products; auto is f32"},
+    {"train", "precision", OPTION_CHOICE, AT(precision), "auto", 0, 0, SCALE_LINEAR, "auto|f32|bf16", "",
+     "of products, but never the router's: bf16 factors with f32 sums; auto: bf16 where the machine has the instructions; weights stay f32"},
     {"train", "threads", OPTION_INTEGER, AT(threads), "0", 0, 4096, SCALE_LINEAR, NULL, "", "0: one per core; results do not depend on it"},
 };
 

@@ -38,12 +38,16 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     weights_initialize(&tr->model.weights, (uint64_t)own->seed);
     TRY_TO(done, optimizer_open(&tr->optimizer, &own->optimizer, &tr->model.weights));
     TRY_TO(done, tape_open(&tr->tape, tr->k));
+    bool bf16 = !strcmp(own->precision, "bf16") || (!strcmp(own->precision, "auto") && tr->k->products_bf16);
+    if (bf16 && !tr->k->products_bf16)
+        FAIL_TO(done, LAMP_UNSUPPORTED, "train.precision bf16: the %s kernels have no bf16 products; auto takes what the machine has", tr->k->name);
+    if (bf16) tr->tape.products = tr->k->products_bf16;
     TRY_TO(done, loader_new(&tr->loader, data, &own->mixture, T, (uint64_t)own->seed));
     TRY_TO(done, batch_init(&tr->batch, B, T));
     TRY_TO(done, memory_new(&tr->sequence_start, (size_t)B + 1, sizeof *tr->sequence_start, "sequence starts"));
     for (int i = 0; i <= B; i++) tr->sequence_start[i] = (ptrdiff_t)i * T;
     if (own->model.experts > 1) TRY_TO(done, moe_trace_open(&tr->trace, (int)own->model.num_hidden_layers, (int)own->model.experts));
-    tr->peak_flops = kernels_measure_peak(tr->k, 0.08);
+    tr->peak_flops = kernels_measure_peak(bf16 ? tr->k->peak_flops_bf16 : tr->k->peak_flops, 0.08);
 done:
     if (status < 0) trainer_close(tr);
     return status;

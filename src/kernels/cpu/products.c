@@ -17,6 +17,7 @@ enum {
     DEPTH = 256,
     TILE_ROWS = 40 * 12,
     TILE_COLUMNS = 512,
+    FEW_ROWS = 2, /* up to so many, packing does not pay */
 };
 
 typedef enum { ACROSS, ALONG } direction;
@@ -30,18 +31,22 @@ typedef struct {
 
 static inline const real *source_row(const operand *o, ptrdiff_t i) { return o->x + (o->row ? o->row[i] : i) * o->stride; }
 
+/* Rows a, b, c, d of four 32-bit values become columns of the panel. */
+static inline void turn_block(void *panel, ptrdiff_t width, V4 a, V4 b, V4 c, V4 d) {
+    float *column = panel;
+    V4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    V4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    store4(column, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
+    store4(column + width, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+    store4(column + 2 * width, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+    store4(column + 3 * width, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+}
+
 /* Four rows at a time; floats in blocks of 4 x 4 that are turned in registers. */
 static inline void pack_four_rows(real *panel, const real *const source[4], ptrdiff_t width, ptrdiff_t depth) {
     ptrdiff_t k = 0;
-    for (; sizeof(real) == sizeof(float) && k + 4 <= depth; k += 4) {
-        V4 a = load4(source[0] + k), b = load4(source[1] + k), c = load4(source[2] + k), d = load4(source[3] + k);
-        V4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-        V4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-        store4(panel + k * width, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
-        store4(panel + (k + 1) * width, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
-        store4(panel + (k + 2) * width, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
-        store4(panel + (k + 3) * width, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
-    }
+    for (; sizeof(real) == sizeof(float) && k + 4 <= depth; k += 4)
+        turn_block(panel + k * width, width, load4(source[0] + k), load4(source[1] + k), load4(source[2] + k), load4(source[3] + k));
     for (; k < depth; k++)
         for (int i = 0; i < 4; i++) panel[k * width + i] = source[i][k];
 }
@@ -132,8 +137,13 @@ static void multiply_tile(real *c, ptrdiff_t stride, const operand *a, ptrdiff_t
 
 static inline ptrdiff_t ceiling(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 
+/* multiply_tile, in this or another precision. */
+typedef void tile_function(real *c, ptrdiff_t stride, const operand *a, ptrdiff_t row0, ptrdiff_t m, const operand *b, ptrdiff_t column0, ptrdiff_t n,
+                           ptrdiff_t depth, bool accumulate);
+
 /* Tiles of (TILE_ROWS, TILE_COLUMNS) of every group's C, spread over threads as they become free. */
 typedef struct {
+    tile_function *multiply;
     real *c;
     operand a, b;
     real *const *w;           /* b of group g is w[g]; NULL: b is the same source for all groups */
@@ -142,14 +152,15 @@ typedef struct {
     bool accumulate;
 } grouped_product;
 
+static ptrdiff_t most_rows(row_groups g) {
+    ptrdiff_t most = 0;
+    for (int e = 0; e < g.groups; e++)
+        if (g.start[e + 1] - g.start[e] > most) most = g.start[e + 1] - g.start[e];
+    return most;
+}
+
 static void multiply_groups(const grouped_product *p) {
-    ptrdiff_t most_rows = p->m;
-    if (p->m < 0)
-        for (int g = 0; g < p->groups.groups; g++) {
-            ptrdiff_t rows = p->groups.start[g + 1] - p->groups.start[g];
-            if (rows > most_rows) most_rows = rows;
-        }
-    ptrdiff_t tiles_down = ceiling(most_rows, TILE_ROWS), tiles_across = ceiling(p->n, TILE_COLUMNS);
+    ptrdiff_t tiles_down = ceiling(p->m < 0 ? most_rows(p->groups) : p->m, TILE_ROWS), tiles_across = ceiling(p->n, TILE_COLUMNS);
     ptrdiff_t tiles = p->groups.groups * tiles_down * tiles_across;
 #pragma omp parallel for schedule(dynamic) if (tiles > 1)
     for (ptrdiff_t tile = 0; tile < tiles; tile++) {
@@ -168,7 +179,7 @@ static void multiply_groups(const grouped_product *p) {
         else if (b.row) b.row += start;
         else b.x += start * b.stride;
         if (!p->w) c += g * p->m * p->n;
-        multiply_tile(c + i * p->n + j, p->n, &a, i, m - i < height ? m - i : height, &b, j, p->n - j < TILE_COLUMNS ? p->n - j : TILE_COLUMNS, depth,
+        p->multiply(c + i * p->n + j, p->n, &a, i, m - i < height ? m - i : height, &b, j, p->n - j < TILE_COLUMNS ? p->n - j : TILE_COLUMNS, depth,
                       p->accumulate);
     }
 }
@@ -185,18 +196,30 @@ static void linear_few_rows(real *y, rows_of x, real *const *w, row_groups g, pt
     }
 }
 
+static grouped_product forward_product(real *y, rows_of x, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
+    return (grouped_product){multiply_tile, y, {x.x, in, x.row, ACROSS}, {NULL, in, NULL, ACROSS}, w, g, -1, out, in, false};
+}
+
+static grouped_product input_product(real *dx, rows_of dy, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
+    return (grouped_product){multiply_tile, dx, {dy.x, out, dy.row, ACROSS}, {NULL, in, NULL, ALONG}, w, g, -1, in, out, accumulate};
+}
+
+static grouped_product weight_product(real *dw, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out) {
+    return (grouped_product){multiply_tile, dw, {dy.x, out, dy.row, ALONG}, {x.x, in, x.row, ALONG}, NULL, g, out, in, -1, true};
+}
+
 static void linear(real *y, rows_of x, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    ptrdiff_t most = 0;
-    for (int e = 0; e < g.groups; e++)
-        if (g.start[e + 1] - g.start[e] > most) most = g.start[e + 1] - g.start[e];
-    if (most <= 2) linear_few_rows(y, x, w, g, in, out);
-    else multiply_groups(&(grouped_product){y, {x.x, in, x.row, ACROSS}, {NULL, in, NULL, ACROSS}, w, g, -1, out, in, false});
+    grouped_product p = forward_product(y, x, w, g, in, out);
+    if (most_rows(g) <= FEW_ROWS) linear_few_rows(y, x, w, g, in, out);
+    else multiply_groups(&p);
 }
 
 static void linear_dx(real *dx, rows_of dy, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
-    multiply_groups(&(grouped_product){dx, {dy.x, out, dy.row, ACROSS}, {NULL, in, NULL, ALONG}, w, g, -1, in, out, accumulate});
+    grouped_product p = input_product(dx, dy, w, g, in, out, accumulate);
+    multiply_groups(&p);
 }
 
 static void linear_dw(real *dw, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    multiply_groups(&(grouped_product){dw, {dy.x, out, dy.row, ALONG}, {x.x, in, x.row, ALONG}, NULL, g, out, in, -1, true});
+    grouped_product p = weight_product(dw, dy, x, g, in, out);
+    multiply_groups(&p);
 }

@@ -1,5 +1,5 @@
 /* Compiled once per instruction set (Makefile: ISA, VECTOR_BYTES and the -m flags). All kernels are static, so the table is the object's
- * only symbol: kernels_scalar, kernels_avx2, kernels_avx512. */
+ * only symbol: kernels_scalar, kernels_avx2, kernels_avx512, kernels_avx512bf16. */
 #include "kernels/kernels.h"
 
 #include "base/clock.h"
@@ -9,6 +9,13 @@
 #include "kernels/cpu/attention_blocks.c"
 #include "kernels/cpu/rows.c"
 #include "kernels/cpu/blocks.c"
+
+#if defined(__AVX512BF16__) && REAL_BYTES == 4
+#include "kernels/cpu/products_bf16.c"
+#define BF16_ENTRIES .products_bf16 = &products_bf16, .peak_flops_bf16 = peak_flops_bf16,
+#else
+#define BF16_ENTRIES
+#endif
 
 #define TABLE_NAME_(isa) kernels_##isa
 #define TABLE_NAME(isa) TABLE_NAME_(isa)
@@ -36,4 +43,5 @@ const struct kernels TABLE_NAME(ISA) = {
     .sum_squares = sum_squares,
     .adamw = adamw,
     .peak_flops = peak_flops,
+    BF16_ENTRIES
 };

@@ -67,5 +67,6 @@ int verb_logits(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_tokenize(int argc, char **argv);
 int verb_detokenize(int argc, char **argv);
+int verb_bench(int argc, char **argv);
 
 #endif

@@ -1,0 +1,127 @@
+/* lamp bench WHAT: what this machine can do, and how much of it our kernels reach. */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/human.h"
+#include "cli/bench_picture.h"
+#include "cli/cli.h"
+
+/* The processor's name as the system tells it. */
+static const char *processor_name(char name[128]) {
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    strcpy(name, "unknown");
+    for (char line[256]; file && fgets(line, sizeof line, file);) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) || !colon) continue;
+        snprintf(name, 128, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+        break;
+    }
+    if (file) fclose(file);
+    return name;
+}
+
+static void print_rows(const bench *b) {
+    char name[128], memory[HUMAN_BYTES], rate[BENCH_RATE_BYTES];
+    printf("%s, %d thread%s, %sB, %s kernels\n\n", processor_name(name), b->threads, b->threads == 1 ? "" : "s",
+           human_count(memory, (double)arena_machine_bytes()), b->k->name);
+    for (int i = 0; i < b->n; i++) {
+        const bench_row *row = &b->row[i];
+        const char *of;
+        double share = bench_share(row, &of);
+        bool part = row->share_of_time > 0;
+        printf("%s%-*s %-4s %15s", part ? "  " : "", part ? 58 : 60, row->name, row->precision, bench_rate(rate, row));
+        if (*of) printf("  %3.0f %% of %s", share * 100, of);
+        else printf("  %d thread%s", row->threads, row->threads == 1 ? "" : "s");
+        if (row->bytes_held) printf(", %sB", human_count(memory, (double)row->bytes_held));
+        putchar('\n');
+    }
+}
+
+static void put_row(json_writer *w, const bench_row *row) {
+    const double scale = row->unit == BENCH_TOKENS ? 1 : 1e-9;
+    json_begin_object(w, NULL);
+    json_put_text(w, "name", row->name);
+    json_put_text(w, "precision", row->precision);
+    json_put_integer(w, "threads", row->threads);
+    if (row->per_second > 0) json_put_number(w, row->unit == BENCH_TOKENS ? "tokens_per_second" : "g_per_second", row->per_second * scale);
+    if (row->high > 0) json_put_number(w, "lower_quartile", row->low * scale), json_put_number(w, "upper_quartile", row->high * scale);
+    if (row->unit == BENCH_FLOPS || row->unit == BENCH_BYTES) json_put_text(w, "unit", row->unit == BENCH_BYTES ? "B" : "FLOP");
+    if (row->seconds > 0) json_put_number(w, "seconds", row->seconds);
+    if (row->share_of_peak > 0) json_put_number(w, "share_of_peak", row->share_of_peak);
+    if (row->share_of_roof > 0) json_put_number(w, "share_of_roof", row->share_of_roof);
+    if (row->share_of_time > 0) json_put_number(w, "share_of_time", row->share_of_time);
+    if (row->bytes_held > 0) json_put_integer(w, "bytes_held", row->bytes_held);
+    json_end_object(w);
+}
+
+static int put_json(const bench *b, const char *what) {
+    buffer text = {0};
+    json_writer w = {&text, .indented = true};
+    char name[128];
+    json_begin_object(&w, NULL);
+    json_put_text(&w, "bench", what);
+    json_put_text(&w, "processor", processor_name(name));
+    json_put_integer(&w, "threads", b->threads);
+    json_put_integer(&w, "memory_bytes", (int64_t)arena_machine_bytes());
+    json_put_text(&w, "kernels", b->k->name);
+    json_begin_array(&w, "rows");
+    for (int i = 0; i < b->n; i++) put_row(&w, &b->row[i]);
+    json_end_array(&w);
+    json_end_object(&w);
+    buffer_append_byte(&text, '\n');
+    return cli_write_buffer(&text);
+}
+
+static int draw(const bench *b, const char *what, const char *path) {
+    buffer svg = {0};
+    char name[128], title[256];
+    snprintf(title, sizeof title, "lamp bench %s: %s, %d threads, %s kernels", what, processor_name(name), b->threads, b->k->name);
+    bench_picture(&svg, b, title);
+    int status = svg.status < 0 ? svg.status : file_write_whole(path, svg.bytes, svg.length);
+    buffer_release(&svg);
+    return status;
+}
+
+static int measure(bench *b, const char *what, const char *recipe_path, const char *data_path) {
+    if (!strcmp(what, "train")) {
+        if (!recipe_path) FAIL(LAMP_INVALID, "lamp bench train: which model? give --recipe FILE, for example bench/model_p.ini");
+        return bench_train(b, recipe_path, data_path);
+    }
+    if (recipe_path || data_path) FAIL(LAMP_INVALID, "lamp bench %s: --recipe and --data go with train", what);
+    return !strcmp(what, "peak") ? bench_peaks(b) : !strcmp(what, "products") ? bench_products(b) : bench_moe(b);
+}
+
+int verb_bench(int argc, char **argv) {
+    cli_list arguments;
+    bool json;
+    double seconds = 0.5;
+    const char *svg_path = NULL, *data_path = NULL, *recipe_path = NULL;
+    bench b = {0};
+    const cli_option rows[] = {
+        {"seconds", "S", "how long to measure each row, in all rounds together (0.5); long work takes longer", CLI_NUMBER, &seconds, 0.001, 3600},
+        {"svg", "FILE", "also draw the rows as bars", CLI_TEXT, &svg_path, 0, 0},
+        {"recipe", "FILE", "of train: the model and its batch", CLI_TEXT, &recipe_path, 0, 0},
+        {"data", "DATASET", "of train: the text (default: the recipe's data.path)", CLI_TEXT, &data_path, 0, 0},
+    };
+    const char *details = "peak      multiply-adds in registers and reading from memory, on one thread and on all\n"
+                          "products  the three products of a weight, at the shapes that matter\n"
+                          "moe       a layer of experts: its products against everything else in it\n"
+                          "train     steps of a recipe, and where their time goes\n"
+                          "Shares are of what probes beside the work reached in the same rounds; values are medians.\n";
+    int status = cli_parse(&arguments, &json, &(cli_command){"bench", details, rows, 4, 1, 1}, argc, argv);
+    TRY_TO(done, status);
+    const char *what = arguments.item[0];
+    if (strcmp(what, "peak") && strcmp(what, "products") && strcmp(what, "train") && strcmp(what, "moe"))
+        FAIL_TO(done, LAMP_INVALID, "lamp bench %s: expected peak, products, moe or train", what);
+    TRY_TO(done, bench_open(&b, seconds));
+    TRY_TO(done, measure(&b, what, recipe_path, data_path));
+    if (svg_path) TRY_TO(done, draw(&b, what, svg_path));
+    if (json) status = put_json(&b, what);
+    else print_rows(&b);
+done:
+    bench_close(&b);
+    return status;
+}

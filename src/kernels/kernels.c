@@ -16,6 +16,9 @@ int kernels_available(const struct kernels *tables[KERNEL_TABLES]) {
     if (avx512 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bf16"))
         tables[n++] = &kernels_avx512bf16;
 #endif
+#ifdef __aarch64__
+    tables[n++] = &kernels_neon; /* every aarch64 has it */
+#endif
     return n;
 }
 

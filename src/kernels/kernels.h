@@ -107,9 +107,9 @@ struct kernels {
     double (*peak_flops_bf16)(double seconds); /* NULL with products_bf16 */
 };
 
-extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512, kernels_avx512bf16;
+extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512, kernels_avx512bf16, kernels_neon;
 
-/* The best table this machine runs; LAMP_KERNELS=scalar|avx2|avx512|avx512bf16 overrides. Chosen once. LAMP_INVALID for a name that is unknown or
+/* The best table this machine runs; LAMP_KERNELS=scalar|avx2|avx512|avx512bf16|neon overrides. Chosen once. LAMP_INVALID for a name that is unknown or
  * that this machine cannot run. */
 int kernels_choose(const struct kernels **table);
 

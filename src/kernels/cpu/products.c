@@ -11,7 +11,7 @@
  * Element (i, j) is always summed in the same order (depth blocks of DEPTH), however the tiles are spread over threads. */
 
 enum {
-    PANEL_ROWS = (int)VECTOR_BYTES == 64 ? 12 : (int)VECTOR_BYTES == 32 ? 6 : 4,
+    PANEL_ROWS = (int)VECTOR_BYTES == 64 ? 12 : (int)VECTOR_BYTES == 32 ? 6 : (int)VECTOR_BYTES == 16 ? 8 : 4,
     PANEL_VECTORS = 2,
     PANEL_COLUMNS = PANEL_VECTORS * LANES,
     DEPTH = 256,

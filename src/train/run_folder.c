@@ -28,7 +28,7 @@ static int append_line(run_folder *run, FILE *file) {
     return append(file, run->line.bytes, run->line.length);
 }
 
-/* The run's own recipe wins; what the caller asks for now must agree with it. */
+/* The run's own recipe wins; the caller's must agree with it. */
 static int compare_recipe(const char *path, const recipe *wanted) {
     recipe had, compared = *wanted;
     buffer differences = {0};

@@ -8,15 +8,12 @@
 enum { MESSAGE_BYTES = 4096 };
 
 static _Thread_local char message[MESSAGE_BYTES];
-static _Thread_local char position[128];
 
-int error_set(int code, const char *file, int line, const char *format, ...) {
+int error_set(int code, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    const char *slash = strrchr(file, '/');
-    snprintf(position, sizeof position, "%s:%d", slash ? slash + 1 : file, line);
     return code;
 }
 
@@ -34,8 +31,6 @@ int error_add_context(int code, const char *format, ...) {
     message[before + after] = 0;
     return code;
 }
-
-const char *error_position(void) { return position; }
 
 const char *lamp_error_message(void) { return message; }
 

@@ -12,18 +12,15 @@
 #include "lamp.h"
 
 /* Records the sentence for this thread and returns code. */
-int error_set(int code, const char *file, int line, const char *format, ...) __attribute__((format(printf, 4, 5)));
+int error_set(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts "where: " before the sentence already recorded; returns code unchanged. */
 int error_add_context(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Source position of the last failure, "file.c:12"; for --debug output. */
-const char *error_position(void);
-
 _Noreturn void error_abort(const char *file, int line, const char *condition, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-#define FAIL(code, ...) return error_set((code), __FILE__, __LINE__, __VA_ARGS__)
+#define FAIL(code, ...) return error_set((code), __VA_ARGS__)
 #define TRY(call) \
     do { \
         int try_status = (call); \
@@ -32,7 +29,7 @@ _Noreturn void error_abort(const char *file, int line, const char *condition, co
 
 #define FAIL_TO(label, code, ...) \
     do { \
-        status = error_set((code), __FILE__, __LINE__, __VA_ARGS__); \
+        status = error_set((code), __VA_ARGS__); \
         goto label; \
     } while (0)
 #define TRY_TO(label, call) \

@@ -178,7 +178,7 @@ int file_write_whole(const char *path, const void *bytes, size_t length) {
     if (length > 0 && fwrite(bytes, 1, length, file) != length) FAIL_TO(done, LAMP_IO, "%s: cannot write %zu bytes: %s", beside, length, strerror(errno));
     if (fflush(file) || fsync(fileno(file))) FAIL_TO(done, LAMP_IO, "%s: cannot write: %s", beside, strerror(errno));
 done:
-    if (fclose(file) && status == LAMP_OK) status = error_set(LAMP_IO, __FILE__, __LINE__, "%s: cannot close: %s", beside, strerror(errno));
+    if (fclose(file) && status == LAMP_OK) status = error_set(LAMP_IO, "%s: cannot close: %s", beside, strerror(errno));
     if (status == LAMP_OK) status = file_rename(beside, path);
     if (status < 0) remove(beside);
     return status;

@@ -84,7 +84,7 @@ int main(int argc, char **argv) {
     if (!verb) return -LAMP_INVALID;
     if (verb->ends_well) interrupt_install();
     int status = verb->run(argc - 1, argv + 1);
-    if (status >= 0 && fflush(stdout)) status = error_set(LAMP_IO, __FILE__, __LINE__, "cannot write to standard output");
+    if (status >= 0 && fflush(stdout)) status = error_set(LAMP_IO, "cannot write to standard output");
     if (status < 0)
         fprintf(stderr, "%s%s: %s\n", cli_is_terminal(stderr) ? "\r\033[K" : "", status == LAMP_INTERRUPTED ? "stopped" : "error",
                 lamp_error_message());

@@ -10,7 +10,7 @@
 static int fail_unknown(const char *name, const dataset *d) {
     buffer known = {0};
     for (int i = 0; i < d->n_domains; i++) buffer_printf(&known, "%s%s", i ? ", " : "", d->domain[i].summary.name);
-    int status = error_set(LAMP_INVALID, __FILE__, __LINE__, "mixture.%s: the dataset has no such domain; it has %s", name, known.bytes);
+    int status = error_set(LAMP_INVALID, "mixture.%s: the dataset has no such domain; it has %s", name, known.bytes);
     buffer_release(&known);
     return status;
 }

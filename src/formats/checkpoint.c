@@ -127,7 +127,7 @@ static int resolve_latest(char path[PATH_BYTES], const char *checkpoints) {
 static int resolve_newest(char path[PATH_BYTES], const char *checkpoints) {
     step_list list;
     TRY(list_steps(&list, checkpoints));
-    int status = error_set(LAMP_CHECKPOINT, __FILE__, __LINE__, "%s: expected a whole checkpoint step-NNNNNNNN, found none", checkpoints);
+    int status = error_set(LAMP_CHECKPOINT, "%s: expected a whole checkpoint step-NNNNNNNN, found none", checkpoints);
     for (size_t i = 0; i < list.n && status < 0; i++) {
         status = step_path(path, checkpoints, list.step[i]);
         if (status >= 0) status = manifest_check(path, false);

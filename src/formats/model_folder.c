@@ -110,8 +110,6 @@ void model_folder_close(model_folder *folder) {
 }
 
 const model_config *model_folder_config(const model_folder *folder) { return &folder->config; }
-const char *model_folder_path(const model_folder *folder) { return folder->path; }
-
 /* ---- loading ----------------------------------------------------------------------------------------------------------------- */
 
 /* Where one group of a weight was found. */
@@ -164,7 +162,7 @@ static int find_sources(source *sources, model_folder *folder, const weights *ta
     if (p.n > NAMES_LISTED) buffer_printf(&p.text, "\n  and %d more", p.n - NAMES_LISTED);
     int status = p.text.status;
     if (p.n > 0 && status == LAMP_OK)
-        status = error_set(LAMP_MALFORMED, __FILE__, __LINE__, "%s: the tensors do not fit config.json:%s", folder->path, p.text.bytes);
+        status = error_set(LAMP_MALFORMED, "%s: the tensors do not fit config.json:%s", folder->path, p.text.bytes);
     buffer_release(&p.text);
     return status;
 }

@@ -20,7 +20,6 @@ int model_folder_open(model_folder **folder, const char *path);
 void model_folder_close(model_folder *folder);
 
 const model_config *model_folder_config(const model_folder *folder);
-const char *model_folder_path(const model_folder *folder);
 
 /* Gives every weight of the table its values; all that is missing or of another shape is reported together. writable: copied into the
  * block that weights_allocate_values made. Else value[] points into the mapped files where they hold reals, and into memory of the folder

@@ -39,8 +39,8 @@ static int compare_recipe(const char *path, const recipe *wanted) {
     strcpy(compared.data_path, had.data_path);
     int status = LAMP_OK;
     if (options_difference(&recipe_options, &had, &compared, &differences))
-        status = error_set(LAMP_INVALID, __FILE__, __LINE__,
-                           "%s: this run was started with another recipe; give it a new --run, or the same settings:\n%s", path, differences.bytes);
+        status = error_set(LAMP_INVALID, "%s: this run was started with another recipe; give it a new --run, or the same settings:\n%s", path,
+                           differences.bytes);
     buffer_release(&differences);
     return status;
 }

@@ -25,7 +25,7 @@ static bool is_off(const json_t *value) {
 static int refuse(const json_t *root, const char *key, const char *expected, const char *where) {
     char *found = json_dumps(json_object_get(root, key), JSON_ENCODE_ANY);
     int status =
-        error_set(LAMP_UNSUPPORTED, __FILE__, __LINE__, "%s: \"%s\": expected %s, found %.200s", where, key, expected, found ? found : "?");
+        error_set(LAMP_UNSUPPORTED, "%s: \"%s\": expected %s, found %.200s", where, key, expected, found ? found : "?");
     free(found);
     return status;
 }

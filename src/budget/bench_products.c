@@ -36,25 +36,28 @@ typedef struct {
 typedef struct {
     factors *a;
     const struct products *products;
+    real *packed; /* w, as between two updates of a training run */
 } product_case;
 
 static row_groups groups_of(const factors *a) { return (row_groups){(int)a->shape.groups, a->start}; }
 
 static int run_forward(void *context) {
     const product_case *c = context;
-    c->products->linear(c->a->y, (rows_of){c->a->x, NULL}, c->a->group, groups_of(c->a), c->a->shape.in, c->a->shape.out);
+    c->products->linear(c->a->y, (rows_of){c->a->x, NULL}, &(matrices){c->a->group, c->packed}, groups_of(c->a), c->a->shape.in, c->a->shape.out);
     return LAMP_OK;
 }
 
 static int run_dx(void *context) {
     const product_case *c = context;
-    c->products->linear_dx(c->a->dx, (rows_of){c->a->y, NULL}, c->a->group, groups_of(c->a), c->a->shape.in, c->a->shape.out, false);
+    c->products->linear_dx(c->a->dx, (rows_of){c->a->y, NULL}, &(matrices){c->a->group, c->packed}, groups_of(c->a), c->a->shape.in, c->a->shape.out,
+                           false);
     return LAMP_OK;
 }
 
 static int run_dw(void *context) {
     const product_case *c = context;
-    c->products->linear_dw(c->a->dw, (rows_of){c->a->y, NULL}, (rows_of){c->a->x, NULL}, groups_of(c->a), c->a->shape.in, c->a->shape.out);
+    c->products->linear_dw(c->a->dw, NULL, (rows_of){c->a->y, NULL}, (rows_of){c->a->x, NULL}, groups_of(c->a), c->a->shape.in, c->a->shape.out,
+                           false);
     return LAMP_OK;
 }
 
@@ -77,9 +80,16 @@ static int open_factors(factors *a, const product_shape *s) {
     return LAMP_OK;
 }
 
-static void release_factors(factors *a) {
-    memory_free(a->x), memory_free(a->y), memory_free(a->dx), memory_free(a->w), memory_free(a->dw);
+static int pack_factors(product_case *c) {
+    const product_shape *s = &c->a->shape;
+    ptrdiff_t size = c->products->packed_size(s->in, s->out);
+    TRY(memory_new(&c->packed, (size_t)(s->groups * size), sizeof *c->packed, "packed factors"));
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t g = 0; g < s->groups; g++) c->products->pack_rows(c->packed + g * size, c->a->group[g], 0, s->out, s->in, s->out);
+    return LAMP_OK;
 }
+
+static void release_factors(factors *a) { memory_free(a->x), memory_free(a->y), memory_free(a->dx), memory_free(a->w), memory_free(a->dw); }
 
 static bench_case case_of(const bench *b, product_case *p, const char *what, const char *precision, int (*run)(void *context), double reals) {
     const product_shape *s = &p->a->shape;
@@ -92,18 +102,22 @@ static bench_case case_of(const bench *b, product_case *p, const char *what, con
 static int measure_shape(bench *b, const product_shape *s) {
     factors a = {0};
     bench_case cases[6];
-    product_case f32 = {&a, &b->k->products}, bf16 = {&a, b->k->products_bf16};
+    product_case f32 = {&a, &b->k->products, NULL}, bf16 = {&a, b->k->products_bf16, NULL};
     double rows = (double)(s->groups * s->rows), x = rows * (double)s->in, y = rows * (double)s->out, w = (double)(s->groups * s->in * s->out);
     int n = 0, status;
     TRY_TO(done, open_factors(&a, s));
+    TRY_TO(done, pack_factors(&f32));
+    if (bf16.products) TRY_TO(done, pack_factors(&bf16));
     for (product_case *p = &f32; p; p = p == &f32 && bf16.products ? &bf16 : NULL) {
         const char *precision = p == &f32 ? "f32" : "bf16";
-        cases[n++] = case_of(b, p, "forward", precision, run_forward, x + w + y);
-        cases[n++] = case_of(b, p, "d-input", precision, run_dx, x + w + y);
-        cases[n++] = case_of(b, p, "d-weight", precision, run_dw, x + 2 * w + y); /* dw is read and written */
+        const double packed = p == &f32 ? w : w / 2;
+        cases[n++] = case_of(b, p, "forward", precision, run_forward, x + packed + y);
+        cases[n++] = case_of(b, p, "d-input", precision, run_dx, x + packed + y);
+        cases[n++] = case_of(b, p, "d-weight", precision, run_dw, x + w + y);
     }
     TRY_TO(done, bench_run(b, cases[0].name, cases, n));
 done:
+    memory_free(f32.packed), memory_free(bf16.packed);
     release_factors(&a);
     return status;
 }

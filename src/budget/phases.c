@@ -10,28 +10,28 @@ static struct kernels watched;
 static struct products watched_products;
 static double spent[PHASES];
 
-#define SPEND(phase, call) \
-    do { \
-        double begin = clock_seconds(); \
-        call; \
-        spent[phase] += clock_seconds() - begin; \
+#define SPEND(phase, call)                                                                                                                           \
+    do {                                                                                                                                             \
+        double begin = clock_seconds();                                                                                                              \
+        call;                                                                                                                                        \
+        spent[phase] += clock_seconds() - begin;                                                                                                     \
     } while (0)
 
-static void linear(real *y, rows_of x, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
+static void linear(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
     SPEND(PHASE_FORWARD, machine_products->linear(y, x, w, g, in, out));
 }
-static void linear_dx(real *dx, rows_of dy, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
+static void linear_dx(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
     SPEND(PHASE_D_INPUT, machine_products->linear_dx(dx, dy, w, g, in, out, accumulate));
 }
-static void linear_dw(real *dw, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    SPEND(PHASE_D_WEIGHT, machine_products->linear_dw(dw, dy, x, g, in, out));
+static void linear_dw(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
+    SPEND(PHASE_D_WEIGHT, machine_products->linear_dw(dw, squares, dy, x, g, in, out, accumulate));
 }
 static void attention(real *y, real *log_sum, const real *q, const real *k, const real *v, attention_span span, attention_shape shape) {
-    SPEND(PHASE_ATTENTION, machine->attention(y, log_sum, q, k, v, span, shape));
+    SPEND(PHASE_ATTENTION, machine_products->attention(y, log_sum, q, k, v, span, shape));
 }
 static void attention_backward(real *dq, real *dk, real *dv, const real *dy, const real *y, const real *log_sum, const real *q, const real *k,
                                const real *v, attention_span span, attention_shape shape) {
-    SPEND(PHASE_ATTENTION, machine->attention_backward(dq, dk, dv, dy, y, log_sum, q, k, v, span, shape));
+    SPEND(PHASE_ATTENTION, machine_products->attention_backward(dq, dk, dv, dy, y, log_sum, q, k, v, span, shape));
 }
 static void swiglu(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
     SPEND(PHASE_ACTIVATION, machine->swiglu(act, gate, up, row_weight, rows, width));
@@ -45,15 +45,14 @@ static double sum_squares(const real *x, ptrdiff_t n) {
     SPEND(PHASE_UPDATE, sum = machine->sum_squares(x, n));
     return sum;
 }
-static void adamw(real *w, real *first, real *second, const real *gradient, ptrdiff_t n, const adamw_step *step) {
-    SPEND(PHASE_UPDATE, machine->adamw(w, first, second, gradient, n, step));
-}
+static void adamw(const updated_weight *u, const adamw_step *step) { SPEND(PHASE_UPDATE, machine->adamw(u, step)); }
 
 const struct kernels *phases_watch(tape *t) {
     machine = t->k, machine_products = t->products;
     watched = *machine;
-    watched_products = (struct products){linear, linear_dx, linear_dw};
-    watched.attention = attention, watched.attention_backward = attention_backward;
+    watched_products = *machine_products;
+    watched_products.linear = linear, watched_products.linear_dx = linear_dx, watched_products.linear_dw = linear_dw;
+    watched_products.attention = attention, watched_products.attention_backward = attention_backward;
     watched.swiglu = swiglu, watched.swiglu_backward = swiglu_backward;
     watched.sum_squares = sum_squares, watched.adamw = adamw;
     t->k = &watched, t->products = &watched_products;

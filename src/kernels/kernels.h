@@ -42,40 +42,66 @@ typedef struct {
 
 typedef struct {
     double learning_rate, beta1, beta2, epsilon, decay;
-    double gradient_scale;        /* clipping: what every gradient is multiplied by first */
+    double gradient_scale;           /* clipping: what every gradient is multiplied by first */
     double correction1, correction2; /* 1 - beta^t */
 } adamw_step;
 
-/* The three products of a weight matrix, all groups at once; w[g] is (out, in). */
+/* The groups of a weight: value[g] is (out, in). packed: what pack_rows made of all groups, packed_size apart; NULL: value is read, and
+ * packed anew in every product. */
+typedef struct {
+    real *const *value;
+    const real *packed;
+} matrices;
+
+/* Products in one precision: factors are rounded to it, sums are real. Of a weight, all groups at once. */
 struct products {
     /* y[r] = x[r] w[g]^T */
-    void (*linear)(real *y, rows_of x, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out);
+    void (*linear)(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out);
     /* dx[r] (+)= dy[r] w[g];  accumulate: += */
-    void (*linear_dx)(real *dx, rows_of dy, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate);
-    /* dw[g] += sum_r dy[r]^T x[r];  dw is (groups, out, in) */
-    void (*linear_dw)(real *dw, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out);
-};
+    void (*linear_dx)(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate);
+    /* dw[g] (+)= sum_r dy[r]^T x[r];  dw is (groups, out, in). squares, unless NULL, receives squares_size numbers for each group that has
+     * rows (or is overwritten): together, the sum of the squares of what dw[g] now is. */
+    void (*linear_dw)(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate);
 
-struct kernels {
-    const char *name;
-    struct products products;            /* in real */
-    const struct products *products_bf16; /* factors rounded to bf16, sums in f32; NULL where the machine has no instructions for it */
-
-    /* ---- attention: q, y (queries, heads * head_dim); k, v (keys, kv_heads * head_dim); log_sum (queries, heads) ---- */
+    /* q, y (queries, heads * head_dim); k, v (keys, kv_heads * head_dim); log_sum (queries, heads) */
     /* y = softmax(scale q k^T) v over the keys a query sees; log_sum = logarithm of the softmax's denominator */
     void (*attention)(real *y, real *log_sum, const real *q, const real *k, const real *v, attention_span span, attention_shape shape);
     /* dq += , dk += , dv += */
     void (*attention_backward)(real *dq, real *dk, real *dv, const real *dy, const real *y, const real *log_sum, const real *q, const real *k,
                                const real *v, attention_span span, attention_shape shape);
 
+    ptrdiff_t (*packed_size)(ptrdiff_t in, ptrdiff_t out); /* reals in the packed copy of one group */
+    /* Remakes what depends on rows first .. first + rows of w (out, in). first is a multiple of PACKED_ROWS; rows too, or all the rest. */
+    void (*pack_rows)(real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out);
+    ptrdiff_t (*squares_size)(ptrdiff_t in, ptrdiff_t out);
+};
+
+enum { PACKED_ROWS = 32 };
+
+/* A weight at its update. Gradient and moments are laid out like w: (groups, out, in). */
+typedef struct {
+    real *w, *first, *second;
+    const real *gradient;
+    ptrdiff_t groups, out, in;
+    real *packed; /* remade from the new w by products; NULL: there is none */
+    const struct products *products;
+} updated_weight;
+
+struct kernels {
+    const char *name;
+    struct products products;             /* in real */
+    const struct products *products_bf16; /* NULL where the machine has no instructions for it */
+
     /* ---- rows ---- */
     /* y = x r w with r = 1 / sqrt(mean(x^2) + epsilon); inverse_rms keeps r (rows) */
     void (*rmsnorm)(real *y, real *inverse_rms, const real *x, const real *w, ptrdiff_t rows, ptrdiff_t width, real epsilon);
     /* dx += , dw += */
-    void (*rmsnorm_backward)(real *dx, real *dw, const real *dy, const real *x, const real *inverse_rms, const real *w, ptrdiff_t rows, ptrdiff_t width);
+    void (*rmsnorm_backward)(real *dx, real *dw, const real *dy, const real *x, const real *inverse_rms, const real *w, ptrdiff_t rows,
+                             ptrdiff_t width);
     /* Each head's pair (i, i + half) turned by its angle: y1 = x1 c - x2 s, y2 = x2 c + x1 s. cosine, sine (rows, half); sign -1 turns back.
      * y += if accumulate; y may be x. */
-    void (*rotate)(real *y, const real *x, const real *cosine, const real *sine, ptrdiff_t rows, ptrdiff_t heads, ptrdiff_t half, real sign, bool accumulate);
+    void (*rotate)(real *y, const real *x, const real *cosine, const real *sine, ptrdiff_t rows, ptrdiff_t heads, ptrdiff_t half, real sign,
+                   bool accumulate);
     /* p = exp(x - max) / sum */
     void (*softmax)(real *p, const real *x, ptrdiff_t rows, ptrdiff_t width);
     /* dx += p (dp - <p, dp>) */
@@ -85,7 +111,8 @@ struct kernels {
     /* act = silu(gate) up row_weight[r]; row_weight NULL: 1 */
     void (*swiglu)(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
     /* From dact: gate and up are replaced by dgate and dup; act is made again for d-weight; drow_weight[r] = <dact, silu(gate) up>. */
-    void (*swiglu_backward)(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
+    void (*swiglu_backward)(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
+                            ptrdiff_t width);
     /* loss[r] = log_sum(x) - x[target]; x is replaced by scale (softmax(x) - onehot). target -1: no loss, no gradient. */
     void (*cross_entropy)(double *loss, real *x, const int32_t *target, ptrdiff_t rows, ptrdiff_t width, real scale);
     /* y = a + b */
@@ -100,7 +127,7 @@ struct kernels {
     /* ---- whole blocks ---- */
     double (*sum_squares)(const real *x, ptrdiff_t n);
     /* m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w (1 - lr decay) - lr (m / c1) / (sqrt(v / c2) + eps)   (Loshchilov & Hutter 2019) */
-    void (*adamw)(real *w, real *first, real *second, const real *gradient, ptrdiff_t n, const adamw_step *step);
+    void (*adamw)(const updated_weight *u, const adamw_step *step);
 
     /* Multiply-adds done in registers by the calling thread for about this long, times two, per second: the roof of everything above. */
     double (*peak_flops)(double seconds);
@@ -109,8 +136,8 @@ struct kernels {
 
 extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512, kernels_avx512bf16, kernels_neon;
 
-/* The best table this machine runs; LAMP_KERNELS=scalar|avx2|avx512|avx512bf16|neon overrides. Chosen once. LAMP_INVALID for a name that is unknown or
- * that this machine cannot run. */
+/* The best table this machine runs; LAMP_KERNELS=scalar|avx2|avx512|avx512bf16|neon overrides. Chosen once. LAMP_INVALID for a name that is unknown
+ * or that this machine cannot run. */
 int kernels_choose(const struct kernels **table);
 
 /* All tables this machine runs, the portable one first; returns how many. */

@@ -17,18 +17,17 @@ struct saved {
 
 static void experts_backward(tape *t, void *saved) {
     struct saved *s = saved;
-    const struct products *p = tape_products(t, s->w.down);
-    ptrdiff_t D = s->w.down->out, F = s->w.down->in, rows = s->x->rows;
+    ptrdiff_t F = s->w.down->in, rows = s->x->rows;
     rows_of x = tensor_rows(s->x), dy = tensor_gradient_rows(s->y), dgate = {s->gate, NULL}, dup = {s->up, NULL};
     real *dact = tape_borrow(t, rows * F), *act = tape_borrow(t, rows * F), *drow_weight = s->weights ? tape_borrow(t, rows) : NULL;
-    p->linear_dx(dact, dy, s->w.down->value, s->groups, F, D, false);
+    weight_linear_dx(t, dact, dy, s->w.down, s->groups, false);
     t->k->swiglu_backward(act, s->gate, s->up, drow_weight, dact, s->row_weight, rows, F);
-    p->linear_dw(s->w.down->gradient, dy, (rows_of){act, NULL}, s->groups, F, D);
-    p->linear_dw(s->w.gate->gradient, dgate, x, s->groups, D, F);
-    p->linear_dw(s->w.up->gradient, dup, x, s->groups, D, F);
+    weight_linear_dw(t, s->w.down, dy, (rows_of){act, NULL}, s->groups);
+    weight_linear_dw(t, s->w.gate, dgate, x, s->groups);
+    weight_linear_dw(t, s->w.up, dup, x, s->groups);
     real *dx = tape_gradient(t, s->x);
-    p->linear_dx(dx, dgate, s->w.gate->value, s->groups, D, F, true);
-    p->linear_dx(dx, dup, s->w.up->value, s->groups, D, F, true);
+    weight_linear_dx(t, dx, dgate, s->w.gate, s->groups, true);
+    weight_linear_dx(t, dx, dup, s->w.up, s->groups, true);
     if (s->weights) {
         real *dweights = tape_gradient(t, s->weights);
         for (ptrdiff_t i = 0; i < rows; i++) dweights[i] += drow_weight[s->row[i]];
@@ -36,15 +35,15 @@ static void experts_backward(tape *t, void *saved) {
     tape_return(t, dact), tape_return(t, act), tape_return(t, drow_weight);
 }
 
-static void run(tape *t, tensor *y, tensor *x, const moe_weights *w, tensor *pair_weights, const real *row_weight, const int32_t *row, row_groups groups) {
-    ptrdiff_t D = w->down->out, F = w->down->in, rows = x->rows;
+static void run(tape *t, tensor *y, tensor *x, const moe_weights *w, tensor *pair_weights, const real *row_weight, const int32_t *row,
+                row_groups groups) {
+    ptrdiff_t F = w->down->in, rows = x->rows;
     size_t bytes = sizeof(real) * (size_t)(rows * F);
-    const struct products *p = tape_products(t, w->down);
     real *gate = tape_keep(t, bytes), *up = tape_keep(t, bytes), *act = tape_borrow(t, rows * F);
-    p->linear(gate, tensor_rows(x), w->gate->value, groups, D, F);
-    p->linear(up, tensor_rows(x), w->up->value, groups, D, F);
+    weight_linear(t, gate, tensor_rows(x), w->gate, groups);
+    weight_linear(t, up, tensor_rows(x), w->up, groups);
     t->k->swiglu(act, gate, up, row_weight, rows, F);
-    p->linear(y->x, (rows_of){act, NULL}, w->down->value, groups, F, D);
+    weight_linear(t, y->x, (rows_of){act, NULL}, w->down, groups);
     tape_return(t, act);
     RECORD(t, y, experts_backward, (struct saved){*w, x, y, pair_weights, gate, up, row_weight, row, groups});
 }

@@ -13,17 +13,17 @@
 
 #include "moe/trace.h"
 #include "tensor/tape.h"
-#include "tensor/weights.h"
+#include "tensor/weight_products.h"
 
 typedef struct {
     int experts, top_k;
-    bool normalize;       /* chosen weights are scaled to sum to one (Mixtral, Qwen3); otherwise they stay probabilities (OLMoE) */
-    double switch_loss;   /* coefficient of balance_switch */
-    double z_loss;        /* coefficient of balance_z */
+    bool normalize;     /* chosen weights are scaled to sum to one (Mixtral, Qwen3); otherwise they stay probabilities (OLMoE) */
+    double switch_loss; /* coefficient of balance_switch */
+    double z_loss;      /* coefficient of balance_z */
 } moe_config;
 
 typedef struct {
-    weight *router;          /* (1, E, D) */
+    weight *router;           /* (1, E, D) */
     weight *gate, *up, *down; /* (E, F, D), (E, F, D), (E, D, F) */
 } moe_weights;
 

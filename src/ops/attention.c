@@ -10,14 +10,14 @@ struct saved {
 
 static void attention_backward(tape *t, void *saved) {
     struct saved *s = saved;
-    t->k->attention_backward(tape_gradient(t, s->q), tape_gradient(t, s->k), tape_gradient(t, s->v), s->y->dx, s->y->x, s->log_sum, s->q->x, s->k->x,
-                             s->v->x, s->span, s->shape);
+    t->products->attention_backward(tape_gradient(t, s->q), tape_gradient(t, s->k), tape_gradient(t, s->v), s->y->dx, s->y->x, s->log_sum, s->q->x,
+                                    s->k->x, s->v->x, s->span, s->shape);
 }
 
 tensor *attention(tape *t, tensor *q, tensor *k, tensor *v, attention_span span, attention_shape shape) {
     tensor *y = tape_tensor(t, q->rows, q->cols);
     real *log_sum = tape_keep(t, sizeof(real) * (size_t)(q->rows * shape.heads));
-    t->k->attention(y->x, log_sum, q->x, k->x, v->x, span, shape);
+    t->products->attention(y->x, log_sum, q->x, k->x, v->x, span, shape);
     RECORD(t, y, attention_backward, (struct saved){q, k, v, y, log_sum, span, shape});
     return y;
 }
@@ -25,6 +25,6 @@ tensor *attention(tape *t, tensor *q, tensor *k, tensor *v, attention_span span,
 tensor *attention_cached(tape *t, tensor *q, const real *k, const real *v, attention_span span, attention_shape shape) {
     tensor *y = tape_tensor(t, q->rows, q->cols);
     real *log_sum = tape_keep(t, sizeof(real) * (size_t)(q->rows * shape.heads));
-    t->k->attention(y->x, log_sum, q->x, k, v, span, shape);
+    t->products->attention(y->x, log_sum, q->x, k, v, span, shape);
     return y;
 }

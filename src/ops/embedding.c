@@ -9,7 +9,7 @@ struct saved {
 
 static void embedding_backward(tape *t, void *saved) {
     struct saved *s = saved;
-    t->k->scatter_add(s->w->gradient, s->y->dx, s->token, s->y->rows, s->y->cols);
+    t->k->scatter_add(weight_gradient(s->w), s->y->dx, s->token, s->y->rows, s->y->cols);
 }
 
 tensor *embedding(tape *t, const weight *w, const int32_t *token, ptrdiff_t N) {

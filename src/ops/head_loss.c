@@ -22,18 +22,17 @@ static void head_loss_backward(tape *t, void *saved) {
 
 const double *head_loss(tape *t, tensor *x, const weight *w, const int32_t *target) {
     ptrdiff_t N = x->rows, D = x->cols, V = w->out;
-    const struct products *p = tape_products(t, w);
     double *loss = tape_keep(t, sizeof(double) * (size_t)N), sum = 0;
     real *logits = tape_borrow(t, (N < CHUNK ? N : CHUNK) * V), *dx = t->training ? tape_borrow(t, N * D) : NULL;
     for (ptrdiff_t n = 0; n < N; n += CHUNK) {
         ptrdiff_t rows = N - n < CHUNK ? N - n : CHUNK, start[] = {0, rows};
         row_groups one = {1, start};
         rows_of x_rows = {x->x + n * D, NULL}, dz_rows = {logits, NULL};
-        p->linear(logits, x_rows, w->value, one, D, V);
+        weight_linear(t, logits, x_rows, w, one);
         t->k->cross_entropy(loss + n, logits, target + n, rows, V, (real)t->loss_scale);
         if (!t->training) continue;
-        p->linear_dx(dx + n * D, dz_rows, w->value, one, D, V, false);
-        p->linear_dw(w->gradient, dz_rows, x_rows, one, D, V);
+        weight_linear_dx(t, dx + n * D, dz_rows, w, one, false);
+        weight_linear_dw(t, w, dz_rows, x_rows, one);
     }
     tape_return(t, logits);
     for (ptrdiff_t n = 0; n < N; n++) sum += loss[n];

@@ -6,7 +6,7 @@
 #define OPS_H
 
 #include "tensor/tape.h"
-#include "tensor/weights.h"
+#include "tensor/weight_products.h"
 
 /* y (N, D) = w[token] */
 tensor *embedding(tape *t, const weight *w, const int32_t *token, ptrdiff_t N);

@@ -10,7 +10,7 @@ struct saved {
 static void rmsnorm_backward(tape *t, void *saved) {
     struct saved *s = saved;
     ptrdiff_t width = s->w->in, rows = s->x->rows * s->x->cols / width;
-    t->k->rmsnorm_backward(tape_gradient(t, s->x), s->w->gradient, s->y->dx, s->x->x, s->inverse_rms, s->w->value[0], rows, width);
+    t->k->rmsnorm_backward(tape_gradient(t, s->x), weight_gradient(s->w), s->y->dx, s->x->x, s->inverse_rms, s->w->value[0], rows, width);
 }
 
 tensor *rmsnorm(tape *t, tensor *x, const weight *w, double epsilon) {

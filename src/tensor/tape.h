@@ -48,10 +48,10 @@ typedef struct {
 
 struct tape {
     const struct kernels *k;
-    const struct products *products; /* of all weights but the router's: tape_products */
-    bool training;       /* forward records, and the layers see training-time behaviour */
-    double loss_scale;   /* 1 / predicted tokens of the whole step: what every summed loss is multiplied by */
-    int n_losses;        /* the ledger: every loss by name, summed over what ran since tape_reset */
+    const struct products *products; /* of attention and of all weights but the router's (weight_products.c) */
+    bool training;                   /* forward records, and the layers see training-time behaviour */
+    double loss_scale;               /* 1 / predicted tokens of the whole step: what every summed loss is multiplied by */
+    int n_losses;                    /* the ledger: every loss by name, summed over what ran since tape_reset */
     struct {
         const char *name;
         double value;
@@ -67,9 +67,6 @@ struct tape {
 int tape_open(tape *t, const struct kernels *k);
 void tape_close(tape *t);
 void tape_reset(tape *t); /* forgets everything; keeps the memory */
-
-/* The router's products are exact whatever the precision: rounding there changes which experts are chosen. */
-static inline const struct products *tape_products(const tape *t, const weight *w) { return w->role == ROLE_ROUTER ? &t->k->products : t->products; }
 
 /* From kept, 64-byte aligned, not zeroed. */
 void *tape_keep(tape *t, size_t bytes);

@@ -9,11 +9,15 @@
 void weights_release(weights *table) {
     for (int i = 0; i < table->n; i++) {
         memory_free(table->row[i]->value);
+        memory_free(table->row[i]->step->rows);
+        memory_free(table->row[i]->step);
         memory_free(table->row[i]);
     }
     memory_free(table->row);
     memory_free(table->values);
     memory_free(table->gradients);
+    memory_free(table->packed);
+    memory_free(table->squares);
     *table = (weights){0};
 }
 
@@ -21,16 +25,19 @@ int weights_declare(weight **w, weights *table, const char *kind, int layer, wei
                     double deviation) {
     weight *row = NULL;
     real **value = NULL;
+    weight_step *step = NULL;
     int status = LAMP_OK;
     TRY_TO(done, memory_reserve(&table->row, &table->capacity, (size_t)table->n + 1, sizeof *table->row, "the weights table"));
     TRY_TO(done, memory_new(&row, 1, sizeof *row, "a row of the weights table"));
     TRY_TO(done, memory_new(&value, (size_t)groups, sizeof *value, "pointers to experts"));
-    *row = (weight){kind, layer, role, groups, out, in, deviation, table->total, value, NULL};
+    TRY_TO(done, memory_new(&step, 1, sizeof *step, "a row of the weights table"));
+    TRY_TO(done, memory_new(&step->rows, (size_t)groups, sizeof *step->rows, "rows that reached experts"));
+    *row = (weight){kind, layer, role, groups, out, in, deviation, table->total, value, NULL, NULL, step};
     table->row[table->n++] = row;
     table->total += weight_size(row);
     *w = row;
 done:
-    if (status < 0) memory_free(row), memory_free(value);
+    if (status < 0) memory_free(row), memory_free(value), memory_free(step);
     return status;
 }
 
@@ -55,9 +62,66 @@ void weights_initialize(weights *table, uint64_t seed) {
         random_key key = random_key_make(seed, RANDOM_INITIAL, 0, (uint64_t)i);
         real *value = table->values + w->offset;
 #pragma omp parallel for
-        for (ptrdiff_t j = 0; j < weight_size(w); j++)
-            value[j] = w->role == ROLE_NORM ? 1 : (real)(w->deviation * random_normal(key, (uint64_t)j));
+        for (ptrdiff_t j = 0; j < weight_size(w); j++) value[j] = w->role == ROLE_NORM ? 1 : (real)(w->deviation * random_normal(key, (uint64_t)j));
     }
 }
 
-void weights_zero_gradients(weights *table) { memset(table->gradients, 0, sizeof(real) * (size_t)table->total); }
+/* Those whose products are worth it. The router's precision is its own (weight_products.c), and it is small. */
+static bool is_packed(const weight *w) { return w->role == ROLE_MATRIX || w->role == ROLE_EXPERT; }
+
+int weights_allocate_packed(weights *table, const struct products *p, bool packed) {
+    ptrdiff_t squares = 0;
+    for (int i = 0; i < table->n; i++) {
+        weight *w = table->row[i];
+        if (!is_packed(w)) continue;
+        w->step->squares_size = p->squares_size(w->in, w->out);
+        squares += w->groups * w->step->squares_size;
+        if (packed) table->total_packed += w->groups * p->packed_size(w->in, w->out);
+    }
+    TRY(memory_new(&table->squares, (size_t)squares, sizeof(real), "squares of gradients"));
+    TRY(memory_new(&table->packed, (size_t)table->total_packed, sizeof(real), "packed weights"));
+    real *square = table->squares, *copy = table->packed;
+    for (int i = 0; i < table->n; i++) {
+        weight *w = table->row[i];
+        if (!is_packed(w)) continue;
+        w->step->squares = square, square += w->groups * w->step->squares_size;
+        if (packed) w->packed = copy, copy += w->groups * p->packed_size(w->in, w->out);
+    }
+    return LAMP_OK;
+}
+
+void weights_pack(weights *table, const struct products *p) {
+    for (int i = 0; i < table->n; i++) {
+        const weight *w = table->row[i];
+        const ptrdiff_t blocks = (w->out + PACKED_ROWS - 1) / PACKED_ROWS;
+        if (!w->packed) continue;
+#pragma omp parallel for
+        for (ptrdiff_t task = 0; task < w->groups * blocks; task++) {
+            ptrdiff_t g = task / blocks, first = task % blocks * PACKED_ROWS, rows = w->out - first < PACKED_ROWS ? w->out - first : PACKED_ROWS;
+            p->pack_rows(w->packed + g * p->packed_size(w->in, w->out), w->value[g], first, rows, w->in, w->out);
+        }
+    }
+}
+
+void weights_zero_gradients(weights *table) {
+    for (int i = 0; i < table->n; i++) {
+        weight_step *s = table->row[i]->step;
+        s->written = s->squared = false;
+        memset(s->rows, 0, sizeof *s->rows * (size_t)table->row[i]->groups);
+    }
+}
+
+static void complete(const weight *w) {
+    if (!w->step->written) memset(w->gradient, 0, sizeof(real) * (size_t)weight_size(w));
+    w->step->written = true;
+}
+
+void weights_complete_gradients(weights *table) {
+    for (int i = 0; i < table->n; i++) complete(table->row[i]);
+}
+
+real *weight_gradient(const weight *w) {
+    complete(w);
+    w->step->squared = false;
+    return w->gradient;
+}

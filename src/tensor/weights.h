@@ -12,9 +12,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/real.h"
+#include "kernels/kernels.h"
 
 typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT } weight_role;
+
+/* What happened to a weight's gradient in this optimiser step. */
+typedef struct {
+    bool written;  /* false: the gradient is stale, and the first contribution overwrites it */
+    bool squared;  /* squares hold the sum of squares of every group */
+    real *squares; /* (groups, squares_size), left by linear_dw; NULL: nobody asked for them */
+    ptrdiff_t squares_size;
+    int64_t *rows; /* (groups) of the batch that reached each */
+} weight_step;
 
 typedef struct {
     const char *kind; /* "attention.query": the same word in every layer; borrowed, a constant */
@@ -24,15 +33,19 @@ typedef struct {
     double deviation;          /* of the initial normal distribution; a norm starts at one */
     ptrdiff_t offset;          /* of group 0 in the blocks */
     real **value;              /* groups pointers to (out, in), row-major; borrowed from the block or from a mapped file */
+    real *packed;              /* the kernels' own copy of value, remade at every update; NULL: there is none */
     real *gradient;            /* (groups, out, in), in the block; NULL unless training */
+    weight_step *step;         /* owned */
 } weight;
 
 typedef struct {
     weight **row; /* owned; addresses are stable */
     int n;
     size_t capacity;
-    ptrdiff_t total;           /* reals in one block */
-    real *values, *gradients;  /* the blocks; NULL until allocated */
+    ptrdiff_t total;          /* reals in one block */
+    real *values, *gradients; /* the blocks; NULL until allocated */
+    real *packed, *squares;   /* the same of weight.packed and weight_step.squares */
+    ptrdiff_t total_packed;   /* reals in packed */
 } weights;
 
 void weights_release(weights *table);
@@ -47,7 +60,18 @@ int weights_allocate_gradients(weights *table);
 
 /* Every value from its deviation, as a function of (seed, row of the table, element). */
 void weights_initialize(weights *table, uint64_t seed);
+
+/* Room for the packed copies of matrices and experts and for the squares of their gradients, in p's layout; packed: false, squares only. */
+int weights_allocate_packed(weights *table, const struct products *p, bool packed);
+/* Makes every packed copy from the values: after initialisation, and after loading. */
+void weights_pack(weights *table, const struct products *p);
+
+/* All gradients are zero: stale until written, or completed. */
 void weights_zero_gradients(weights *table);
+/* Fills the gradients that nothing was added to since. */
+void weights_complete_gradients(weights *table);
+/* w's gradient for one who adds to it by hand. */
+real *weight_gradient(const weight *w);
 
 static inline ptrdiff_t weight_size(const weight *w) { return w->groups * w->out * w->in; }
 

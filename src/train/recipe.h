@@ -20,6 +20,7 @@ typedef struct {
     int64_t checkpoint_every, keep_checkpoints, eval_every, eval_tokens;
     int64_t seed, threads;
     char precision[OPTION_TEXT_BYTES];
+    bool pack_weights;
 } recipe;
 
 extern const option_table recipe_options;

@@ -15,8 +15,8 @@ enum { BAD_STEPS = 3 };
 static int adopt_vocabulary(recipe *r, const dataset *data) {
     if (r->model.vocab_size == 0) r->model.vocab_size = data->vocabulary_size;
     if (r->model.vocab_size < data->vocabulary_size)
-        FAIL(LAMP_INVALID, "model.vocab_size is %lld, but the dataset has %d tokens; leave it out to take the dataset's", (long long)r->model.vocab_size,
-             data->vocabulary_size);
+        FAIL(LAMP_INVALID, "model.vocab_size is %lld, but the dataset has %d tokens; leave it out to take the dataset's",
+             (long long)r->model.vocab_size, data->vocabulary_size);
     r->model.end_of_text = tokenizer_end_of_text(data->tokenizer);
     return LAMP_OK;
 }
@@ -35,13 +35,15 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     tr->costs = model_count(&tr->model, T);
     TRY_TO(done, weights_allocate_values(&tr->model.weights));
     TRY_TO(done, weights_allocate_gradients(&tr->model.weights));
-    weights_initialize(&tr->model.weights, (uint64_t)own->seed);
     TRY_TO(done, optimizer_open(&tr->optimizer, &own->optimizer, &tr->model.weights));
     TRY_TO(done, tape_open(&tr->tape, tr->k));
     bool bf16 = !strcmp(own->precision, "bf16") || (!strcmp(own->precision, "auto") && tr->k->products_bf16);
     if (bf16 && !tr->k->products_bf16)
         FAIL_TO(done, LAMP_UNSUPPORTED, "train.precision bf16: the %s kernels have no bf16 products; auto takes what the machine has", tr->k->name);
     if (bf16) tr->tape.products = tr->k->products_bf16;
+    TRY_TO(done, weights_allocate_packed(&tr->model.weights, tr->tape.products, own->pack_weights));
+    weights_initialize(&tr->model.weights, (uint64_t)own->seed);
+    weights_pack(&tr->model.weights, tr->tape.products);
     TRY_TO(done, loader_new(&tr->loader, data, &own->mixture, T, (uint64_t)own->seed));
     TRY_TO(done, batch_init(&tr->batch, B, T));
     TRY_TO(done, memory_new(&tr->sequence_start, (size_t)B + 1, sizeof *tr->sequence_start, "sequence starts"));
@@ -116,9 +118,10 @@ int trainer_step(trainer *tr, step_report *report) {
     for (int64_t done = 0; done < r->batch_tokens; done += r->micro_batch_tokens) TRY(run_micro_batch(tr, report));
     comm_all_reduce(&report->loss, 1);
     report->learning_rate = schedule_learning_rate(&r->schedule, budget_used(tr, 1));
+    weights_complete_gradients(&tr->model.weights);
     report->gradient_norm = optimizer_gradient_norm(tr->k, &tr->model.weights);
     report->applied = isfinite(report->loss) && isfinite(report->gradient_norm);
-    if (report->applied) optimizer_step(&tr->optimizer, tr->k, &tr->model.weights, report->learning_rate, report->gradient_norm);
+    if (report->applied) optimizer_step(&tr->optimizer, tr->k, tr->tape.products, &tr->model.weights, report->learning_rate, report->gradient_norm);
     tr->bad_steps = report->applied ? 0 : tr->bad_steps + 1;
     tr->step++, tr->tokens += r->batch_tokens;
     report->step_seconds = clock_seconds() - begin;
@@ -131,7 +134,7 @@ int trainer_step(trainer *tr, step_report *report) {
     report->loss_z = z_score(tr, report->loss);
     if (report->applied) tr->window[tr->n_losses++ % LOSS_WINDOW] = report->loss;
     report_routing(tr, report);
-    report->bytes = (int64_t)(4 * sizeof(real) * (size_t)tr->model.weights.total + tape_bytes(&tr->tape));
+    report->bytes = (int64_t)(sizeof(real) * (size_t)(4 * tr->model.weights.total + tr->model.weights.total_packed) + tape_bytes(&tr->tape));
     if (tr->bad_steps >= BAD_STEPS)
         FAIL(LAMP_DIVERGED,
              "step %lld: loss %g, gradient norm %g: not finite for %d steps in a row; these steps were not applied. Try a lower optim.learning_rate, "

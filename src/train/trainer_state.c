@@ -1,7 +1,8 @@
 /* The training state beside the weights, as trainer.json:
  *
  *     {"version": 1, "step": 1200, "tokens": ..., "seconds": ..., "optimizer_steps": ..., "bad_steps": 0, "dataset": HASH,
- *      "sequence": ..., "cursor": {DOMAIN: ..., ...}, "losses": [the last 128, oldest first]}
+ *      "sequence": ..., "cursor": {DOMAIN: ..., ...}, "losses": [the last 128, oldest first],
+ *      "expert_steps": [of each expert, if they are lazy]}
  *
  * Random numbers need no state: they are functions of seed and step. */
 #include <math.h>
@@ -23,6 +24,11 @@ static int write_state(buffer *text, const trainer *tr) {
     json_put_integer(&w, "tokens", tr->tokens);
     json_put_number(&w, "seconds", tr->seconds);
     json_put_integer(&w, "optimizer_steps", tr->optimizer.steps);
+    if (tr->optimizer.expert_steps) {
+        json_begin_array(&w, "expert_steps");
+        for (ptrdiff_t i = 0; i < tr->optimizer.n_experts; i++) json_put_integer(&w, NULL, tr->optimizer.expert_steps[i]);
+        json_end_array(&w);
+    }
     json_put_integer(&w, "bad_steps", tr->bad_steps);
     json_put_text(&w, "dataset", tr->data->hash);
     json_put_integer(&w, "sequence", at.sequence);
@@ -35,6 +41,20 @@ static int write_state(buffer *text, const trainer *tr) {
     json_end_array(&w);
     json_end_object(&w);
     return text->status;
+}
+
+static int read_expert_steps(optimizer *o, const json_t *root, const char *where) {
+    json_t *list;
+    TRY(json_get_array(&list, root, "expert_steps", where));
+    if (json_array_size(list) != (size_t)o->n_experts)
+        FAIL(LAMP_MALFORMED, "%s: \"expert_steps\": expected %td, found %zu", where, o->n_experts, json_array_size(list));
+    for (ptrdiff_t i = 0; i < o->n_experts; i++) {
+        const json_t *steps = json_array_get(list, (size_t)i);
+        if (!json_is_integer(steps) || json_integer_value(steps) < 0)
+            FAIL(LAMP_MALFORMED, "%s: \"expert_steps\"[%td]: expected a count of steps", where, i);
+        o->expert_steps[i] = json_integer_value(steps);
+    }
+    return LAMP_OK;
 }
 
 static int read_state(trainer *tr, const json_t *root, const char *where) {
@@ -55,8 +75,8 @@ static int read_state(trainer *tr, const json_t *root, const char *where) {
     tr->bad_steps = (int)bad_steps;
     TRY(json_get_integer(&at.sequence, root, "sequence", 0, INT64_MAX, where));
     TRY(json_get_object(&cursor, root, "cursor", where));
-    for (int i = 0; i < tr->data->n_domains; i++)
-        TRY(json_get_integer(&at.cursor[i], cursor, tr->data->domain[i].summary.name, 0, INT64_MAX, where));
+    for (int i = 0; i < tr->data->n_domains; i++) TRY(json_get_integer(&at.cursor[i], cursor, tr->data->domain[i].summary.name, 0, INT64_MAX, where));
+    if (tr->optimizer.expert_steps) TRY(read_expert_steps(&tr->optimizer, root, where));
     TRY(json_get_array(&losses, root, "losses", where));
     if (json_array_size(losses) > LOSS_WINDOW)
         FAIL(LAMP_MALFORMED, "%s: \"losses\": expected at most %d, found %zu", where, LOSS_WINDOW, json_array_size(losses));
@@ -87,6 +107,7 @@ int trainer_resume(trainer *tr, const char *checkpoint_folder) {
     TRY_TO(done, checkpoint_verify(checkpoint_folder));
     TRY_TO(done, model_folder_open(&folder, checkpoint_folder));
     TRY_TO(done, model_folder_load(folder, &tr->model.weights, true));
+    weights_pack(&tr->model.weights, tr->tape.products);
     TRY_TO(done, checkpoint_load_moments(checkpoint_folder, &tr->model.weights, 2, moments));
     TRY_TO(done, checkpoint_load_state(&text, checkpoint_folder));
     TRY_TO(done, file_join(where, checkpoint_folder, "trainer.json"));

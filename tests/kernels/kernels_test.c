@@ -32,7 +32,7 @@ typedef struct {
     attention_span span;
     attention_shape shape;
     real number;
-    bool flag;
+    bool flag, packed;
     adamw_step step;
 } arguments;
 
@@ -102,8 +102,8 @@ static void check(const char *what, call *run, const arguments *a, double depth)
             omp_set_num_threads(threads);
             run(tables[t], a, out);
             if (threads > 1) {
-                EXPECT(!memcmp(found, first_run, bytes), "%s, %s, %td x %td, out %td: %d threads differ from one", tables[t]->name, what, a->rows, a->width,
-                       a->out, threads);
+                EXPECT(!memcmp(found, first_run, bytes), "%s, %s, %td x %td, out %td: %d threads differ from one", tables[t]->name, what, a->rows,
+                       a->width, a->out, threads);
                 continue;
             }
             memcpy(first_run, found, bytes);
@@ -118,20 +118,34 @@ static void check(const char *what, call *run, const arguments *a, double depth)
 
 /* ---- products ---- */
 
+/* w packed by k, in pieces as an update does it; exactly as large as k says */
+static real *pack(const struct kernels *k, const arguments *a) {
+    ptrdiff_t size = k->products.packed_size(a->width, a->out);
+    real *packed = malloc(sizeof(real) * (size_t)(a->groups.groups * size));
+    for (int g = 0; g < a->groups.groups; g++)
+        for (ptrdiff_t row = 0; row < a->out; row += PACKED_ROWS)
+            k->products.pack_rows(packed + g * size, a->w[g], row, a->out - row < PACKED_ROWS ? a->out - row : PACKED_ROWS, a->width, a->out);
+    return packed;
+}
+
 static void call_linear(const struct kernels *k, const arguments *a, real *const *out) {
-    k->products.linear(out[0], (rows_of){a->x, a->row}, a->w, a->groups, a->width, a->out);
+    real *packed = a->packed ? pack(k, a) : NULL;
+    k->products.linear(out[0], (rows_of){a->x, a->row}, &(matrices){a->w, packed}, a->groups, a->width, a->out);
+    free(packed);
 }
 static void call_linear_dx(const struct kernels *k, const arguments *a, real *const *out) {
-    k->products.linear_dx(out[0], (rows_of){a->y, a->row}, a->w, a->groups, a->width, a->out, a->flag);
+    real *packed = a->packed ? pack(k, a) : NULL;
+    k->products.linear_dx(out[0], (rows_of){a->y, a->row}, &(matrices){a->w, packed}, a->groups, a->width, a->out, a->flag);
+    free(packed);
 }
 static void call_linear_dw(const struct kernels *k, const arguments *a, real *const *out) {
-    k->products.linear_dw(out[0], (rows_of){a->y, a->other_row}, (rows_of){a->x, a->row}, a->groups, a->width, a->out);
+    k->products.linear_dw(out[0], NULL, (rows_of){a->y, a->other_row}, (rows_of){a->x, a->row}, a->groups, a->width, a->out, a->flag);
 }
 
 static const real *picked(const real *x, const int32_t *row, ptrdiff_t r, ptrdiff_t width) { return x + (row ? row[r] : r) * width; }
 
 static arguments product(const int *sizes, ptrdiff_t in, ptrdiff_t out, bool gathered) {
-    arguments a = {.width = in, .out = out, .groups = {MOST_GROUPS, ascending(MOST_GROUPS, sizes)}};
+    arguments a = {.width = in, .out = out, .groups = {MOST_GROUPS, ascending(MOST_GROUPS, sizes)}, .packed = (in + out) % 2};
     ptrdiff_t rows = a.rows = a.groups.start[MOST_GROUPS], sources = gathered ? rows / 2 + 1 : rows;
     a.x = numbers(sources * in), a.y = numbers(sources * out);
     if (gathered) a.row = picks(rows, sources), a.other_row = picks(rows, sources);
@@ -160,23 +174,52 @@ static void check_products(const int *sizes, ptrdiff_t in, ptrdiff_t out, bool g
         check("linear_dx", call_linear_dx, &a, (double)out);
     }
 
-    a = product(sizes, in, out, gathered);
-    ptrdiff_t dw = part(MOST_GROUPS * out * in, numbers(MOST_GROUPS * out * in));
-    for (int g = 0; g < MOST_GROUPS; g++)
-        for (ptrdiff_t r = a.groups.start[g]; r < a.groups.start[g + 1]; r++)
-            for (ptrdiff_t o = 0; o < out; o++)
-                for (ptrdiff_t i = 0; i < in; i++)
-                    term(dw + (g * out + o) * in + i, (double)picked(a.y, a.other_row, r, out)[o] * (double)picked(a.x, a.row, r, in)[i]);
-    check("linear_dw", call_linear_dw, &a, (double)a.rows);
+    for (int accumulate = 0; accumulate < 2; accumulate++) {
+        a = product(sizes, in, out, gathered);
+        a.flag = accumulate;
+        ptrdiff_t dw = part(MOST_GROUPS * out * in, accumulate ? numbers(MOST_GROUPS * out * in) : NULL);
+        for (int g = 0; g < MOST_GROUPS; g++)
+            for (ptrdiff_t r = a.groups.start[g]; r < a.groups.start[g + 1]; r++)
+                for (ptrdiff_t o = 0; o < out; o++)
+                    for (ptrdiff_t i = 0; i < in; i++)
+                        term(dw + (g * out + o) * in + i, (double)picked(a.y, a.other_row, r, out)[o] * (double)picked(a.x, a.row, r, in)[i]);
+        check("linear_dw", call_linear_dw, &a, (double)a.rows);
+    }
 }
 
-static const int groupings[][MOST_GROUPS] = {{0},  {1},  {2},   {5},   {12},           {13},         {60},
-                                             {241}, {1000}, {0, 0, 257, 0, 1}, {0, 3, 0, 13, 1}, {2, 1, 0, 2, 0}, {1, 1, 1, 1, 1}};
+static const int groupings[][MOST_GROUPS] = {
+    {0}, {1}, {2}, {5}, {12}, {13}, {60}, {241}, {1000}, {0, 0, 257, 0, 1}, {0, 3, 0, 13, 1}, {2, 1, 0, 2, 0}, {1, 1, 1, 1, 1}};
 
 static void products_equal_plain_sums(void) {
     static const int sizes[][2] = {{1, 1}, {3, 17}, {16, 33}, {31, 64}, {100, 31}, {257, 100}, {300, 16}, {513, 3}, {17, 520}};
     for (size_t g = 0; g < sizeof groupings / sizeof *groupings; g++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) check_products(groupings[g], sizes[i][0], sizes[i][1], (g + i) % 2);
+}
+
+/* What d-weight leaves of its squares is the gradient's norm: overwritten, then added to by rows that reach only some groups. */
+static void squares_of_d_weight_sum_to_its_norm(void) {
+    static const int first_sizes[] = {3, 0, 40, 0, 300}, then_sizes[] = {0, 0, 5, 7, 0};
+    static const int sizes[][2] = {{1, 1}, {33, 17}, {100, 31}, {257, 100}, {520, 40}};
+    const struct kernels *tables[KERNEL_TABLES];
+    int n = kernels_available(tables);
+    for (int t = 0; t < n; t++)
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+            const ptrdiff_t in = sizes[s][0], out = sizes[s][1], slots = MOST_GROUPS * tables[t]->products.squares_size(in, out),
+                            size = MOST_GROUPS * in * out;
+            real *dw = malloc(sizeof(real) * (size_t)size), *squares = malloc(sizeof(real) * (size_t)slots);
+            for (int pass = 0; pass < 2; pass++) {
+                arguments a = product(pass ? then_sizes : first_sizes, in, out, false);
+                double norm = 0, sum = 0;
+                tables[t]->products.linear_dw(dw, squares, (rows_of){a.y, NULL}, (rows_of){a.x, NULL}, a.groups, in, out, pass > 0);
+                for (ptrdiff_t i = 0; i < size; i++) norm += (double)dw[i] * (double)dw[i];
+                for (ptrdiff_t i = 0; i < slots; i++) sum += (double)squares[i];
+                EXPECT(norm > 0 && fabs(sum - norm) <= 1e-6 * norm, "%s, %td x %td, pass %d: %.9g, expected %.9g", tables[t]->name, out, in, pass,
+                       sum, norm);
+            }
+            free(dw), free(squares);
+            for (int i = 0; i < pooled; i++) free(pool[i]);
+            pooled = 0;
+        }
 }
 
 static void a_product_passes_nan_to_its_row_only(void) {
@@ -196,11 +239,11 @@ static void a_product_passes_nan_to_its_row_only(void) {
 /* ---- attention ---- */
 
 static void call_attention(const struct kernels *k, const arguments *a, real *const *out) {
-    k->attention(out[0], out[1], a->x, a->y, a->z, a->span, a->shape);
+    k->products.attention(out[0], out[1], a->x, a->y, a->z, a->span, a->shape);
 }
 static void call_attention_backward(const struct kernels *k, const arguments *a, real *const *out) {
     const real *y = a->v, *log_sum = y + a->rows * a->shape.heads * a->shape.head_dim;
-    k->attention_backward(out[0], out[1], out[2], a->u, y, log_sum, a->x, a->y, a->z, a->span, a->shape);
+    k->products.attention_backward(out[0], out[1], out[2], a->u, y, log_sum, a->x, a->y, a->z, a->span, a->shape);
 }
 
 typedef struct {
@@ -280,12 +323,8 @@ static void check_attention(const attention_case *c) {
 
 static void attention_equals_plain_sums(void) {
     static const attention_case cases[] = {
-        {1, {1}, {1}, 1, 1, 1, 1},
-        {3, {63, 64, 65}, {63, 64, 65}, 2, 1, 16, 1},
-        {2, {129, 200}, {129, 200}, 4, 2, 17, 1},
-        {1, {1}, {200}, 4, 1, 40, 1},
-        {3, {1, 5, 65}, {63, 129, 200}, 6, 2, 33, 1},
-        {2, {64, 65}, {128, 129}, 1, 1, 8, 1},
+        {1, {1}, {1}, 1, 1, 1, 1},       {3, {63, 64, 65}, {63, 64, 65}, 2, 1, 16, 1}, {2, {129, 200}, {129, 200}, 4, 2, 17, 1},
+        {1, {1}, {200}, 4, 1, 40, 1},    {3, {1, 5, 65}, {63, 129, 200}, 6, 2, 33, 1}, {2, {64, 65}, {128, 129}, 1, 1, 8, 1},
         {1, {200}, {200}, 2, 2, 32, 30},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_attention(&cases[i]);
@@ -336,7 +375,8 @@ static void check_rmsnorm(ptrdiff_t rows, ptrdiff_t width) {
             term(dw + i, dy * x * scale);
             term(dx + r * width + i, scale * (double)a.y[i] * dy);
             for (ptrdiff_t j = 0; j < width; j++)
-                term(dx + r * width + i, -x * pow(scale, 3) / (double)width * (double)a.u[r * width + j] * (double)a.y[j] * (double)a.x[r * width + j]);
+                term(dx + r * width + i,
+                     -x * pow(scale, 3) / (double)width * (double)a.u[r * width + j] * (double)a.y[j] * (double)a.x[r * width + j]);
         }
     check("rmsnorm_backward", call_rmsnorm_backward, &a, (double)(rows + width));
 }
@@ -372,7 +412,9 @@ static void call_softmax(const struct kernels *k, const arguments *a, real *cons
     k->softmax(out[1], out[1], a->rows, a->width); /* in place */
     k->log_sum_exp(out[2], a->x, a->rows, a->width);
 }
-static void call_softmax_backward(const struct kernels *k, const arguments *a, real *const *out) { k->softmax_backward(out[0], a->x, a->y, a->rows, a->width); }
+static void call_softmax_backward(const struct kernels *k, const arguments *a, real *const *out) {
+    k->softmax_backward(out[0], a->x, a->y, a->rows, a->width);
+}
 static void call_cross_entropy(const struct kernels *k, const arguments *a, real *const *out) {
     double *loss = malloc(sizeof *loss * (size_t)(a->rows + 1));
     k->cross_entropy(loss, out[0], a->row, a->rows, a->width, a->number);
@@ -494,7 +536,8 @@ static void check_moves(ptrdiff_t rows, ptrdiff_t width) {
         ptrdiff_t n = rows * width, *start = take(2 * rows + 1, sizeof *start);
         int runs = 0;
         for (start[0] = 0; start[runs] < rows; runs++) start[runs + 1] = start[runs] + runs % 4 < rows ? start[runs] + runs % 4 : rows;
-        arguments a = {.rows = rows, .width = width, .x = numbers(n), .y = numbers(n), .row = picks(rows, rows), .groups = {runs, start}, .flag = accumulate};
+        arguments a = {
+            .rows = rows, .width = width, .x = numbers(n), .y = numbers(n), .row = picks(rows, rows), .groups = {runs, start}, .flag = accumulate};
         ptrdiff_t sum = part(n, NULL), gathered = part(n, NULL), scattered = part(n, numbers(n));
         ptrdiff_t summed = part(runs * width, accumulate ? numbers(runs * width) : NULL);
         for (ptrdiff_t i = 0; i < n; i++) {
@@ -529,16 +572,40 @@ static void sum_squares_equals_a_plain_sum(void) {
         }
 }
 
-static void call_adamw(const struct kernels *k, const arguments *a, real *const *out) { k->adamw(out[0], out[1], out[2], a->x, a->rows, &a->step); }
+/* Three weights of a third each, or one that is a column; with a packed copy, which must be what packing the new w gives. */
+static void call_adamw(const struct kernels *k, const arguments *a, real *const *out) {
+    const ptrdiff_t groups = a->rows % 3 ? 1 : 3, in = a->width, rows = a->rows / groups / in;
+    const ptrdiff_t size = a->packed ? k->products.packed_size(in, rows) : 0;
+    real *packed = a->packed ? malloc(sizeof(real) * (size_t)(groups * size)) : NULL;
+    k->adamw(&(updated_weight){out[0], out[1], out[2], a->x, groups, rows, in, packed, &k->products}, &a->step);
+    if (!packed) return;
+    real *again = malloc(sizeof(real) * (size_t)size);
+    for (ptrdiff_t g = 0; g < groups; g++) {
+        k->products.pack_rows(again, out[0] + g * rows * in, 0, rows, in, rows);
+        EXPECT(!memcmp(again, packed + g * size, sizeof(real) * (size_t)size), "%s: group %td of %td x %td was not packed anew", k->name, g, rows,
+               in);
+    }
+    free(again), free(packed);
+}
 
 /* The numbers of the step reach the kernel as float, and 1 - beta is formed from them: so it is here. */
 static void adamw_equals_its_formula(void) {
-    static const ptrdiff_t sizes[] = {0, 1, 3, 16, 17, 33, 257, 16384, 16385, 40001};
+    static const struct {
+        ptrdiff_t n, width;
+        bool packed;
+    } sizes[] = {{0, 1, 0},   {1, 1, 1},       {3, 1, 0},     {16, 1, 0},        {17, 17, 1},      {33, 11, 1},
+                 {257, 1, 0}, {16384, 128, 1}, {16385, 5, 1}, {39999, 13333, 1}, {99 * 210, 33, 1}};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-        ptrdiff_t n = sizes[s];
-        arguments a = {.rows = n, .width = 1, .x = numbers(n)};
-        a.step = (adamw_step){.learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .decay = s % 2 ? 0.1 : 0, .gradient_scale = 0.4,
-                              .correction1 = 0.271, .correction2 = 0.142625};
+        ptrdiff_t n = sizes[s].n;
+        arguments a = {.rows = n, .width = sizes[s].width, .packed = sizes[s].packed, .x = numbers(n)};
+        a.step = (adamw_step){.learning_rate = 0.01,
+                              .beta1 = 0.9,
+                              .beta2 = 0.95,
+                              .epsilon = 1e-8,
+                              .decay = s % 2 ? 0.1 : 0,
+                              .gradient_scale = 0.4,
+                              .correction1 = 0.271,
+                              .correction2 = 0.142625};
         real *v = numbers(n);
         for (ptrdiff_t i = 0; i < n; i++) v[i] = v[i] * v[i];
         ptrdiff_t w = part(n, numbers(n)), first = part(n, numbers(n)), second = part(n, v);
@@ -577,6 +644,7 @@ static void tables_are_chosen_by_name(void) {
 
 static const test_case cases[] = {
     {"products equal plain sums", products_equal_plain_sums},
+    {"squares of d-weight sum to its norm", squares_of_d_weight_sum_to_its_norm},
     {"a product passes NaN to its row only", a_product_passes_nan_to_its_row_only},
     {"attention equals plain sums", attention_equals_plain_sums},
     {"attention takes every head_dim", attention_takes_every_head_dim},

@@ -31,7 +31,7 @@ typedef struct {
     row_groups g;
     ptrdiff_t in, out, rows;
     const int32_t *row;
-    float *x, *y, *w, *dw;
+    float *x, *y, *w, *packed;
     real *pointer[MOST_GROUPS];
 } problem;
 
@@ -93,26 +93,34 @@ static void check(const struct kernels *k, const ptrdiff_t *start, int groups, p
     int32_t *row = malloc(sizeof *row * (size_t)(p.rows + 1));
     for (ptrdiff_t r = 0; r < p.rows; r++) row[r] = (int32_t)(p.rows - 1 - r);
     p.x = noise(p.rows * in, 1), p.y = noise(p.rows * out, 2), p.w = noise(groups * in * out, 3), p.row = gathered ? row : NULL;
-    for (int g = 0; g < groups; g++) p.pointer[g] = p.w + g * in * out;
+    const ptrdiff_t packed_size = k->products_bf16->packed_size(in, out);
+    p.packed = malloc(sizeof *p.packed * (size_t)(groups * packed_size));
+    for (int g = 0; g < groups; g++) {
+        p.pointer[g] = p.w + g * in * out;
+        k->products_bf16->pack_rows(p.packed + g * packed_size, p.pointer[g], 0, out, in, out);
+    }
     float *results[2][3];
     for (int threads = 1; threads <= 2; threads++) {
         float **found = results[threads - 1];
         found[0] = ones(p.rows * out), found[1] = ones(p.rows * in), found[2] = ones(groups * in * out);
         omp_set_num_threads(threads);
-        k->products_bf16->linear(found[0], (rows_of){p.x, p.row}, p.pointer, p.g, in, out);
-        k->products_bf16->linear_dx(found[1], (rows_of){p.y, p.row}, p.pointer, p.g, in, out, true);
-        k->products_bf16->linear_dw(found[2], (rows_of){p.y, NULL}, (rows_of){p.x, p.row}, p.g, in, out);
+        const matrices w = {p.pointer, threads == 2 ? p.packed : NULL};
+        k->products_bf16->linear(found[0], (rows_of){p.x, p.row}, &w, p.g, in, out);
+        k->products_bf16->linear_dx(found[1], (rows_of){p.y, p.row}, &w, p.g, in, out, true);
+        k->products_bf16->linear_dw(found[2], NULL, (rows_of){p.y, NULL}, (rows_of){p.x, p.row}, p.g, in, out, true);
     }
     ptrdiff_t most = 0, sizes[] = {p.rows * out, p.rows * in, groups * in * out};
     for (int g = 0; g < groups; g++) most = start[g + 1] - start[g] > most ? start[g + 1] - start[g] : most;
-    if (most > 2) EXPECT(wrong_forward(&p, results[0][0]) == 0, "forward, %d groups, %td -> %td: %ld wrong", groups, in, out, wrong_forward(&p, results[0][0]));
+    if (most > 2)
+        EXPECT(wrong_forward(&p, results[0][0]) == 0, "forward, %d groups, %td -> %td: %ld wrong", groups, in, out, wrong_forward(&p, results[0][0]));
     EXPECT(wrong_input(&p, results[0][1]) == 0, "d-input, %d groups, %td -> %td: %ld wrong", groups, in, out, wrong_input(&p, results[0][1]));
     EXPECT(wrong_weight(&p, results[0][2]) == 0, "d-weight, %d groups, %td -> %td: %ld wrong", groups, in, out, wrong_weight(&p, results[0][2]));
     for (int i = 0; i < 3; i++) {
-        EXPECT(!memcmp(results[0][i], results[1][i], sizeof(float) * (size_t)sizes[i]), "result %d differs between 1 and 2 threads", i);
+        EXPECT(!memcmp(results[0][i], results[1][i], sizeof(float) * (size_t)sizes[i]),
+               "result %d differs between one thread and two with packed weights", i);
         free(results[0][i]), free(results[1][i]);
     }
-    free(p.x), free(p.y), free(p.w), free(row);
+    free(p.x), free(p.y), free(p.w), free(p.packed), free(row);
 }
 
 static void products_equal_naive_loops(void) {

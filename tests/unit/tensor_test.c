@@ -152,6 +152,7 @@ static void weights_lie_in_one_block(void) {
     for (int i = 0; i < TOTAL; i++) EXPECT(table.gradients[i] == 0, "gradient %d begins as %g", i, (double)table.gradients[i]);
     for (int i = 0; i < TOTAL; i++) table.gradients[i] = 1;
     weights_zero_gradients(&table);
+    weights_complete_gradients(&table);
     for (int i = 0; i < TOTAL; i++) EXPECT(table.gradients[i] == 0, "gradient %d is %g", i, (double)table.gradients[i]);
     weights_release(&table);
     weights_release(&table);
@@ -175,7 +176,8 @@ static void initial_weights_are_a_function_of_the_seed(void) {
     for (int i = 1200; i < 1240; i++) EXPECT(a.values[i] == 1, "a norm begins at %g", (double)a.values[i]);
     EXPECT(same == 40, "%d of %d weights are the same under another seed", same, TOTAL);
     EXPECT(fabs((double)a.values[0] / 0.02 - (double)a.values[1240] / 0.5) > 1e-3 && a.values[1240] != a.values[2040], "rows or experts begin alike");
-    EXPECT(fabs(sqrt(square) / 0.02 - 1) < 0.1 && fabs(sqrt(expert_square) / 0.5 - 1) < 0.1, "deviations %g and %g", sqrt(square), sqrt(expert_square));
+    EXPECT(fabs(sqrt(square) / 0.02 - 1) < 0.1 && fabs(sqrt(expert_square) / 0.5 - 1) < 0.1, "deviations %g and %g", sqrt(square),
+           sqrt(expert_square));
     weights_release(&a), weights_release(&b);
 }
 

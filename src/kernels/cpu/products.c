@@ -1,155 +1,186 @@
-/* Products. Each of the three (forward, d-input, d-weight) is C = A B over a depth, with A and B packed into panels:
+/* Products. Each of the three (forward, d-input, d-weight) is C = A B over a depth. C is cut into tiles; a tile packs what it needs of A and
+ * B (packing.c) and one micro-kernel makes panels of PANEL_ROWS x PANEL_COLUMNS sums in registers: at each step of the depth, a broadcast
+ * of each row of A times one row of B. While a block is multiplied, the source rows of the next are fetched.
  *
- *     A panel: (depth, PANEL_ROWS)      B panel: (depth, PANEL_COLUMNS)      both contiguous, zero-padded
+ * Weights are used many times between updates and may come packed: then only the rows of a batch are packed here.
  *
- * so one micro-kernel serves all of them: PANEL_ROWS x PANEL_COLUMNS sums held in registers, one broadcast of A times one row of B per
- * step of the depth. What differs is only how an operand lies in memory, which is the packers' business:
- *
- *     ACROSS  the panel's rows are rows of the source: the source runs along the depth        x, dy, w of y = x w^T
- *     ALONG   the depth runs over rows of the source: the source runs along the panel         w of dx = dy w; both of dw = dy^T x
- *
- * Element (i, j) is always summed in the same order (depth blocks of DEPTH), however the tiles are spread over threads. */
+ * Element (i, j) is always summed in the same order, however tiles are cut and spread over threads. */
+#include <omp.h>
 
 enum {
-    PANEL_ROWS = (int)VECTOR_BYTES == 64 ? 12 : (int)VECTOR_BYTES == 32 ? 6 : (int)VECTOR_BYTES == 16 ? 8 : 4,
-    PANEL_VECTORS = 2,
-    PANEL_COLUMNS = PANEL_VECTORS * LANES,
-    DEPTH = 256,
-    TILE_ROWS = 40 * 12,
-    TILE_COLUMNS = 512,
+    TILE_ROWS = 240,
+    A_UNITS = TILE_ROWS * A_STRIDE, /* room for the packed part of A, and of B: both stay in the second cache */
+    B_UNITS = 256 * DEPTH,
+    FETCH_AHEAD = 16, /* units of B */
+    TILES_PER_THREAD = 4,
     FEW_ROWS = 2, /* up to so many, packing does not pay */
 };
 
-typedef enum { ACROSS, ALONG } direction;
-
+/* One call of the micro-kernel: c (rows, columns) (+)= A panel times B panel. */
 typedef struct {
-    const real *x;
-    ptrdiff_t stride;
-    const int32_t *row; /* picks source rows; NULL: in order */
-    direction lies;
-} operand;
-
-static inline const real *source_row(const operand *o, ptrdiff_t i) { return o->x + (o->row ? o->row[i] : i) * o->stride; }
-
-/* Rows a, b, c, d of four 32-bit values become columns of the panel. */
-static inline void turn_block(void *panel, ptrdiff_t width, V4 a, V4 b, V4 c, V4 d) {
-    float *column = panel;
-    V4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    V4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    store4(column, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
-    store4(column + width, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
-    store4(column + 2 * width, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
-    store4(column + 3 * width, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
-}
-
-/* Four rows at a time; floats in blocks of 4 x 4 that are turned in registers. */
-static inline void pack_four_rows(real *panel, const real *const source[4], ptrdiff_t width, ptrdiff_t depth) {
-    ptrdiff_t k = 0;
-    for (; sizeof(real) == sizeof(float) && k + 4 <= depth; k += 4)
-        turn_block(panel + k * width, width, load4(source[0] + k), load4(source[1] + k), load4(source[2] + k), load4(source[3] + k));
-    for (; k < depth; k++)
-        for (int i = 0; i < 4; i++) panel[k * width + i] = source[i][k];
-}
-
-/* panel[k * width + i] = element (first + i, k0 + k) for i < n, zero for n <= i < width. width is a constant wherever this is called. */
-static inline __attribute__((always_inline)) void pack_panel(real *panel, const operand *o, ptrdiff_t first, ptrdiff_t n, const int width, ptrdiff_t k0,
-                                                             ptrdiff_t depth) {
-    if (o->lies == ALONG && n == width) {
-        for (ptrdiff_t k = 0; k < depth; k++) memcpy(panel + k * width, source_row(o, k0 + k) + first, sizeof(real) * (size_t)width);
-        return;
-    }
-    if (o->lies == ALONG) {
-        for (ptrdiff_t k = 0; k < depth; k++) {
-            memcpy(panel + k * width, source_row(o, k0 + k) + first, sizeof(real) * (size_t)n);
-            memset(panel + k * width + n, 0, sizeof(real) * (size_t)(width - n));
-        }
-        return;
-    }
-    ptrdiff_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        const real *const source[] = {source_row(o, first + i) + k0, source_row(o, first + i + 1) + k0, source_row(o, first + i + 2) + k0,
-                                      source_row(o, first + i + 3) + k0};
-        pack_four_rows(panel + i, source, width, depth);
-    }
-    for (; i < width; i++) {
-        const real *source = i < n ? source_row(o, first + i) + k0 : NULL;
-        for (ptrdiff_t k = 0; k < depth; k++) panel[k * width + i] = source ? source[k] : 0;
-    }
-}
-
-static void pack_rows(real *panel, const operand *o, ptrdiff_t first, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t depth) {
-    pack_panel(panel, o, first, n, PANEL_ROWS, k0, depth);
-}
-static void pack_columns(real *panel, const operand *o, ptrdiff_t first, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t depth) {
-    pack_panel(panel, o, first, n, PANEL_COLUMNS, k0, depth);
-}
-
-/* c (rows, n) (+)= A panel times B panel. rows is a constant wherever this is called, so that the sums stay in registers. */
-static inline __attribute__((always_inline)) void micro_kernel(real *c, ptrdiff_t stride, const real *a, const real *b, ptrdiff_t depth, const int rows,
-                                                               ptrdiff_t n, bool accumulate) {
-    V sum[PANEL_ROWS][PANEL_VECTORS];
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 2
-        for (int j = 0; j < PANEL_VECTORS; j++) sum[i][j] = (V){0};
-    for (ptrdiff_t k = 0; k < depth; k++, a += PANEL_ROWS, b += PANEL_COLUMNS) {
-        V b0 = load(b), b1 = load(b + LANES);
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) sum[i][0] += a[i] * b0, sum[i][1] += a[i] * b1;
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; i++, c += stride)
-        for (int j = 0; j < PANEL_VECTORS; j++) {
-            ptrdiff_t left = n - j * LANES;
-            if (left >= LANES) store(c + j * LANES, accumulate ? load(c + j * LANES) + sum[i][j] : sum[i][j]);
-            else if (left > 0) store_part(c + j * LANES, accumulate ? load_part(c + j * LANES, left, 0) + sum[i][j] : sum[i][j], left);
-        }
-}
-
-static void multiply_panels(real *c, ptrdiff_t stride, const real *a, const real *b, ptrdiff_t depth, ptrdiff_t rows, ptrdiff_t n, bool accumulate) {
-    switch (rows) { /* short panels at the end of a group do not pay for full ones */
-#define SHORT(r) case r: micro_kernel(c, stride, a, b, depth, r < PANEL_ROWS ? r : PANEL_ROWS, n, accumulate); return;
-        SHORT(1) SHORT(2) SHORT(3) SHORT(4) SHORT(5) SHORT(6) SHORT(7) SHORT(8) SHORT(9) SHORT(10) SHORT(11)
-#undef SHORT
-    default: micro_kernel(c, stride, a, b, depth, PANEL_ROWS, n, accumulate);
-    }
-}
-
-/* c (m, n) (+)= A B, where row i of A and column j of B are row0 + i and column0 + j of the operands. One thread. */
-static void multiply_tile(real *c, ptrdiff_t stride, const operand *a, ptrdiff_t row0, ptrdiff_t m, const operand *b, ptrdiff_t column0, ptrdiff_t n,
-                          ptrdiff_t depth, bool accumulate) {
-    real a_panel[DEPTH * PANEL_ROWS] __attribute__((aligned(64)));
-    real b_panels[DEPTH * TILE_COLUMNS] __attribute__((aligned(64)));
-    if (depth == 0 && !accumulate)
-        for (ptrdiff_t i = 0; i < m; i++) memset(c + i * stride, 0, sizeof(real) * (size_t)n);
-    for (ptrdiff_t k0 = 0; k0 < depth; k0 += DEPTH, accumulate = true) {
-        ptrdiff_t deep = depth - k0 < DEPTH ? depth - k0 : DEPTH;
-        for (ptrdiff_t j = 0; j < n; j += PANEL_COLUMNS)
-            pack_columns(b_panels + j * deep, b, column0 + j, n - j < PANEL_COLUMNS ? n - j : PANEL_COLUMNS, k0, deep);
-        for (ptrdiff_t i = 0; i < m; i += PANEL_ROWS) {
-            ptrdiff_t rows = m - i < PANEL_ROWS ? m - i : PANEL_ROWS;
-            pack_rows(a_panel, a, row0 + i, rows, k0, deep);
-            for (ptrdiff_t j = 0; j < n; j += PANEL_COLUMNS)
-                multiply_panels(c + i * stride + j, stride, a_panel, b_panels + j * deep, deep, rows, n - j, accumulate);
-        }
-    }
-}
-
-static inline ptrdiff_t ceiling(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
-
-/* multiply_tile, in this or another precision. */
-typedef void tile_function(real *c, ptrdiff_t stride, const operand *a, ptrdiff_t row0, ptrdiff_t m, const operand *b, ptrdiff_t column0, ptrdiff_t n,
-                           ptrdiff_t depth, bool accumulate);
-
-/* Tiles of (TILE_ROWS, TILE_COLUMNS) of every group's C, spread over threads as they become free. */
-typedef struct {
-    tile_function *multiply;
     real *c;
-    operand a, b;
-    real *const *w;           /* b of group g is w[g]; NULL: b is the same source for all groups */
-    row_groups groups;
-    ptrdiff_t m, n, depth;    /* of each group; m or depth is -1 where it is the group's number of rows */
+    ptrdiff_t stride;
+    const real *a, *b;
+    direction a_lies;
+    ptrdiff_t units, rows, columns;
     bool accumulate;
+    real *square; /* receives the sum of c's squares; may be NULL */
+} panels;
+
+/* What differs between precisions. k0 and depth count values along the depth, of which a unit holds `values`. */
+typedef struct {
+    int values;
+    void (*pack_a)(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth);
+    void (*pack_b)(real *b, ptrdiff_t panel_units, const operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth);
+    void (*multiply)(const panels *p);
+} arithmetic;
+
+/* ---- the micro-kernel -------------------------------------------------------------------------------------------------------------------- */
+
+/* sum + unit a times units b */
+typedef V add_unit(V sum, const real *a, V b);
+static inline __attribute__((always_inline)) V add_number(V sum, const real *a, V b) { return sum + *a * b; }
+
+static inline V keep_sum(real *c, V sum, ptrdiff_t there, bool accumulate) {
+    if (there >= LANES) {
+        if (accumulate) sum += load(c);
+        store(c, sum);
+    } else if (there > 0) {
+        if (accumulate) sum += load_part(c, there, 0);
+        store_part(c, sum, there);
+    }
+    return sum * sum;
+}
+
+/* In A, rows lie a_row units apart and steps of the depth a_step. These, add and `most`, at least p->rows, are constants wherever this is
+ * called, so that the sums stay in registers. */
+static inline __attribute__((always_inline)) void micro_kernel(add_unit *add, const panels *p, const ptrdiff_t a_row, const ptrdiff_t a_step,
+                                                               const int most) {
+    V sum[PANEL_ROWS][PANEL_VECTORS], squares = {0};
+    real *c = p->c;
+    const real *a = p->a, *b = p->b;
+#pragma GCC unroll 16
+    for (int i = 0; i < most; i++) {
+        if (i < p->rows) __builtin_prefetch(c + i * p->stride, 1), __builtin_prefetch(c + i * p->stride + PANEL_COLUMNS - 1, 1);
+        sum[i][0] = sum[i][1] = (V){0};
+    }
+    for (ptrdiff_t k = p->units; k > 0; k--, a += a_step, b += PANEL_COLUMNS) {
+        V b0 = load(b), b1 = load(b + LANES);
+        __builtin_prefetch(b + FETCH_AHEAD * PANEL_COLUMNS), __builtin_prefetch(b + FETCH_AHEAD * PANEL_COLUMNS + LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < most; i++) sum[i][0] = add(sum[i][0], a + i * a_row, b0), sum[i][1] = add(sum[i][1], a + i * a_row, b1);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < most; i++, c += p->stride) {
+        if (i >= p->rows) break;
+        squares += keep_sum(c, sum[i][0], p->columns, p->accumulate);
+        squares += keep_sum(c + LANES, sum[i][1], p->columns - LANES, p->accumulate);
+    }
+    if (p->square) *p->square = sum_lanes(squares);
+}
+
+/* Short panels at the end of a group do not pay for full ones. */
+static inline __attribute__((always_inline)) void multiply_panels_by(add_unit *add, const panels *p) {
+    if (p->a_lies == ALONG) {
+        micro_kernel(add, p, 1, PANEL_ROWS, PANEL_ROWS);
+        return;
+    }
+    switch (p->rows) {
+#define SHORT(r)                                                                                                                                     \
+    case r: micro_kernel(add, p, A_STRIDE, 1, r < PANEL_ROWS ? r : PANEL_ROWS); return;
+        SHORT(1)
+        SHORT(2) SHORT(3) SHORT(4) SHORT(5) SHORT(6) SHORT(7) SHORT(8) SHORT(9) SHORT(10) SHORT(11)
+#undef SHORT
+            default : micro_kernel(add, p, A_STRIDE, 1, PANEL_ROWS);
+    }
+}
+
+static void multiply_panels(const panels *p) { multiply_panels_by(add_number, p); }
+
+static const arithmetic numbers = {1, pack_a, pack_b, multiply_panels};
+
+/* ---- blocks ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* A depth block of a tile of C: rows row .. row + m, columns column .. column + n, depth k0 .. k0 + deep of `depth`. */
+typedef struct {
+    real *c; /* of the tile's first element */
+    ptrdiff_t stride;
+    operand a, b;
+    const real *packed; /* B's panels from `column` on, over the whole depth; NULL: b is packed here */
+    ptrdiff_t row, m, column, n, depth, k0, deep;
+    bool accumulate;
+    real *squares; /* of the tile's first panel, or NULL; the next panel down is squares_stride further */
+    ptrdiff_t squares_stride;
+} block;
+
+/* Source rows that will be packed next. */
+typedef struct {
+    const operand *o;
+    ptrdiff_t row, end, from, length;
+} upcoming;
+
+static upcoming upcoming_rows(const operand *o, ptrdiff_t first, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t deep) {
+    return o->lies == ACROSS ? (upcoming){o, first, first + n, k0, deep} : (upcoming){o, k0, k0 + deep, first, n};
+}
+
+static inline void fetch_rows(upcoming *u, ptrdiff_t rows) {
+    enum { LINE = 64 / sizeof(real) };
+    for (ptrdiff_t stop = smaller(u->row + rows, u->end); u->row < stop; u->row++) {
+        const real *source = source_row(u->o, u->row) + u->from;
+#pragma GCC unroll 4
+        for (ptrdiff_t i = 0; i < u->length; i += LINE) __builtin_prefetch(source + i, 0, 2);
+    }
+}
+
+/* Where a thread packs. */
+typedef struct {
+    real a[A_UNITS] __attribute__((aligned(64)));
+    real b[B_UNITS] __attribute__((aligned(64)));
+} room;
+
+/* One thread. next, if any, is what it multiplies afterwards. */
+static void multiply_block(const arithmetic *how, const block *t, const block *next, room *r) {
+    ptrdiff_t units = ceiling(t->deep, how->values), a_panel = a_panel_units(t->a.lies, units);
+    ptrdiff_t b_panel = (t->packed ? ceiling(t->depth, how->values) : units) * PANEL_COLUMNS;
+    const real *b = t->packed ? t->packed + t->k0 / how->values * PANEL_COLUMNS : r->b;
+    const bool last = t->k0 + t->deep == t->depth;
+    upcoming a_next = {0}, b_next = {0};
+    if (next) a_next = upcoming_rows(&next->a, next->row, next->m, next->k0, next->deep);
+    if (next && !next->packed) b_next = upcoming_rows(&next->b, next->column, next->n, next->k0, next->deep);
+    ptrdiff_t fetches = ceiling(a_next.end - a_next.row + b_next.end - b_next.row, ceiling(t->n, PANEL_COLUMNS) * ceiling(t->m, PANEL_ROWS));
+    how->pack_a(r->a, &t->a, t->row, t->m, t->k0, t->deep);
+    if (!t->packed) how->pack_b(r->b, b_panel, &t->b, t->column, t->n, t->k0, t->deep);
+    for (ptrdiff_t j = 0; j < t->n; j += PANEL_COLUMNS, b += b_panel)
+        for (ptrdiff_t i = 0; i < t->m; i += PANEL_ROWS) {
+            fetch_rows(a_next.row < a_next.end ? &a_next : &b_next, fetches);
+            real *square = t->squares && last ? t->squares + i / PANEL_ROWS * t->squares_stride + j / PANEL_COLUMNS : NULL;
+            how->multiply(&(panels){t->c + i * t->stride + j, t->stride, r->a + i / PANEL_ROWS * a_panel, b, t->a.lies, units,
+                                    smaller(t->m - i, PANEL_ROWS), t->n - j, t->accumulate, square});
+        }
+}
+
+/* c (m, n) (+)= A B, from row `row` of A and column `column` of B on. One thread. */
+static void multiply_tile(const arithmetic *how, real *c, ptrdiff_t stride, const operand *a, ptrdiff_t row, ptrdiff_t m, const operand *b,
+                          ptrdiff_t column, ptrdiff_t n, ptrdiff_t depth, bool accumulate, room *r) {
+    for (ptrdiff_t k0 = 0; k0 < depth; k0 += DEPTH * how->values, accumulate = true)
+        multiply_block(how,
+                       &(block){c, stride, *a, *b, NULL, row, m, column, n, depth, k0, smaller(depth - k0, DEPTH * how->values), accumulate, NULL, 0},
+                       NULL, r);
+}
+
+/* ---- all groups -------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const arithmetic *how;
+    real *c, *squares;
+    operand a, b;
+    const matrices *w;  /* b of group g is w->value[g]; NULL: b is the same source for all groups */
+    const real *packed; /* of group 0, or NULL */
+    ptrdiff_t packed_stride;
+    row_groups groups;
+    ptrdiff_t m, n, depth; /* of each group; m or depth is -1 where it is the group's number of rows */
+    bool accumulate;
+    ptrdiff_t height, width, down, across; /* of tiles; how many of them there are in a group, at most */
 } grouped_product;
 
 static ptrdiff_t most_rows(row_groups g) {
@@ -159,67 +190,165 @@ static ptrdiff_t most_rows(row_groups g) {
     return most;
 }
 
-static void multiply_groups(const grouped_product *p) {
-    ptrdiff_t tiles_down = ceiling(p->m < 0 ? most_rows(p->groups) : p->m, TILE_ROWS), tiles_across = ceiling(p->n, TILE_COLUMNS);
-    ptrdiff_t tiles = p->groups.groups * tiles_down * tiles_across;
-#pragma omp parallel for schedule(dynamic) if (tiles > 1)
-    for (ptrdiff_t tile = 0; tile < tiles; tile++) {
-        ptrdiff_t g = tile / (tiles_down * tiles_across), j = tile % tiles_across * TILE_COLUMNS;
-        ptrdiff_t start = p->groups.start[g], rows = p->groups.start[g + 1] - start;
-        ptrdiff_t m = p->m < 0 ? rows : p->m, depth = p->depth < 0 ? rows : p->depth;
-        if (rows == 0) continue;
-        ptrdiff_t height = ceiling(ceiling(m, ceiling(m, TILE_ROWS)), PANEL_ROWS) * PANEL_ROWS; /* tiles of a group are of one height */
-        ptrdiff_t i = tile / tiles_across % tiles_down * height;
-        if (i >= m) continue;
-        operand a = p->a, b = p->b;
-        real *c = p->c;
-        if (a.row) a.row += start; /* operands over the batch begin at the group's first row */
-        else a.x += start * a.stride;
-        if (p->w) b.x = p->w[g], c += start * p->n;
-        else if (b.row) b.row += start;
-        else b.x += start * b.stride;
-        if (!p->w) c += g * p->m * p->n;
-        p->multiply(c + i * p->n + j, p->n, &a, i, m - i < height ? m - i : height, &b, j, p->n - j < TILE_COLUMNS ? p->n - j : TILE_COLUMNS, depth,
-                      p->accumulate);
+static ptrdiff_t halved(ptrdiff_t size, ptrdiff_t panel) { return ceiling(ceiling(size, 2), panel) * panel; }
+
+/* As large as the caches allow, but enough of them for all threads. */
+static void cut_tiles(grouped_product *p) {
+    const ptrdiff_t most = most_rows(p->groups), m = p->m < 0 ? most : p->m, depth = p->depth < 0 ? most : p->depth;
+    const ptrdiff_t units = depth > 0 ? smaller(ceiling(depth, p->how->values), DEPTH) : 1, enough = TILES_PER_THREAD * omp_get_max_threads();
+    p->height = smaller(p->a.lies == ACROSS ? TILE_ROWS : A_UNITS / a_panel_units(ALONG, units) * PANEL_ROWS, ceiling(m, PANEL_ROWS) * PANEL_ROWS);
+    p->width = p->packed ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
+    for (;;) {
+        p->down = ceiling(m, p->height), p->across = ceiling(p->n, p->width);
+        if (p->groups.groups * p->down * p->across >= enough) break;
+        bool tall = p->height > 4 * PANEL_ROWS, wide = p->width > 4 * PANEL_COLUMNS;
+        if (tall && (p->packed || p->height >= p->width || !wide)) p->height = halved(p->height, PANEL_ROWS);
+        else if (wide) p->width = halved(p->width, PANEL_COLUMNS);
+        else break;
+    }
+    p->width = ceiling(ceiling(p->n, p->across), PANEL_COLUMNS) * PANEL_COLUMNS;
+}
+
+/* false: there is nothing to do in this tile */
+static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
+    const ptrdiff_t g = tile / (p->down * p->across), j = tile % p->across * p->width, start = p->groups.start[g],
+                    rows = p->groups.start[g + 1] - start;
+    const ptrdiff_t m = p->m < 0 ? rows : p->m, depth = p->depth < 0 ? rows : p->depth;
+    if (rows == 0) return false;
+    const ptrdiff_t height = ceiling(ceiling(m, ceiling(m, p->height)), PANEL_ROWS) * PANEL_ROWS; /* tiles of a group are of one height */
+    const ptrdiff_t i = tile / p->across % p->down * height;
+    if (i >= m || j >= p->n) return false;
+    *t = (block){p->c + i * p->n + j,
+                 p->n,
+                 p->a,
+                 p->b,
+                 NULL,
+                 i,
+                 smaller(m - i, height),
+                 j,
+                 smaller(p->n - j, p->width),
+                 depth,
+                 0,
+                 smaller(depth, DEPTH * p->how->values),
+                 p->accumulate,
+                 NULL,
+                 ceiling(p->n, PANEL_COLUMNS)};
+    if (t->a.row) t->a.row += start; /* operands over the batch begin at the group's first row */
+    else t->a.x += start * t->a.stride;
+    if (p->w) {
+        t->b.x = p->w->value[g], t->c += start * p->n;
+        if (p->packed) t->packed = p->packed + g * p->packed_stride + j * ceiling(depth, p->how->values);
+        return true;
+    }
+    if (t->b.row) t->b.row += start;
+    else t->b.x += start * t->b.stride;
+    t->c += g * p->m * p->n;
+    if (p->squares) t->squares = p->squares + (g * ceiling(p->m, PANEL_ROWS) + i / PANEL_ROWS) * t->squares_stride + j / PANEL_COLUMNS;
+    return true;
+}
+
+/* The tile's next depth block, or the first block of a tile that nobody has taken. */
+static bool next_block(block *t, const grouped_product *p, ptrdiff_t *taken) {
+    if (t->k0 + t->deep < t->depth) {
+        t->k0 += t->deep, t->deep = smaller(t->depth - t->k0, DEPTH * p->how->values), t->accumulate = true;
+        return true;
+    }
+    for (;;) {
+        ptrdiff_t tile;
+#pragma omp atomic capture
+        tile = (*taken)++;
+        if (tile >= p->groups.groups * p->down * p->across) return false;
+        if (find_tile(t, p, tile)) return true;
     }
 }
 
+static void multiply_groups(grouped_product *p) {
+    ptrdiff_t taken = 0;
+    if (p->groups.start[p->groups.groups] == p->groups.start[0]) return;
+    cut_tiles(p);
+#pragma omp parallel if (p->groups.groups * p->down * p->across > 1)
+    {
+        room r;
+        block now = {0}, next;
+        for (bool more = next_block(&now, p, &taken); more; now = next) {
+            next = now;
+            more = next_block(&next, p, &taken);
+            multiply_block(p->how, &now, more ? &next : NULL, &r);
+        }
+    }
+}
+
+/* ---- packed weights: the panels of forward, then those of d-input ---------------------------------------------------------------------- */
+
+static ptrdiff_t panels_size(const arithmetic *how, ptrdiff_t n, ptrdiff_t depth) {
+    return ceiling(n, PANEL_COLUMNS) * PANEL_COLUMNS * ceiling(depth, how->values);
+}
+
+static ptrdiff_t packed_size_by(const arithmetic *how, ptrdiff_t in, ptrdiff_t out) { return panels_size(how, out, in) + panels_size(how, in, out); }
+
+static void pack_rows_by(const arithmetic *how, real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out) {
+    const operand forward = {w, in, NULL, ACROSS}, input = {w, in, NULL, ALONG};
+    const ptrdiff_t units_in = ceiling(in, how->values), units_out = ceiling(out, how->values);
+    how->pack_b(packed + first * units_in, units_in * PANEL_COLUMNS, &forward, first, rows, 0, in);
+    how->pack_b(packed + panels_size(how, out, in) + first / how->values * PANEL_COLUMNS, units_out * PANEL_COLUMNS, &input, 0, in, first, rows);
+}
+
+/* Sums of squares that d-weight leaves: one for each panel of a group. */
+static ptrdiff_t squares_size(ptrdiff_t in, ptrdiff_t out) { return ceiling(out, PANEL_ROWS) * ceiling(in, PANEL_COLUMNS); }
+
+/* ---- the three products ------------------------------------------------------------------------------------------------------------------ */
+
 /* One or two rows per group (generation): the weights are read once, in place, and never packed. */
-static void linear_few_rows(real *y, rows_of x, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
+static void linear_few_rows(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
     enum { BLOCK = 64 };
     ptrdiff_t blocks = ceiling(out, BLOCK);
 #pragma omp parallel for schedule(static) if (g.groups * out * in > 1 << 16)
     for (ptrdiff_t task = 0; task < g.groups * blocks; task++) {
         ptrdiff_t e = task / blocks, first = task % blocks * BLOCK, last = first + BLOCK < out ? first + BLOCK : out;
         for (ptrdiff_t o = first; o < last; o++)
-            for (ptrdiff_t r = g.start[e]; r < g.start[e + 1]; r++) y[r * out + o] = dot(x.x + (x.row ? x.row[r] : r) * in, w[e] + o * in, in);
+            for (ptrdiff_t r = g.start[e]; r < g.start[e + 1]; r++) y[r * out + o] = dot(x.x + (x.row ? x.row[r] : r) * in, w->value[e] + o * in, in);
     }
 }
 
-static grouped_product forward_product(real *y, rows_of x, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    return (grouped_product){multiply_tile, y, {x.x, in, x.row, ACROSS}, {NULL, in, NULL, ACROSS}, w, g, -1, out, in, false};
-}
-
-static grouped_product input_product(real *dx, rows_of dy, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
-    return (grouped_product){multiply_tile, dx, {dy.x, out, dy.row, ACROSS}, {NULL, in, NULL, ALONG}, w, g, -1, in, out, accumulate};
-}
-
-static grouped_product weight_product(real *dw, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    return (grouped_product){multiply_tile, dw, {dy.x, out, dy.row, ALONG}, {x.x, in, x.row, ALONG}, NULL, g, out, in, -1, true};
-}
-
-static void linear(real *y, rows_of x, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    grouped_product p = forward_product(y, x, w, g, in, out);
+static void linear_by(const arithmetic *how, real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
+    grouped_product p = {
+        .how = how, .c = y, .a = {x.x, in, x.row, ACROSS}, .b = {NULL, in, NULL, ACROSS}, .w = w, .groups = g, .m = -1, .n = out, .depth = in};
+    p.packed = w->packed, p.packed_stride = packed_size_by(how, in, out);
     if (most_rows(g) <= FEW_ROWS) linear_few_rows(y, x, w, g, in, out);
     else multiply_groups(&p);
 }
 
-static void linear_dx(real *dx, rows_of dy, real *const *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
-    grouped_product p = input_product(dx, dy, w, g, in, out, accumulate);
+static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
+    grouped_product p = {
+        .how = how, .c = dx, .a = {dy.x, out, dy.row, ACROSS}, .b = {NULL, in, NULL, ALONG}, .w = w, .groups = g, .m = -1, .n = in, .depth = out};
+    p.accumulate = accumulate;
+    if (w->packed) p.packed = w->packed + panels_size(how, out, in), p.packed_stride = packed_size_by(how, in, out);
     multiply_groups(&p);
 }
 
-static void linear_dw(real *dw, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    grouped_product p = weight_product(dw, dy, x, g, in, out);
+static void linear_dw_by(const arithmetic *how, real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out,
+                         bool accumulate) {
+    grouped_product p = {
+        .how = how, .c = dw, .a = {dy.x, out, dy.row, ALONG}, .b = {x.x, in, x.row, ALONG}, .groups = g, .m = out, .n = in, .depth = -1};
+    p.accumulate = accumulate, p.squares = squares;
+    const ptrdiff_t slots = squares_size(in, out);
+#pragma omp parallel for schedule(static) if (g.groups > 1)
+    for (int e = 0; e < g.groups; e++) {
+        if (accumulate || g.start[e] < g.start[e + 1]) continue;
+        memset(dw + e * out * in, 0, sizeof(real) * (size_t)(out * in));
+        if (squares) memset(squares + e * slots, 0, sizeof(real) * (size_t)slots);
+    }
     multiply_groups(&p);
+}
+
+static void linear(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) { linear_by(&numbers, y, x, w, g, in, out); }
+static void linear_dx(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
+    linear_dx_by(&numbers, dx, dy, w, g, in, out, accumulate);
+}
+static void linear_dw(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
+    linear_dw_by(&numbers, dw, squares, dy, x, g, in, out, accumulate);
+}
+static ptrdiff_t packed_size(ptrdiff_t in, ptrdiff_t out) { return packed_size_by(&numbers, in, out); }
+static void pack_rows(real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out) {
+    pack_rows_by(&numbers, packed, w, first, rows, in, out);
 }

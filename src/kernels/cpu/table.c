@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "kernels/cpu/vector.h"
 
+#include "kernels/cpu/packing.c"
 #include "kernels/cpu/products.c"
 #include "kernels/cpu/attention_blocks.c"
 #include "kernels/cpu/rows.c"
@@ -24,9 +25,7 @@
 
 const struct kernels TABLE_NAME(ISA) = {
     .name = TEXT(ISA),
-    .products = {linear, linear_dx, linear_dw},
-    .attention = attention,
-    .attention_backward = attention_backward,
+    .products = {linear, linear_dx, linear_dw, attention, attention_backward, packed_size, pack_rows, squares_size},
     .rmsnorm = rmsnorm,
     .rmsnorm_backward = rmsnorm_backward,
     .rotate = rotate,
@@ -43,5 +42,4 @@ const struct kernels TABLE_NAME(ISA) = {
     .sum_squares = sum_squares,
     .adamw = adamw,
     .peak_flops = peak_flops,
-    BF16_ENTRIES
-};
+    BF16_ENTRIES};

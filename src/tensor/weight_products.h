@@ -1,0 +1,16 @@
+/* The products of a weight in the tape's precision, for all groups in one call, and the gradient's bookkeeping. Rows of group e are
+ * g.start[e] .. g.start[e + 1]. */
+#ifndef WEIGHT_PRODUCTS_H
+#define WEIGHT_PRODUCTS_H
+
+#include "tensor/tape.h"
+#include "tensor/weights.h"
+
+/* y (rows, out) = x w^T */
+void weight_linear(const tape *t, real *y, rows_of x, const weight *w, row_groups g);
+/* dx (rows, in) (+)= dy w */
+void weight_linear_dx(const tape *t, real *dx, rows_of dy, const weight *w, row_groups g, bool accumulate);
+/* w's gradient += dy^T x */
+void weight_linear_dw(const tape *t, const weight *w, rows_of dy, rows_of x, row_groups g);
+
+#endif

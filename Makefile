@@ -2,6 +2,7 @@
 # make test     every test; the last line is "N passed, N failed"
 # make test-neon  the NEON kernels, built by a cross compiler and run by an emulator (build/neon)
 # make demo     text to a trained, speaking mixture of experts; TEXT="FOLDER..." uses your own text, each folder a domain
+# make yardstick  build/yardstick, our products beside oneDNN's; the one thing that needs libdnnl-dev
 # make clean    removes build/ (but not downloaded packages: build/packages)
 # make help     this list
 #
@@ -38,7 +39,7 @@ objects  = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2)) $(foreach isa,$(ISAS),$(BUILD)
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
-.PHONY: all test test-neon demo clean help checks
+.PHONY: all test test-neon demo yardstick clean help checks
 all: $(BUILD)/lamp $(BUILD)/liblamp.a $(BUILD)/liblamp.so
 
 $(BUILD)/f32/%: CFLAGS += -DREAL=float -DREAL_BYTES=4
@@ -110,6 +111,13 @@ demo:
 	./setup --quiet
 	$(MAKE) --no-print-directory -j$(shell nproc) all
 	BUILD=$(BUILD) tools/demo.sh $(TEXT)
+
+yardstick:
+	@echo '#include <dnnl.h>' | $(CC) -E -x c - >/dev/null 2>&1 || { echo "no dnnl.h; install libdnnl-dev" >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(BUILD)/yardstick
+$(BUILD)/yardstick: $(BUILD)/f32/bench/onednn.o $(BUILD)/f32/internal.a
+	@echo '  LD  $@'
+	@$(CC) $(CFLAGS) $^ $(LIBS) -ldnnl -o $@
 
 clean:
 	find build -mindepth 1 -maxdepth 1 -not -name packages -exec rm -rf {} +

@@ -7,18 +7,23 @@
 
 #include "base/error.h"
 
-enum { LARGE = 1 << 22, PAGE = 4096 };
-
-/* Blocks that are streamed through again and again: fewer and larger pages. A wish; without it all works, slower. */
-static void wish_large_pages(void *block, size_t bytes) {
-    uintptr_t first = ((uintptr_t)block + PAGE - 1) & ~(uintptr_t)(PAGE - 1), end = ((uintptr_t)block + bytes) & ~(uintptr_t)(PAGE - 1);
-    madvise((void *)first, end - first, MADV_HUGEPAGE);
-}
-
 int memory_new(void *pointer, size_t count, size_t size, const char *purpose) {
     void *block = NULL;
     if (count > 0 && size > 0 && !(block = calloc(count, size))) FAIL(LAMP_NO_MEMORY, "no memory for %s: %zu x %zu bytes", purpose, count, size);
-    if (count > 0 && size > LARGE / count) wish_large_pages(block, count * size);
+    memcpy(pointer, &block, sizeof block);
+    return LAMP_OK;
+}
+
+int memory_new_block(void *pointer, size_t count, size_t size, const char *purpose) {
+    enum { LINE = 64, LARGE_PAGE = 1 << 21, PIECE = 1 << 20 };
+    size_t alignment = count > 0 && size > LARGE_PAGE / count ? LARGE_PAGE : LINE, bytes;
+    char *block = NULL;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - alignment) bytes = SIZE_MAX - alignment;
+    bytes = (bytes + alignment - 1) / alignment * alignment;
+    if (bytes > 0 && !(block = aligned_alloc(alignment, bytes))) FAIL(LAMP_NO_MEMORY, "no memory for %s: %zu x %zu bytes", purpose, count, size);
+    if (alignment == LARGE_PAGE) madvise(block, bytes, MADV_HUGEPAGE); /* a wish; without it all works, slower */
+#pragma omp parallel for schedule(static) if (bytes > PIECE)
+    for (size_t at = 0; at < bytes; at += PIECE) memset(block + at, 0, bytes - at < PIECE ? bytes - at : PIECE);
     memcpy(pointer, &block, sizeof block);
     return LAMP_OK;
 }

@@ -8,6 +8,9 @@
 /* *pointer becomes count elements of the given size, zeroed; NULL for a count of 0.  TRY(memory_new(&ids, n, sizeof *ids, "token ids")); */
 int memory_new(void *pointer, size_t count, size_t size, const char *purpose);
 
+/* The same for what is streamed through again and again: aligned to cache lines, or if it is large, to large pages. */
+int memory_new_block(void *pointer, size_t count, size_t size, const char *purpose);
+
 /* Keeps the contents; what grows is not zeroed. On failure *pointer is unchanged. */
 int memory_resize(void *pointer, size_t count, size_t size, const char *purpose);
 

@@ -62,7 +62,7 @@ static int run_dw(void *context) {
 }
 
 static int new_numbers(real **x, ptrdiff_t n, double scale) {
-    TRY(memory_new(x, (size_t)n, sizeof **x, "factors of a product"));
+    TRY(memory_new_block(x, (size_t)n, sizeof **x, "factors of a product"));
 #pragma omp parallel for schedule(static)
     for (ptrdiff_t i = 0; i < n; i++) (*x)[i] = (real)(scale * (double)((int64_t)((uint32_t)i * 2654435761u >> 20) - 2048) / 2048);
     return LAMP_OK;
@@ -83,7 +83,7 @@ static int open_factors(factors *a, const product_shape *s) {
 static int pack_factors(product_case *c) {
     const product_shape *s = &c->a->shape;
     ptrdiff_t size = c->products->packed_size(s->in, s->out);
-    TRY(memory_new(&c->packed, (size_t)(s->groups * size), sizeof *c->packed, "packed factors"));
+    TRY(memory_new_block(&c->packed, (size_t)(s->groups * size), sizeof *c->packed, "packed factors"));
 #pragma omp parallel for schedule(static)
     for (ptrdiff_t g = 0; g < s->groups; g++) c->products->pack_rows(c->packed + g * size, c->a->group[g], 0, s->out, s->in, s->out);
     return LAMP_OK;

@@ -8,8 +8,8 @@
 int optimizer_open(optimizer *o, const optimizer_config *config, const weights *table) {
     *o = (optimizer){.config = *config};
     int status = LAMP_OK;
-    TRY_TO(done, memory_new(&o->first, (size_t)table->total, sizeof(real), "first moments"));
-    TRY_TO(done, memory_new(&o->second, (size_t)table->total, sizeof(real), "second moments"));
+    TRY_TO(done, memory_new_block(&o->first, (size_t)table->total, sizeof(real), "first moments"));
+    TRY_TO(done, memory_new_block(&o->second, (size_t)table->total, sizeof(real), "second moments"));
     for (int i = 0; i < table->n; i++)
         if (config->lazy_experts && table->row[i]->role == ROLE_EXPERT) o->n_experts += table->row[i]->groups;
     TRY_TO(done, memory_new(&o->expert_steps, (size_t)o->n_experts, sizeof *o->expert_steps, "steps of experts"));

@@ -42,7 +42,7 @@ done:
 }
 
 int weights_allocate_values(weights *table) {
-    TRY(memory_new(&table->values, (size_t)table->total, sizeof(real), "weights"));
+    TRY(memory_new_block(&table->values, (size_t)table->total, sizeof(real), "weights"));
     for (int i = 0; i < table->n; i++) {
         weight *w = table->row[i];
         for (ptrdiff_t g = 0; g < w->groups; g++) w->value[g] = table->values + w->offset + g * w->out * w->in;
@@ -51,7 +51,7 @@ int weights_allocate_values(weights *table) {
 }
 
 int weights_allocate_gradients(weights *table) {
-    TRY(memory_new(&table->gradients, (size_t)table->total, sizeof(real), "gradients"));
+    TRY(memory_new_block(&table->gradients, (size_t)table->total, sizeof(real), "gradients"));
     for (int i = 0; i < table->n; i++) table->row[i]->gradient = table->gradients + table->row[i]->offset;
     return LAMP_OK;
 }
@@ -78,8 +78,8 @@ int weights_allocate_packed(weights *table, const struct products *p, bool packe
         squares += w->groups * w->step->squares_size;
         if (packed) table->total_packed += w->groups * p->packed_size(w->in, w->out);
     }
-    TRY(memory_new(&table->squares, (size_t)squares, sizeof(real), "squares of gradients"));
-    TRY(memory_new(&table->packed, (size_t)table->total_packed, sizeof(real), "packed weights"));
+    TRY(memory_new_block(&table->squares, (size_t)squares, sizeof(real), "squares of gradients"));
+    TRY(memory_new_block(&table->packed, (size_t)table->total_packed, sizeof(real), "packed weights"));
     real *square = table->squares, *copy = table->packed;
     for (int i = 0; i < table->n; i++) {
         weight *w = table->row[i];

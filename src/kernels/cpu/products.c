@@ -89,7 +89,8 @@ static inline __attribute__((always_inline)) void multiply_panels_by(add_unit *a
 #define SHORT(r)                                                                                                                                     \
     case r: micro_kernel(add, p, A_STRIDE, 1, r < PANEL_ROWS ? r : PANEL_ROWS); return;
         SHORT(1)
-        SHORT(2) SHORT(3) SHORT(4) SHORT(5) SHORT(6) SHORT(7) SHORT(8) SHORT(9) SHORT(10) SHORT(11)
+        SHORT(2)
+        SHORT(3) SHORT(4) SHORT(5) SHORT(6) SHORT(7) SHORT(8) SHORT(9) SHORT(10) SHORT(11)
 #undef SHORT
             default : micro_kernel(add, p, A_STRIDE, 1, PANEL_ROWS);
     }
@@ -195,7 +196,8 @@ static ptrdiff_t halved(ptrdiff_t size, ptrdiff_t panel) { return ceiling(ceilin
 /* As large as the caches allow, but enough of them for all threads. */
 static void cut_tiles(grouped_product *p) {
     const ptrdiff_t most = most_rows(p->groups), m = p->m < 0 ? most : p->m, depth = p->depth < 0 ? most : p->depth;
-    const ptrdiff_t units = depth > 0 ? smaller(ceiling(depth, p->how->values), DEPTH) : 1, enough = TILES_PER_THREAD * omp_get_max_threads();
+    const ptrdiff_t units = depth > 0 ? smaller(ceiling(depth, p->how->values), DEPTH) : 1, threads = omp_get_max_threads(),
+                    enough = TILES_PER_THREAD * threads;
     p->height = smaller(p->a.lies == ACROSS ? TILE_ROWS : A_UNITS / a_panel_units(ALONG, units) * PANEL_ROWS, ceiling(m, PANEL_ROWS) * PANEL_ROWS);
     p->width = p->packed ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
     for (;;) {
@@ -207,6 +209,9 @@ static void cut_tiles(grouped_product *p) {
         else break;
     }
     p->width = ceiling(ceiling(p->n, p->across), PANEL_COLUMNS) * PANEL_COLUMNS;
+    /* few tiles: as many for every thread */
+    while (p->groups.groups * p->down * p->across < 4 * enough && p->groups.groups * p->down * p->across % threads && p->height > PANEL_ROWS)
+        p->height = ceiling(ceiling(m, ++p->down), PANEL_ROWS) * PANEL_ROWS;
 }
 
 /* false: there is nothing to do in this tile */

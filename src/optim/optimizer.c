@@ -37,7 +37,8 @@ void optimizer_step(optimizer *o, const struct kernels *k, weights *table, doubl
     };
     for (int i = 0; i < table->n; i++) {
         const weight *w = table->row[i];
-        step.decay = w->role == ROLE_NORM || w->role == ROLE_EMBEDDING ? 0 : c->weight_decay;
+        if (w->role == ROLE_STATE) continue;
+        step.decay = weight_is_vector(w) || w->role == ROLE_EMBEDDING ? 0 : c->weight_decay;
         k->adamw(table->values + w->offset, o->first + w->offset, o->second + w->offset, w->gradient, weight_size(w), &step);
     }
 }

@@ -14,14 +14,15 @@
 
 #include "base/real.h"
 
-typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT } weight_role;
+/* A threshold is learned like a norm, from one and without decay. State is not learned: it has no gradient, and the optimiser leaves it alone. */
+typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT, ROLE_THRESHOLD, ROLE_STATE } weight_role;
 
 typedef struct {
     const char *kind; /* "attention.query": the same word in every layer; borrowed, a constant */
     int layer;        /* -1 outside layers */
     weight_role role;
-    ptrdiff_t groups, out, in; /* a norm is one group of (1, in) */
-    double deviation;          /* of the initial normal distribution; a norm starts at one */
+    ptrdiff_t groups, out, in; /* norms, thresholds and state are one group of (1, in) */
+    double deviation;          /* of the initial normal distribution; norms and thresholds start at one */
     ptrdiff_t offset;          /* of group 0 in the blocks */
     real **value;              /* groups pointers to (out, in), row-major; borrowed from the block or from a mapped file */
     real *gradient;            /* (groups, out, in), in the block; NULL unless training */
@@ -49,6 +50,7 @@ int weights_allocate_gradients(weights *table);
 void weights_initialize(weights *table, uint64_t seed);
 void weights_zero_gradients(weights *table);
 
+static inline bool weight_is_vector(const weight *w) { return w->role == ROLE_NORM || w->role == ROLE_THRESHOLD || w->role == ROLE_STATE; }
 static inline ptrdiff_t weight_size(const weight *w) { return w->groups * w->out * w->in; }
 
 #endif

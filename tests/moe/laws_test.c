@@ -67,7 +67,8 @@ static void the_layer_equals_its_equation(void) {
         const real *found = run(&l, NULL);
         naive(&l, y);
         for (int j = 0; j < s->tokens * s->width; j++)
-            EXPECT(near((double)found[j], y[j], 2e-6), "%d of %d experts, element %d: %.8g, expected %.8g", s->chosen, s->experts, j, (double)found[j], y[j]);
+            EXPECT(near((double)found[j], y[j], 2e-6), "%d of %d experts, element %d: %.8g, expected %.8g", s->chosen, s->experts, j,
+                   (double)found[j], y[j]);
         layer_close(&l);
     }
 }
@@ -139,7 +140,8 @@ static void dispatch_then_combine_is_the_identity(void) {
         for (ptrdiff_t i = 0; i < N * D; i++) {
             double sum = 0;
             for (ptrdiff_t pair = r.token_start[i / D]; pair < r.token_start[i / D + 1]; pair++) sum += unit ? 1 : (double)r.weights->x[pair];
-            EXPECT(near((double)y[i], sum * (double)x->x[i], unit ? 2e-7 : 1e-6), "element %td: %g, expected %g", i, (double)y[i], sum * (double)x->x[i]);
+            EXPECT(near((double)y[i], sum * (double)x->x[i], unit ? 2e-7 : 1e-6), "element %td: %g, expected %g", i, (double)y[i],
+                   sum * (double)x->x[i]);
         }
     }
     tape_close(&t);
@@ -301,7 +303,8 @@ static void a_layer_is_summarised(void) {
         moe_summary once = moe_trace_summarize(&trace, 1), s = moe_trace_summarize(&twice, 1);
         const moe_summary *x = &table[i].expected;
         EXPECT(near(s.load_max_over_mean, x->load_max_over_mean, 1e-6), "row %zu: max over mean %g", i, s.load_max_over_mean);
-        EXPECT(near(s.load_cv, x->load_cv, 1e-6) && near(s.importance_cv, x->importance_cv, 1e-6), "row %zu: CV %g, %g", i, s.load_cv, s.importance_cv);
+        EXPECT(near(s.load_cv, x->load_cv, 1e-6) && near(s.importance_cv, x->importance_cv, 1e-6), "row %zu: CV %g, %g", i, s.load_cv,
+               s.importance_cv);
         EXPECT(near(s.entropy, x->entropy, 1e-6) && s.dead == x->dead, "row %zu: entropy %g, dead %d", i, s.entropy, s.dead);
         EXPECT(near(s.dropped, x->dropped, 1e-6) && near(once.load_cv, s.load_cv, 1e-12), "row %zu: dropped %g", i, s.dropped);
         moe_trace_clear(&twice);

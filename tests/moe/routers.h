@@ -111,13 +111,13 @@ static inline moe_layer layer_view(const layer *l) { return (moe_layer){&l->w, &
 
 static inline tensor *layer_run(layer *l, moe_trace *trace) {
     moe_layer view = layer_view(l);
-    tape_reset(&l->t);
+    tape_reset(&l->t), l->x.dx = NULL;
     return moe(&l->t, &l->x, &view, trace);
 }
 
 static inline routing layer_route(layer *l) {
     moe_layer view = layer_view(l);
-    tape_reset(&l->t);
+    tape_reset(&l->t), l->x.dx = NULL;
     return l->c.router->route(&l->t, &l->x, &view);
 }
 

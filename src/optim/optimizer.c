@@ -67,9 +67,10 @@ void optimizer_step(optimizer *o, const struct kernels *k, const struct products
     count_step(&step, c, ++o->steps);
     for (int i = 0; i < table->n; i++) {
         const weight *w = table->row[i];
+        if (w->role == ROLE_STATE) continue;
         const updated_weight u = {
             table->values + w->offset, o->first + w->offset, o->second + w->offset, w->gradient, w->groups, w->out, w->in, w->packed, products};
-        step.decay = w->role == ROLE_NORM || w->role == ROLE_EMBEDDING ? 0 : c->weight_decay;
+        step.decay = weight_is_vector(w) || w->role == ROLE_EMBEDDING ? 0 : c->weight_decay;
         if (!o->expert_steps || w->role != ROLE_EXPERT) {
             k->adamw(&u, &step);
             continue;

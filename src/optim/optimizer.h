@@ -1,5 +1,5 @@
 /* AdamW over the weights table (Loshchilov & Hutter 2019), with the gradient clipped to a global norm. Matrices, the router and experts
- * decay; embeddings and norms do not. Moments are one block each, laid out like the weights. */
+ * decay; embeddings, norms and thresholds do not, and state is left alone. Moments are one block each, laid out like the weights. */
 #ifndef OPTIMIZER_H
 #define OPTIMIZER_H
 

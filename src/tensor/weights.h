@@ -14,7 +14,8 @@
 
 #include "kernels/kernels.h"
 
-typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT } weight_role;
+/* A threshold is learned like a norm, from one and without decay. State is not learned: it has no gradient, and the optimiser leaves it alone. */
+typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT, ROLE_THRESHOLD, ROLE_STATE } weight_role;
 
 /* What happened to a weight's gradient in this optimiser step. */
 typedef struct {
@@ -29,8 +30,8 @@ typedef struct {
     const char *kind; /* "attention.query": the same word in every layer; borrowed, a constant */
     int layer;        /* -1 outside layers */
     weight_role role;
-    ptrdiff_t groups, out, in; /* a norm is one group of (1, in) */
-    double deviation;          /* of the initial normal distribution; a norm starts at one */
+    ptrdiff_t groups, out, in; /* norms, thresholds and state are one group of (1, in) */
+    double deviation;          /* of the initial normal distribution; norms and thresholds start at one */
     ptrdiff_t offset;          /* of group 0 in the blocks */
     real **value;              /* groups pointers to (out, in), row-major; borrowed from the block or from a mapped file */
     real *packed;              /* the kernels' own copy of value, remade at every update; NULL: there is none */
@@ -73,6 +74,7 @@ void weights_complete_gradients(weights *table);
 /* w's gradient for one who adds to it by hand. */
 real *weight_gradient(const weight *w);
 
+static inline bool weight_is_vector(const weight *w) { return w->role == ROLE_NORM || w->role == ROLE_THRESHOLD || w->role == ROLE_STATE; }
 static inline ptrdiff_t weight_size(const weight *w) { return w->groups * w->out * w->in; }
 
 #endif

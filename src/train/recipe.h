@@ -9,7 +9,6 @@
 
 typedef struct {
     model_config model;
-    double z_loss;
     char data_path[OPTION_TEXT_BYTES];
     option_map mixture;
     schedule schedule;

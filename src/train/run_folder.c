@@ -142,8 +142,11 @@ int run_folder_add_step(run_folder *run, const step_report *report) {
     json_put_integer(&w, "tokens", report->tokens);
     json_put_number(&w, "loss", report->loss);
     json_put_number(&w, "loss_z", report->loss_z);
-    json_put_number(&w, "switch_loss", report->switch_loss);
-    json_put_number(&w, "z_loss", report->z_loss);
+    for (int i = 0; i < BALANCE_LOSSES; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "%s_loss", balance_terms[i].name);
+        json_put_number(&w, key, report->balance_loss[i]);
+    }
     json_put_number(&w, "gradient_norm", report->gradient_norm);
     json_put_number(&w, "learning_rate", report->learning_rate);
     json_put_number(&w, "seconds", report->step_seconds);

@@ -130,6 +130,12 @@ static int start(train_session *s, const recipe *r, const dataset *data, const c
     char all[HUMAN_BYTES], active[HUMAN_BYTES], peak[HUMAN_BYTES];
     TRY(say(s, "%s: %s parameters, %s active per token; kernels %s, peak %sFLOP/s", tr->recipe.model.family, human_count(all, (double)tr->costs.parameters),
             human_count(active, (double)tr->costs.active_parameters), tr->k->name, human_count(peak, tr->peak_flops)));
+    const struct router *router = tr->recipe.model.moe.router;
+    if (router && router->looks_ahead)
+        TRY(say(s,
+                "warning: while training, router.kind %s lets a token's experts depend on the tokens after it, which a language model must not know: "
+                "the training loss flatters; trust validation",
+                router->name));
     return resume ? say(s, "going on from step %lld", (long long)tr->step) : LAMP_OK;
 }
 

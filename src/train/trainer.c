@@ -31,7 +31,6 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     int T = (int)own->model.max_position_embeddings, B = (int)(own->micro_batch_tokens / T);
     TRY_TO(done, kernels_choose(&tr->k));
     TRY_TO(done, model_open(&tr->model, &own->model));
-    tr->model.z_loss = own->z_loss;
     tr->costs = model_count(&tr->model, T);
     TRY_TO(done, weights_allocate_values(&tr->model.weights));
     TRY_TO(done, weights_allocate_gradients(&tr->model.weights));
@@ -48,7 +47,7 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     TRY_TO(done, batch_init(&tr->batch, B, T));
     TRY_TO(done, memory_new(&tr->sequence_start, (size_t)B + 1, sizeof *tr->sequence_start, "sequence starts"));
     for (int i = 0; i <= B; i++) tr->sequence_start[i] = (ptrdiff_t)i * T;
-    if (own->model.experts > 1) TRY_TO(done, moe_trace_open(&tr->trace, (int)own->model.num_hidden_layers, (int)own->model.experts));
+    TRY_TO(done, model_trace_open(&tr->trace, &tr->model));
     tr->peak_flops = kernels_measure_peak(bf16 ? tr->k->peak_flops_bf16 : tr->k->peak_flops, 0.08);
 done:
     if (status < 0) trainer_close(tr);
@@ -96,15 +95,19 @@ static void report_routing(const trainer *tr, step_report *report) {
     }
 }
 
-static int run_micro_batch(trainer *tr, step_report *report) {
+/* first_token: how many of the step's came before. */
+static int run_micro_batch(trainer *tr, step_report *report, int64_t first_token) {
     TRY(loader_next(tr->loader, &tr->batch));
     tape *t = &tr->tape;
     tape_reset(t);
     t->training = true;
     t->loss_scale = 1 / (double)tr->recipe.batch_tokens;
+    t->random.seed = (uint64_t)tr->recipe.seed, t->random.step = (uint64_t)tr->step;
+    t->random.first_token = (uint64_t)(comm_rank() * tr->recipe.batch_tokens + first_token);
     token_batch tokens = {(ptrdiff_t)tr->batch.B * tr->batch.T, tr->batch.token, tr->batch.target, tr->batch.B, tr->sequence_start};
     model_loss(t, &tr->model, &tokens, tr->trace.load ? &tr->trace : NULL);
-    report->loss += tape_loss(t, "loss"), report->switch_loss += tape_loss(t, "switch"), report->z_loss += tape_loss(t, "z");
+    report->loss += tape_loss(t, "loss");
+    for (int i = 0; i < BALANCE_LOSSES; i++) report->balance_loss[i] += tape_loss(t, balance_terms[i].name);
     tape_backward(t);
     return LAMP_OK;
 }
@@ -115,13 +118,16 @@ int trainer_step(trainer *tr, step_report *report) {
     *report = (step_report){0};
     weights_zero_gradients(&tr->model.weights);
     moe_trace_clear(&tr->trace);
-    for (int64_t done = 0; done < r->batch_tokens; done += r->micro_batch_tokens) TRY(run_micro_batch(tr, report));
+    for (int64_t done = 0; done < r->batch_tokens; done += r->micro_batch_tokens) TRY(run_micro_batch(tr, report, done));
     comm_all_reduce(&report->loss, 1);
     report->learning_rate = schedule_learning_rate(&r->schedule, budget_used(tr, 1));
     weights_complete_gradients(&tr->model.weights);
     report->gradient_norm = optimizer_gradient_norm(tr->k, &tr->model.weights);
     report->applied = isfinite(report->loss) && isfinite(report->gradient_norm);
-    if (report->applied) optimizer_step(&tr->optimizer, tr->k, tr->tape.products, &tr->model.weights, report->learning_rate, report->gradient_norm);
+    if (report->applied) {
+        optimizer_step(&tr->optimizer, tr->k, tr->tape.products, &tr->model.weights, report->learning_rate, report->gradient_norm);
+        model_balance(&tr->model, &tr->trace);
+    }
     tr->bad_steps = report->applied ? 0 : tr->bad_steps + 1;
     tr->step++, tr->tokens += r->batch_tokens;
     report->step_seconds = clock_seconds() - begin;

@@ -33,7 +33,7 @@ typedef struct {
     int64_t step, tokens;
     double used;              /* share of the budget */
     double loss, loss_z;      /* nats per token; standard deviations from the mean of the last 128 */
-    double switch_loss, z_loss;
+    double balance_loss[BALANCE_LOSSES];
     double gradient_norm, learning_rate;
     double step_seconds, tokens_per_second, share_of_peak, seconds_left;
     double balance;           /* the worst layer's max/mean load */

@@ -70,7 +70,7 @@ static recipe small_recipe(const char *family) {
     strcpy(r.data_path, small_data());
     r.model.hidden_size = 16, r.model.intermediate_size = 24, r.model.num_hidden_layers = 2, r.model.max_position_embeddings = 16;
     r.model.num_attention_heads = 4, r.model.num_key_value_heads = 2;
-    r.model.experts = dense ? 1 : 4, r.model.top_k = dense ? 1 : 2, r.model.normalize = !strcmp(family, "mixtral");
+    r.model.moe.experts = dense ? 1 : 4, r.model.moe.top_k = dense ? 1 : 2, r.model.moe.normalize = !strcmp(family, "mixtral");
     r.model.initializer_range = 0.1;
     r.batch_tokens = 128, r.steps = 20, r.threads = 1;
     r.checkpoint_every = r.eval_every = 0, r.eval_tokens = 64;
@@ -143,7 +143,7 @@ static void resumes_bit_for_bit(const char *family, int64_t micro_batch_tokens, 
     snprintf(name, sizeof name, "resume-%s-%d-%d", family, (int)micro_batch_tokens, lazy_experts);
     recipe r = small_recipe(family);
     r.micro_batch_tokens = micro_batch_tokens, r.optimizer.lazy_experts = lazy_experts;
-    if (lazy_experts) r.model.experts = 48; /* so many that some go without tokens */
+    if (lazy_experts) r.model.moe.experts = 48; /* so many that some go without tokens */
     dataset *d = open_data(r.data_path);
     trainer whole, first, second;
     double losses[2 * HALF], again[2 * HALF];
@@ -201,7 +201,7 @@ static void threads_do_not_change_a_bit(const char *family) {
     dataset *d = open_data(r.data_path);
     trainer one, more;
     double loss[8], loss_of_more[8];
-    r.model.hidden_size = 32, r.model.experts = r.model.experts > 1 ? 8 : 1;
+    r.model.hidden_size = 32, r.model.moe.experts = r.model.moe.experts > 1 ? 8 : 1;
     EXPECT_OK(trainer_open(&one, &r, d));
     run_steps(&one, 8, loss);
     for (int threads = 2; threads <= 3; threads++) {
@@ -225,7 +225,7 @@ static void one_two_and_three_threads_agree(void) {
 
 static void micro_batches_sum_to_the_batch(void) {
     recipe r = small_recipe("olmoe");
-    r.model.switch_loss = r.z_loss = 0;
+    r.model.moe.balance[BALANCE_SWITCH] = r.model.moe.balance[BALANCE_Z] = 0;
     dataset *d = open_data(r.data_path);
     trainer whole, parts;
     step_report x, y;

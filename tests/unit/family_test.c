@@ -24,8 +24,9 @@ static model_config small(const char *name) {
     bool sparse = strcmp(name, "llama") && strcmp(name, "qwen3");
     model_config c = {.vocab_size = 64, .hidden_size = 32, .intermediate_size = 24, .num_hidden_layers = 2, .num_attention_heads = 4,
                       .num_key_value_heads = 2, .max_position_embeddings = 128, .rope_theta = 12345.5, .rms_norm_eps = 1e-5,
-                      .tie_word_embeddings = true, .initializer_range = 0.03, .experts = sparse ? 4 : 1, .top_k = sparse ? 2 : 1,
-                      .normalize = sparse, .switch_loss = sparse ? 0.015 : 0, .end_of_text = 63};
+                      .tie_word_embeddings = true, .initializer_range = 0.03, .end_of_text = 63,
+                      .moe = {.kind = "softmax", .experts = sparse ? 4 : 1, .top_k = sparse ? 2 : 1, .normalize = sparse, .scale = 1,
+                              .balance[BALANCE_SWITCH] = sparse ? 0.015 : 0}};
     snprintf(c.family, sizeof c.family, "%s", name);
     return c;
 }
@@ -44,11 +45,11 @@ static void every_family_survives_writing_and_reading(void) {
         EXPECT(!strcmp(c.family, again.family) && c.vocab_size == again.vocab_size && c.hidden_size == again.hidden_size &&
                    c.intermediate_size == again.intermediate_size && c.num_hidden_layers == again.num_hidden_layers &&
                    c.num_attention_heads == again.num_attention_heads && c.num_key_value_heads == again.num_key_value_heads &&
-                   c.head_dim == again.head_dim && c.max_position_embeddings == again.max_position_embeddings &&
-                   c.rope_theta == again.rope_theta && c.rms_norm_eps == again.rms_norm_eps &&
-                   c.tie_word_embeddings == again.tie_word_embeddings && c.initializer_range == again.initializer_range &&
-                   c.experts == again.experts && c.top_k == again.top_k && c.normalize == again.normalize &&
-                   c.switch_loss == again.switch_loss && c.qk_norm == again.qk_norm && c.end_of_text == again.end_of_text,
+                   c.head_dim == again.head_dim && c.max_position_embeddings == again.max_position_embeddings && c.rope_theta == again.rope_theta &&
+                   c.rms_norm_eps == again.rms_norm_eps && c.tie_word_embeddings == again.tie_word_embeddings &&
+                   c.initializer_range == again.initializer_range && c.moe.experts == again.moe.experts && c.moe.top_k == again.moe.top_k &&
+                   c.moe.normalize == again.moe.normalize && c.moe.balance[BALANCE_SWITCH] == again.moe.balance[BALANCE_SWITCH] &&
+                   c.qk_norm == again.qk_norm && c.end_of_text == again.end_of_text,
                "%s", text.bytes);
         buffer_release(&text);
     }
@@ -64,17 +65,17 @@ static void every_family_survives_writing_and_reading(void) {
 static void what_is_absent_is_the_familys_own(void) {
     model_config c;
     EXPECT_OK(read_text(&c, OLMOE "}"));
-    EXPECT(c.rms_norm_eps == 1e-5 && c.rope_theta == 1e4 && c.num_key_value_heads == 4 && c.head_dim == 8 && !c.normalize &&
+    EXPECT(c.rms_norm_eps == 1e-5 && c.rope_theta == 1e4 && c.num_key_value_heads == 4 && c.head_dim == 8 && !c.moe.normalize &&
                c.end_of_text == -1 && !c.tie_word_embeddings,
            "eps %g, theta %g, heads %d of %d", c.rms_norm_eps, c.rope_theta, (int)c.num_key_value_heads, (int)c.head_dim);
     EXPECT_OK(read_text(&c, QWEN3_MOE ", \"num_local_experts\": 4, \"norm_topk_prob\": true, \"head_dim\": null}"));
-    EXPECT(c.rms_norm_eps == 1e-6 && c.head_dim == 8 && c.experts == 4 && c.normalize, "eps %g, head_dim %d", c.rms_norm_eps,
+    EXPECT(c.rms_norm_eps == 1e-6 && c.head_dim == 8 && c.moe.experts == 4 && c.moe.normalize, "eps %g, head_dim %d", c.rms_norm_eps,
            (int)c.head_dim);
     EXPECT_OK(read_text(&c, "{\"model_type\": \"qwen3\", " SIZES ", \"intermediate_size\": 24}"));
     EXPECT(c.head_dim == 128, "head_dim %d", (int)c.head_dim);
     EXPECT_OK(read_text(&c, "{\"model_type\": \"mixtral\", " SIZES
                             ", \"intermediate_size\": 24, \"num_local_experts\": 4, \"num_experts_per_tok\": 2}"));
-    EXPECT(c.normalize && c.rope_theta == 1e6, "normalize %d, theta %g", c.normalize, c.rope_theta);
+    EXPECT(c.moe.normalize && c.rope_theta == 1e6, "normalize %d, theta %g", c.moe.normalize, c.rope_theta);
 }
 
 static void both_spellings_of_transformers_are_read(void) {
@@ -103,19 +104,17 @@ static void what_we_cannot_run_is_refused_by_name(void) {
         {LLAMA ", \"partial_rotary_factor\": 0.5}", "\"partial_rotary_factor\": expected 1, found 0.5"},
         {LLAMA ", \"sliding_window\": 64}", "\"sliding_window\": expected null or at least max_position_embeddings, found 64"},
         {LLAMA ", \"sliding_window\": \"x\"}", "\"sliding_window\""},
-        {LLAMA ", \"layer_types\": [\"full_attention\", \"sliding_attention\"]}",
-         "\"layer_types\": expected full_attention in every layer"},
+        {LLAMA ", \"layer_types\": [\"full_attention\", \"sliding_attention\"]}", "\"layer_types\": expected full_attention in every layer"},
         {LLAMA ", \"attention_bias\": true}", "\"attention_bias\": expected nothing, false or null, found true"},
         {LLAMA ", \"mlp_bias\": true}", "\"mlp_bias\""},
         {OLMOE ", \"clip_qkv\": 8.0}", "\"clip_qkv\": expected nothing, false or null, found 8.0"},
         {LLAMA ", \"hidden_act\": \"gelu\"}", "\"hidden_act\": expected \"silu\", found \"gelu\""},
-        {QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [0]}", "\"mlp_only_layers\""},
-        {QWEN3_MOE ", \"num_experts\": 4, \"decoder_sparse_step\": 2}", "\"decoder_sparse_step\": expected 1, found 2"},
+        {QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [1]}", "\"mlp_only_layers\": expected the first layers: 0, 1, ..., found [1]"},
+        {OLMOE ", \"mlp_only_layers\": [0]}", "\"mlp_only_layers\": expected nothing, false or null, found [0]"},
+        {OLMOE ", \"decoder_sparse_step\": 2}", "\"decoder_sparse_step\": expected 1, found 2"},
         {QWEN3_MOE ", \"num_experts\": 4, \"shared_expert_intermediate_size\": 8}", "\"shared_expert_intermediate_size\""},
-        {LLAMA ", \"quantization_config\": {\"bits\": 4}}",
-         "\"quantization_config\": expected nothing, false or null, found {\"bits\": 4}"},
-        {"{\"model_type\": \"olmeo\"}",
-         "unknown family \"olmeo\"; did you mean olmoe? expected one of llama, mixtral, olmoe, qwen3, qwen3_moe"},
+        {LLAMA ", \"quantization_config\": {\"bits\": 4}}", "\"quantization_config\": expected nothing, false or null, found {\"bits\": 4}"},
+        {"{\"model_type\": \"olmeo\"}", "unknown family \"olmeo\"; did you mean olmoe? expected one of llama, mixtral, olmoe, qwen3, qwen3_moe"},
         {"{\"model_type\": \"deepseek_v3\"}", "unknown family \"deepseek_v3\"; expected one of llama"},
     };
     model_config c;
@@ -170,19 +169,19 @@ static void inconsistent_sizes_are_refused(void) {
 
 static void a_recipe_must_fit_its_family(void) {
     model_config c = small("mixtral");
-    c.normalize = false;
+    c.moe.normalize = false;
     EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "demo.ini: family mixtral always scales the chosen probabilities");
     c = small("llama");
-    c.experts = 4;
+    c.moe.experts = 4;
     EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "family llama is dense: expected 1 expert and top_k 1, found 4 and 1");
     c = small("olmoe");
-    c.experts = c.top_k = 1;
+    c.moe.experts = c.moe.top_k = 1;
     EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "family olmoe is sparse: expected at least 2 experts, found 1");
     c = small("olmoe");
-    c.top_k = 5;
+    c.moe.top_k = 5;
     EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "expected 1 to 4, the number of experts, found 5");
     c = small("olmoe");
-    c.switch_loss = NAN;
+    c.moe.balance[BALANCE_SWITCH] = NAN;
     EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "\"router_aux_loss_coef\"");
 }
 

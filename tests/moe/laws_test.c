@@ -73,6 +73,19 @@ static void the_layer_equals_its_equation(void) {
     }
 }
 
+/* What training keeps of a layer: gate and up of each pair, and beside them only what is D or E wide, or one number a pair. */
+static void kept_are_two_inner_widths_a_pair(void) {
+    static layer l;
+    const sizes s = {64, 16, 60, 8, 4};
+    open(&l, &s, (moe_config){.normalize = true});
+    l.t.training = true;
+    run(&l, NULL);
+    const double kept = (double)l.t.kept.used / sizeof(real) / s.tokens, pairs = 2.0 * s.chosen * s.inner;
+    const double small = s.width + 4 * s.experts + 16 * s.chosen + 64;
+    EXPECT(kept >= pairs && kept <= pairs + small, "%.1f numbers a token: 2 K F is %.1f, and %.1f would be small change", kept, pairs, small);
+    layer_close(&l);
+}
+
 /* With K = E nothing is left out: the chosen probabilities already sum to one. */
 static void all_experts_are_the_dense_mixture(void) {
     static layer l;
@@ -345,6 +358,7 @@ static void a_trace_counts_what_was_kept_and_what_was_not(void) {
 }
 
 static const test_case cases[] = {
+    {"kept are two inner widths a pair", kept_are_two_inner_widths_a_pair},
     {"the layer equals its equation", the_layer_equals_its_equation},
     {"all experts are the dense mixture", all_experts_are_the_dense_mixture},
     {"kept and dropped pairs are all pairs", kept_and_dropped_pairs_are_all_pairs},

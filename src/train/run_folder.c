@@ -57,6 +57,12 @@ static int take_lock(run_folder *run) {
     return status;
 }
 
+bool run_folder_has_checkpoint(const char *path) {
+    char file[PATH_BYTES];
+    if (file_join(file, path, "checkpoints/latest") >= 0 && file_exists(file)) return true;
+    return file_join(file, path, "checkpoints") >= 0 && file_is_folder(file) && checkpoint_resolve(file, path) >= 0;
+}
+
 int run_folder_open(run_folder *run, const char *path, const recipe *r, const char *command, bool *resume) {
     *run = (run_folder){.lock = -1};
     int status = LAMP_OK;
@@ -76,12 +82,7 @@ int run_folder_open(run_folder *run, const char *path, const recipe *r, const ch
         TRY_TO(done, options_write(&recipe_options, r, &run->line));
         TRY_TO(done, file_write_whole(file, run->line.bytes, run->line.length));
     }
-    TRY_TO(done, file_join(file, path, "checkpoints/latest"));
-    *resume = file_exists(file);
-    if (!*resume) {
-        TRY_TO(done, file_join(file, path, "checkpoints"));
-        *resume = file_is_folder(file) && checkpoint_resolve(file, path) >= 0;
-    }
+    *resume = run_folder_has_checkpoint(path);
     TRY_TO(done, open_log(&run->metrics, run, "metrics.jsonl"));
     TRY_TO(done, open_log(&run->routing, run, "routing.jsonl"));
     TRY_TO(done, open_log(&run->events, run, "events.jsonl"));

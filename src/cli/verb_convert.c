@@ -38,7 +38,7 @@ typedef struct {
     model_config config;
     model_costs before, after;
     comparison comparison;
-    bool of_text;
+    const char *tokens_of; /* what text, or none */
 } receipt;
 
 /* What the models are compared on: text if there is a tokenizer, else any tokens. */
@@ -59,8 +59,7 @@ static int choose_tokens(token_list *ids, const loaded_model *m, const request *
     if (ids->length < 2) FAIL_TO(done, LAMP_INVALID, "%s: expected text of at least 2 tokens, found %zu", q->text, ids->length);
     if (ids->length > RECEIPT_TOKENS) ids->length = RECEIPT_TOKENS;
     for (size_t i = 0; i < ids->length; i++)
-        if (ids->id[i] >= V)
-            FAIL_TO(done, LAMP_MALFORMED, "%s: the tokenizer has token %d, the model only %lld", m->path, ids->id[i], (long long)V);
+        if (ids->id[i] >= V) FAIL_TO(done, LAMP_MALFORMED, "%s: the tokenizer has token %d, the model only %lld", m->path, ids->id[i], (long long)V);
 done:
     encoder_free(e);
     buffer_release(&text);
@@ -103,7 +102,7 @@ static int prove(receipt *r, const char *folder, const loaded_model *dense, cons
     TRY_TO(done, compare_models(&r->comparison, &dense->model, &mixture.model, ids.id, (ptrdiff_t)ids.length));
     int64_t context = r->config.max_position_embeddings;
     r->before = model_count(&dense->model, context), r->after = model_count(&mixture.model, context);
-    r->of_text = dense->tokenizer;
+    r->tokens_of = !dense->tokenizer ? "random ids" : q->text ? q->text : "the built-in text";
     status = check_receipt(r, q);
 done:
     token_list_release(&ids);
@@ -130,7 +129,7 @@ static void put_json(buffer *text, const receipt *r, const request *q) {
     json_put_integer(&w, "parameters", r->after.parameters);
     json_put_integer(&w, "active_parameters", r->after.active_parameters);
     json_put_integer(&w, "tokens", r->comparison.tokens);
-    json_put_text(&w, "tokens_of", !r->of_text ? "random ids" : q->text ? q->text : "the built-in text");
+    json_put_text(&w, "tokens_of", r->tokens_of);
     json_put_number(&w, "largest_difference", r->comparison.difference);
     json_put_number(&w, "largest_logit", r->comparison.largest);
     json_put_number(&w, "relative_difference", r->comparison.difference / r->comparison.largest);
@@ -143,8 +142,9 @@ static void put_json(buffer *text, const receipt *r, const request *q) {
 static void print_receipt(const receipt *r, const request *q) {
     char before[HUMAN_BYTES], after[HUMAN_BYTES], active[HUMAN_BYTES];
     const comparison *c = &r->comparison;
-    printf("%s, %s parameters -> %s, %s parameters, of which one token meets %s\n", r->dense_family, human_count(before, (double)r->before.parameters),
-           r->config.family, human_count(after, (double)r->after.parameters), human_count(active, (double)r->after.active_parameters));
+    printf("%s, %s parameters -> %s, %s parameters, of which one token meets %s\n", r->dense_family,
+           human_count(before, (double)r->before.parameters), r->config.family, human_count(after, (double)r->after.parameters),
+           human_count(active, (double)r->after.active_parameters));
     printf("%lld experts of inner width %lld, each token takes %lld; ", (long long)r->config.moe.experts, (long long)r->config.intermediate_size,
            (long long)r->config.moe.top_k);
     if (q->how.slices > 1) printf("%lld copies of %lld slices\n", (long long)(q->how.experts / q->how.slices), (long long)q->how.slices);
@@ -152,7 +152,7 @@ static void print_receipt(const receipt *r, const request *q) {
     if (q->how.noise > 0) printf("noise %g changes the function: largest difference", q->how.noise);
     else printf("step 0 computes the same function: largest difference");
     printf(" %.1e of logits up to %.3g (%.1e), on %td tokens of %s\n", c->difference, c->largest, c->difference / c->largest, c->tokens,
-           !r->of_text ? "random ids" : q->text ? q->text : "the built-in text");
+           r->tokens_of);
     printf("loss per token %.4f before, %.4f after\n", c->loss_a, c->loss_b);
     printf("to go on: lamp train DATASET --set train.initial=%s\n", q->out);
 }

@@ -136,8 +136,7 @@ static void make_experts(real *made, const weight *w, const weight *dense, const
 static void make_router(real *made, const weight *w, const upcycle_options *o, random_key key) {
     w->value[0] = made;
     for (ptrdiff_t e = 0; e < w->out; e++)
-        for (ptrdiff_t d = 0; d < w->in; d++)
-            made[e * w->in + d] = (real)(w->deviation * random_normal(key, (uint64_t)(e / o->slices * w->in + d)));
+        for (ptrdiff_t d = 0; d < w->in; d++) made[e * w->in + d] = (real)(w->deviation * random_normal(key, (uint64_t)(e / o->slices * w->in + d)));
 }
 
 int upcycled_model_open(upcycled_model *u, const model *dense, const model_config *config, const upcycle_options *o) {

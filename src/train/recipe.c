@@ -151,6 +151,7 @@ void recipe_take_model(recipe *r, const model_config *c) {
     memcpy(m->balance, had.moe.balance, sizeof m->balance);
     m->bias_rate = had.moe.bias_rate, m->jitter = had.moe.jitter, m->drop_by_score = had.moe.drop_by_score;
     m->capacity = had.moe.capacity, m->eval_capacity = had.moe.eval_capacity;
+    if (c->dense_layers == 0 && c->sparse_step <= 1) r->model.dense_size = had.dense_size;
     if (m->groups == 0) m->top_groups = had.moe.top_groups;
     if (m->router && had.moe.router && m->router->serves_as_softmax && had.moe.router->serves_as_softmax)
         strcpy(m->kind, had.moe.kind), m->router = had.moe.router;

@@ -226,6 +226,51 @@ static void micro_batches_sum_to_the_batch(void) {
     dataset_free(d);
 }
 
+/* ---- given weights --------------------------------------------------------------------------------------------------------------- */
+
+static void a_run_begins_with_given_weights(void) {
+    char from[PATH_BYTES], run[PATH_BYTES], other_data[PATH_BYTES];
+    recipe r = small_recipe("mixtral");
+    dataset *d = open_data(r.data_path);
+    trainer first, second;
+    path_of(from, "given"), path_of(run, "from-given");
+    EXPECT_OK(trainer_open(&first, &r, d));
+    run_steps(&first, 3, NULL);
+    EXPECT_OK(trainer_save(&first, from));
+
+    strcpy(r.initial, from);
+    r.seed = 9, r.model.max_position_embeddings = 32, r.model.moe.balance[BALANCE_SWITCH] = 0.1, r.model.moe.capacity = 2;
+    EXPECT_OK(trainer_open(&second, &r, d));
+    EXPECT_OK(trainer_take_initial(&second));
+    EXPECT(same_bits(first.model.weights.values, second.model.weights.values, first.model.weights.total), "the weights differ");
+    EXPECT(second.step == 0 && second.optimizer.steps == 0 && second.optimizer.first[0] == 0, "more than weights was taken");
+    run_steps(&second, 2, NULL);
+    trainer_close(&second);
+
+    r.model.num_hidden_layers = 3, r.model.moe.top_k = 1;
+    EXPECT_OK(trainer_open(&second, &r, d));
+    EXPECT_ERROR(trainer_take_initial(&second), LAMP_INVALID, "recipe's; set these keys as it has them:\n  model.num_hidden_layers: 3 -> 2\n  router.top_k: 1 -> 2\n");
+    trainer_close(&second);
+    r.model.num_hidden_layers = 2, r.model.moe.top_k = 2;
+
+    train_report report; /* what was begun goes on without them */
+    r.steps = 2;
+    EXPECT_OK(train_run(&report, &r, run, "test", &(train_watcher){0}));
+    EXPECT_OK(file_remove_folder(from));
+    EXPECT_OK(train_run(&report, &r, run, "test", &(train_watcher){0}));
+    EXPECT_ERROR(train_run(&report, &r, path_of(run, "never"), "test", &(train_watcher){0}), LAMP_IO, "expected a model folder or a run folder");
+    EXPECT(!file_exists(run), "a run was begun without its weights");
+
+    EXPECT_OK(trainer_save(&first, from));
+    build_dataset("other-words", 1, (const char *const[]){"stone"}, 290);
+    dataset *other = open_data(path_of(other_data, "other-words"));
+    r.model.vocab_size = first.recipe.model.vocab_size;
+    EXPECT_OK(trainer_open(&second, &r, other));
+    EXPECT_ERROR(trainer_take_initial(&second), LAMP_INVALID, "tokenizer.json is not the tokenizer of this dataset");
+    trainer_close(&first), trainer_close(&second);
+    dataset_free(d), dataset_free(other);
+}
+
 /* ---- memory ------------------------------------------------------------------------------------------------------------------------ */
 
 static void nothing_is_allocated_after_the_first_steps(void) {
@@ -443,6 +488,7 @@ static const test_case cases[] = {
     {"1, 2 and 3 threads agree bit for bit", one_two_and_three_threads_agree},
     {"micro-batches sum to the batch", micro_batches_sum_to_the_batch},
     {"nothing is allocated after the first steps", nothing_is_allocated_after_the_first_steps},
+    {"a run begins with given weights", a_run_begins_with_given_weights},
     {"a budget ends where it says", a_budget_ends_where_it_says},
     {"a step that is not finite is not applied", a_step_that_is_not_finite_is_not_applied},
     {"after diverging, the last good checkpoint is the latest", after_diverging_the_last_good_checkpoint_is_the_latest},

@@ -14,6 +14,7 @@
  *
  *         y = sum_{r in C} p_r / (G sum_{c in C} p_c) sum_g G S_g(x) = MLP(x)
  *
+ * (A program whose logits are not the same sum in every column may part the slices only where two copies are equal to the last bits.)
  * G = 1 is the plain case: copies, whose weights sum to one. Copies part when training shows them different tokens, slices and their
  * routers' rows because each slice has another gradient. Noise parts copies from the first step on, and changes the function. */
 #include "models/upcycle.h"

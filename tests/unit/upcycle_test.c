@@ -21,9 +21,20 @@ typedef struct {
 
 /* Weights are larger than one would train with, so that the MLPs weigh in the logits. */
 static void dense_open(subject *s, const char *name) {
-    model_config c = {.vocab_size = V, .hidden_size = D, .intermediate_size = F, .num_hidden_layers = 3, .num_attention_heads = 4, .num_key_value_heads = 2,
-                      .head_dim = 6, .max_position_embeddings = T, .rope_theta = 1e4, .rms_norm_eps = 1e-6, .initializer_range = 0.3, .end_of_text = -1,
-                      .sparse_step = 1, .moe = {.kind = "softmax", .experts = 1, .top_k = 1, .scale = 1}};
+    model_config c = {.vocab_size = V,
+                      .hidden_size = D,
+                      .intermediate_size = F,
+                      .num_hidden_layers = 3,
+                      .num_attention_heads = 4,
+                      .num_key_value_heads = 2,
+                      .head_dim = 6,
+                      .max_position_embeddings = T,
+                      .rope_theta = 1e4,
+                      .rms_norm_eps = 1e-6,
+                      .initializer_range = 0.3,
+                      .end_of_text = -1,
+                      .sparse_step = 1,
+                      .moe = {.kind = "softmax", .experts = 1, .top_k = 1, .scale = 1}};
     *s = (subject){0};
     strcpy(c.family, name);
     EXPECT_OK(family_complete(&c, "test"));
@@ -56,9 +67,9 @@ static double apart(const subject *s) {
     return c.difference / c.largest;
 }
 
-static const upcycle_options ways[] = {{2, 1, 1, 0, 1},  {4, 2, 1, 0, 1}, {5, 5, 1, 0, 1}, {4, 2, 2, 0, 1},  {8, 4, 2, 0, 1}, {8, 8, 2, 0, 1},
-                                       {6, 3, 3, 0, 1},  {9, 6, 3, 0, 1}, {4, 4, 4, 0, 1}, {24, 8, 4, 0, 1}, {36, 12, 6, 0, 1}, {70, 21, 1, 0, 1},
-                                       {72, 36, 36, 0, 1}};
+static const upcycle_options ways[] = {{2, 1, 1, 0, 1},   {4, 2, 1, 0, 1},   {5, 5, 1, 0, 1},   {4, 2, 2, 0, 1}, {8, 4, 2, 0, 1},
+                                       {8, 8, 2, 0, 1},   {6, 3, 3, 0, 1},   {9, 6, 3, 0, 1},   {4, 4, 4, 0, 1}, {24, 8, 4, 0, 1},
+                                       {36, 12, 6, 0, 1}, {70, 21, 1, 0, 1}, {72, 36, 36, 0, 1}};
 enum { N_WAYS = sizeof ways / sizeof *ways };
 
 static void expect_same_function(const char *name) {

@@ -56,6 +56,7 @@ static int32_t rival(const int32_t *best, ptrdiff_t K, ptrdiff_t i) {
 static void load_backward(tape *t, void *saved) {
     struct load_saved *v = saved;
     ptrdiff_t M = v->clean->cols;
+    if (v->K == M) return; /* where all are chosen it is a count, and has no gradient */
     real *dclean = tape_gradient(t, v->clean), *dnoise = tape_gradient(t, v->noise), *dnoisy = tape_gradient(t, v->noisy);
     for (ptrdiff_t r = 0; r < v->clean->rows; r++) {
         if (v->bin[r] < 0) continue;
@@ -87,6 +88,6 @@ tensor *expected_load(tape *t, tensor *clean, tensor *noise, tensor *noisy, ptrd
             load->x[bin[r] * M + i] += bin_weight[bin[r]] * (real)p;
         }
     }
-    if (K < M) RECORD(t, load, load_backward, (struct load_saved){clean, noise, noisy, load, K, bin, best, bin_weight});
-    return load; /* where all are chosen it is a count, and has no gradient */
+    RECORD(t, load, load_backward, (struct load_saved){clean, noise, noisy, load, K, bin, best, bin_weight});
+    return load;
 }

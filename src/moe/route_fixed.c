@@ -5,6 +5,17 @@
 #include "base/random.h"
 #include "moe/route.h"
 
+/* Every set of K of the E experts is as likely as any other (Floyd; in Bentley, "A sample of brilliance", 1987). */
+static void draw_different(int32_t *expert, random_key key, ptrdiff_t E, ptrdiff_t K) {
+    for (ptrdiff_t k = 0; k < K; k++) {
+        ptrdiff_t last = E - K + k;
+        int32_t drawn = (int32_t)random_below(key, (uint64_t)k, (uint64_t)last + 1);
+        bool taken = false;
+        for (ptrdiff_t j = 0; j < k; j++) taken |= expert[j] == drawn;
+        expert[k] = taken ? (int32_t)last : drawn;
+    }
+}
+
 static routing choose(tape *t, const moe_layer *l, bool by_id) {
     ptrdiff_t N = l->batch->n_tokens, K = l->c->top_k;
     routing r = routing_make(t, N, N * K);
@@ -13,10 +24,8 @@ static routing choose(tape *t, const moe_layer *l, bool by_id) {
     for (ptrdiff_t n = 0; n < N; n++) {
         uint64_t what = by_id ? (uint64_t)l->batch->token[n] : random_bits(draw, tape_random_index(t, n, 1));
         random_key key = random_key_make(what, RANDOM_ROUTE, 0, (uint64_t)l->layer);
-        for (ptrdiff_t k = 0; k < K; k++) {
-            r.expert[n * K + k] = (int32_t)random_permute(key, (uint64_t)k, (uint64_t)l->c->experts);
-            r.token[n * K + k] = (int32_t)n, r.weights->x[n * K + k] = (real)(l->c->scale / (double)K);
-        }
+        draw_different(r.expert + n * K, key, l->c->experts, K);
+        for (ptrdiff_t i = n * K; i < (n + 1) * K; i++) r.token[i] = (int32_t)n, r.weights->x[i] = (real)(l->c->scale / (double)K);
         r.token_start[n + 1] = (n + 1) * K;
     }
     return r;

@@ -19,7 +19,8 @@ typedef enum {
     RANDOM_GROUP_NOISE,
     RANDOM_SECOND_CHOICE,
     RANDOM_JITTER,
-    RANDOM_ROUTE
+    RANDOM_ROUTE,
+    RANDOM_UPCYCLE
 } random_use;
 
 random_key random_key_make(uint64_t seed, random_use use, uint64_t step, uint64_t layer);

@@ -1,9 +1,11 @@
 #include "train/recipe.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "models/families/family.h"
+#include "moe/route.h"
 
 #define AT(field) offsetof(recipe, field)
 
@@ -113,6 +115,8 @@ static const option rows[] = {
     {"train", "eval_every", OPTION_INTEGER, AT(eval_every), "250", 0, 1e12, SCALE_LOG, NULL, "steps", "validation and a sample; 0: only at the end"},
     {"train", "eval_tokens", OPTION_INTEGER, AT(eval_tokens), "16384", 1, 1e12, SCALE_LOG, NULL, "tokens", "of each domain's validation text"},
     {"train", "seed", OPTION_INTEGER, AT(seed), "1", 0, 9e15, SCALE_LINEAR, NULL, "", "of initial weights and the order of data"},
+    {"train", "initial", OPTION_TEXT, AT(initial), "", 0, 0, SCALE_LINEAR, NULL, "",
+     "model folder or run whose weights a new run begins with: of the same sizes, router and tokenizer; empty: random weights"},
     {"train", "precision", OPTION_CHOICE, AT(precision), "auto", 0, 0, SCALE_LINEAR, "auto|f32|bf16", "",
      "of products, but never the router's: bf16 factors with f32 sums; auto: bf16 where the machine has the instructions; weights stay f32"},
     {"train", "pack_weights", OPTION_BOOL, AT(pack_weights), "true", 0, 0, SCALE_LINEAR, NULL, "",
@@ -142,4 +146,19 @@ int recipe_resolve(recipe *r, const char *where) {
     if (r->steps == 0 && r->tokens == 0 && r->minutes == 0)
         FAIL(LAMP_INVALID, "%s: no budget: set train.steps, train.tokens or train.minutes", where);
     return family_complete(m, where);
+}
+
+void recipe_take_model(recipe *r, const model_config *c) {
+    const model_config had = r->model;
+    moe_config *m = &r->model.moe;
+    r->model = *c;
+    r->model.max_position_embeddings = had.max_position_embeddings, r->model.initializer_range = had.initializer_range;
+    r->model.end_of_text = had.end_of_text;
+    memcpy(m->balance, had.moe.balance, sizeof m->balance);
+    m->bias_rate = had.moe.bias_rate, m->jitter = had.moe.jitter, m->drop_by_score = had.moe.drop_by_score;
+    m->capacity = had.moe.capacity, m->eval_capacity = had.moe.eval_capacity;
+    if (c->dense_layers == 0 && c->sparse_step <= 1) r->model.dense_size = had.dense_size;
+    if (m->groups == 0) m->top_groups = had.moe.top_groups;
+    if (m->router && had.moe.router && m->router->serves_as_softmax && had.moe.router->serves_as_softmax)
+        strcpy(m->kind, had.moe.kind), m->router = had.moe.router;
 }

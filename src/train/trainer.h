@@ -57,4 +57,7 @@ double trainer_budget_used(const trainer *tr);
 int trainer_save(const trainer *tr, const char *run);
 int trainer_resume(trainer *tr, const char *checkpoint_folder);
 
+/* Takes the weights of recipe.initial for those of a run that is new: LAMP_INVALID lists where it is another model, or if it reads other tokens. */
+int trainer_take_initial(trainer *tr);
+
 #endif

@@ -12,12 +12,12 @@ static const layer_size size = {N, D, 3};
 
 static bool near(double a, double b, double relative) { return fabs(a - b) <= relative * (1 + fabs(b)); }
 
-static void add_loss(layer *l, balance_loss loss, routing *r, double coefficient) {
+static void add_loss(test_layer *l, balance_loss loss, routing *r, double coefficient) {
     balance_terms[loss].add(&l->t, r, &l->batch, balance_terms[loss].name, coefficient);
 }
 
 /* The layer's routing, with counts as layer.c makes them, and the loss of it with coefficient 1. */
-static double loss_of(layer *l, balance_loss loss) {
+static double loss_of(test_layer *l, balance_loss loss) {
     for (int i = 0; i < BALANCE_LOSSES; i++) l->c.balance[i] = i == (int)loss;
     l->t.training = true;
     layer_run(l, NULL);
@@ -37,7 +37,7 @@ static void the_noisy_gate_gives_the_golden_numbers(void) {
     static const double deviation[] = {.693147, 1.313262, .313262, .974077};
     static const int32_t bin[] = {0};
     static const real one[] = {1};
-    static layer l;
+    static test_layer l;
     layer_open(&l, (layer_size){1, 1, 2}, (moe_config){.kind = "noisy_top_k", .experts = 4});
     l.t.training = true, l.t.loss_scale = 1;
     double h[4];
@@ -63,7 +63,7 @@ typedef struct {
 } level;
 
 /* A noisy gate as the paper writes it. */
-static void gate_by_hand(level *g, const layer *l, const weight *router, const weight *noise_weight, random_use use) {
+static void gate_by_hand(level *g, const test_layer *l, const weight *router, const weight *noise_weight, random_use use) {
     random_key key = tape_random_key(&l->t, use, 0);
     for (int n = 0; n < N; n++)
         for (int m = 0; m < router->out; m++) {
@@ -96,7 +96,7 @@ static double probability_by_hand(const level *g, int n, int first, int width, i
 /* Equations 12 to 14: Load(i, j) = Load_primary(i) Load_i(X_i)(j) / |X_i|, over the tokens that are not padding; of 4 groups of 2 experts a
  * token takes 2 groups, and 1 expert of each. */
 static void the_hierarchical_load_is_that_of_its_definition(void) {
-    static layer l;
+    static test_layer l;
     static level primary, secondary;
     layer_open(&l, size, (moe_config){.kind = "hierarchical", .groups = 4, .top_groups = 2});
     l.t.training = true;
@@ -131,7 +131,7 @@ static void the_hierarchical_load_is_that_of_its_definition(void) {
  * alike; that all take the same experts does not matter to the Switch loss then. */
 static void even_loads_have_the_least_loss(void) {
     static const char *const kinds[] = {"softmax", "sigmoid", "gshard"};
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < 3; i++) {
         moe_config c = {.normalize = true};
         strcpy(c.kind, kinds[i]);
@@ -148,7 +148,7 @@ static void even_loads_have_the_least_loss(void) {
 
 /* Each token takes all experts with the same weight: perfect balance, where a standard deviation would have no slope. */
 static void perfect_balance_has_no_nan(void) {
-    static layer l;
+    static test_layer l;
     moe_config c = {.kind = "softmax", .experts = 4, .top_k = 4, .balance[BALANCE_IMPORTANCE] = 1, .balance[BALANCE_LOAD] = 1};
     layer_open(&l, size, c);
     memset(l.w.router->value[0], 0, sizeof(real) * (size_t)weight_size(l.w.router));
@@ -166,7 +166,7 @@ static void perfect_balance_has_no_nan(void) {
 /* Without noise, or where all are chosen, the load is a count: it shows, and moves nothing. */
 static void a_counted_load_has_no_gradient(void) {
     static const char *const kinds[] = {"softmax", "noisy_top_k"};
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < 2; i++) {
         moe_config c = {.top_k = i ? 8 : 2};
         strcpy(c.kind, kinds[i]);
@@ -181,7 +181,7 @@ static void a_counted_load_has_no_gradient(void) {
 
 /* The second micro-batch of a step sees the counts of both, and all losses are shares of one mean over tokens. */
 static void counts_are_of_the_step_so_far(void) {
-    static layer l;
+    static test_layer l;
     moe_trace trace;
     layer_open(&l, size, (moe_config){.kind = "softmax", .balance[BALANCE_SWITCH] = 1});
     EXPECT_OK(moe_trace_open(&trace, 1, 8));
@@ -214,7 +214,7 @@ static void counts_are_of_the_step_so_far(void) {
 
 /* A batch with padding has the losses of the batch without it. Choices by rank in the batch would differ, so those routers stay out. */
 static void padding_does_not_count(void) {
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < N_WAYS; i++) {
         double loss[BALANCE_LOSSES];
         int64_t chosen[8];
@@ -247,7 +247,7 @@ static void padding_does_not_count(void) {
 
 /* Balance reads what was chosen: with room for next to nothing, its losses and counts are those of the dropless layer. */
 static void balance_counts_before_dropping(void) {
-    static layer l;
+    static test_layer l;
     moe_trace trace;
     layer_open(&l, size, (moe_config){.kind = "softmax"});
     EXPECT_OK(moe_trace_open(&trace, 1, 8));
@@ -282,7 +282,7 @@ static void balancing_evens_loads(void) {
         balance_loss loss; /* BALANCE_LOSSES: the bias */
     } methods[] = {{"softmax", BALANCE_SWITCH},    {"softmax", BALANCE_SEQUENCE}, {"noisy_top_k", BALANCE_LOAD}, {"noisy_top_k", BALANCE_IMPORTANCE},
                    {"hierarchical", BALANCE_LOAD}, {"sigmoid", BALANCE_SWITCH},   {"sigmoid", BALANCE_LOSSES}};
-    static layer l;
+    static test_layer l;
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         moe_trace trace;
         moe_config c = {.normalize = true};

@@ -13,7 +13,7 @@ typedef struct {
 static const sizes shapes[] = {{1, 8, 5, 4, 2}, {7, 19, 13, 5, 2}, {33, 16, 24, 8, 1}, {20, 12, 9, 6, 6}, {64, 17, 31, 16, 4}, {3, 1, 1, 2, 1}};
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-static void open(layer *l, const sizes *s, moe_config c) {
+static void open(test_layer *l, const sizes *s, moe_config c) {
     strcpy(c.kind, "softmax");
     c.experts = s->experts, c.top_k = s->chosen, c.scale = 1;
     layer_open(l, (layer_size){s->tokens, s->width, s->inner}, c);
@@ -21,10 +21,10 @@ static void open(layer *l, const sizes *s, moe_config c) {
 
 static void clear(weight *w) { memset(w->value[0], 0, sizeof(real) * (size_t)weight_size(w)); }
 
-static const real *run(layer *l, moe_trace *trace) { return layer_run(l, trace)->x; }
+static const real *run(test_layer *l, moe_trace *trace) { return layer_run(l, trace)->x; }
 
 /* y = sum_k w_k E_k(x), as the paper writes it */
-static void naive(const layer *l, double *y) {
+static void naive(const test_layer *l, double *y) {
     ptrdiff_t D = l->w.expert.down->out, F = l->w.expert.down->in;
     int E = (int)l->c.experts;
     for (ptrdiff_t n = 0; n < l->x.rows; n++) {
@@ -60,7 +60,7 @@ static bool near(double a, double b, double relative) { return fabs(a - b) <= re
 
 static void the_layer_equals_its_equation(void) {
     static double y[MOST];
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < 2 * N_SHAPES; i++) {
         const sizes *s = &shapes[i / 2];
         open(&l, s, (moe_config){.normalize = i % 2});
@@ -75,7 +75,7 @@ static void the_layer_equals_its_equation(void) {
 
 /* What training keeps of a layer: gate and up of each pair, and beside them only what is D or E wide, or one number a pair. */
 static void kept_are_two_inner_widths_a_pair(void) {
-    static layer l;
+    static test_layer l;
     const sizes s = {64, 16, 60, 8, 4};
     open(&l, &s, (moe_config){.normalize = true});
     l.t.training = true;
@@ -88,7 +88,7 @@ static void kept_are_two_inner_widths_a_pair(void) {
 
 /* With K = E nothing is left out: the chosen probabilities already sum to one. */
 static void all_experts_are_the_dense_mixture(void) {
-    static layer l;
+    static test_layer l;
     real plain[MOST];
     const sizes s = {20, 12, 9, 6, 6};
     open(&l, &s, (moe_config){0});
@@ -101,7 +101,7 @@ static void all_experts_are_the_dense_mixture(void) {
 }
 
 static void kept_and_dropped_pairs_are_all_pairs(void) {
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < N_SHAPES; i++) {
         moe_trace trace;
         open(&l, &shapes[i], (moe_config){0});
@@ -161,7 +161,7 @@ static void dispatch_then_combine_is_the_identity(void) {
 }
 
 static void weights_are_probabilities_or_sum_to_one(void) {
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < 2 * N_SHAPES; i++) {
         bool normalize = i % 2;
         open(&l, &shapes[i / 2], (moe_config){.normalize = normalize});
@@ -189,7 +189,7 @@ static void weights_are_probabilities_or_sum_to_one(void) {
 static void golden_numbers_hold(void) {
     static const double softmax[] = {.429481, .260493, .117047, .192978};
     static const real logits[] = {(real)1, (real).5, (real)-.3, (real).2};
-    static layer l;
+    static test_layer l;
     open(&l, &(sizes){1, 1, 3, 4, 2}, (moe_config){.normalize = true});
     l.input[0] = 1;
     memcpy(l.w.router->value[0], logits, sizeof logits);
@@ -204,7 +204,7 @@ static void golden_numbers_hold(void) {
 
 /* A router of zeros: every probability is 1 / E, every token takes experts 0 .. K - 1, and the loss stands at its minimum of 1. */
 static void a_uniform_router_has_the_least_switch_loss(void) {
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < N_SHAPES; i++) {
         open(&l, &shapes[i], (moe_config){.balance[BALANCE_SWITCH] = 0.25});
         l.t.training = true;
@@ -222,7 +222,7 @@ static void a_uniform_router_has_the_least_switch_loss(void) {
 }
 
 static void ties_go_to_the_lower_expert(void) {
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < N_SHAPES; i++) {
         open(&l, &shapes[i], (moe_config){0});
         clear(l.w.router);
@@ -235,7 +235,7 @@ static void ties_go_to_the_lower_expert(void) {
 /* Zero router and K = 1: all tokens to expert 0. The others must learn nothing, and say nothing. */
 static void idle_experts_are_harmless(void) {
     static double y[MOST];
-    static layer l;
+    static test_layer l;
     const sizes s = {40, 10, 7, 5, 1};
     const weight *parts[3];
     open(&l, &s, (moe_config){.balance[BALANCE_SWITCH] = 0.1, .balance[BALANCE_Z] = 0.1});
@@ -256,7 +256,7 @@ static void idle_experts_are_harmless(void) {
 }
 
 static void outputs_follow_their_tokens(void) {
-    static layer l;
+    static test_layer l;
     real straight[MOST];
     const sizes s = {50, 16, 11, 7, 2};
     open(&l, &s, (moe_config){.normalize = true});
@@ -276,7 +276,7 @@ static void outputs_follow_their_tokens(void) {
 
 /* Without capacity a token's output is its own affair: alone, in a crowd, or beside a token of NaN. */
 static void tokens_do_not_disturb_each_other(void) {
-    static layer l;
+    static test_layer l;
     real together[MOST];
     const sizes s = {50, 16, 11, 7, 2};
     open(&l, &s, (moe_config){0});

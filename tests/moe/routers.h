@@ -77,12 +77,12 @@ typedef struct {
     ptrdiff_t sequence_start[3]; /* two sequences, if there are two tokens */
     token_batch batch;
     real input[4096];
-} layer;
+} test_layer;
 
 static inline real noise(uint64_t stream, ptrdiff_t i) { return (real)(2 * random_uniform((random_key){3, stream}, (uint64_t)i) - 1); }
 
 /* Weights and tokens are random, the same every time; routers that begin at zero are not, so that there is something to see. */
-static inline void layer_open(layer *l, layer_size s, moe_config c) {
+static inline void layer_open(test_layer *l, layer_size s, moe_config c) {
     const struct kernels *k;
     memset(l, 0, sizeof *l);
     l->c = with_defaults(c);
@@ -105,17 +105,17 @@ static inline void layer_open(layer *l, layer_size s, moe_config c) {
     l->batch = (token_batch){s.tokens, l->token, l->target, 2, l->sequence_start};
 }
 
-static inline void layer_close(layer *l) { weights_release(&l->table), tape_close(&l->t); }
+static inline void layer_close(test_layer *l) { weights_release(&l->table), tape_close(&l->t); }
 
-static inline moe_layer layer_view(const layer *l) { return (moe_layer){&l->w, &l->c, &l->batch, 0}; }
+static inline moe_layer layer_view(const test_layer *l) { return (moe_layer){&l->w, &l->c, &l->batch, 0}; }
 
-static inline tensor *layer_run(layer *l, moe_trace *trace) {
+static inline tensor *layer_run(test_layer *l, moe_trace *trace) {
     moe_layer view = layer_view(l);
     tape_reset(&l->t), l->x.dx = NULL;
     return moe(&l->t, &l->x, &view, trace);
 }
 
-static inline routing layer_route(layer *l) {
+static inline routing layer_route(test_layer *l) {
     moe_layer view = layer_view(l);
     tape_reset(&l->t), l->x.dx = NULL;
     return l->c.router->route(&l->t, &l->x, &view);

@@ -11,8 +11,8 @@ static const layer_size size = {N, D, F};
 static bool near(double a, double b, double relative) { return fabs(a - b) <= relative * (1 + fabs(b)); }
 
 /* Runs `check` on every way, in training and otherwise. */
-static void for_every_way(void (*check)(const char *name, layer *l)) {
-    static layer l;
+static void for_every_way(void (*check)(const char *name, test_layer *l)) {
+    static test_layer l;
     for (int i = 0; i < 2 * N_WAYS; i++) {
         char name[128];
         snprintf(name, sizeof name, "%s, %s", ways[i / 2].name, i % 2 ? "training" : "not training");
@@ -33,7 +33,7 @@ static void every_router_has_a_row(void) {
     }
 }
 
-static void check_pairs(const char *name, layer *l) {
+static void check_pairs(const char *name, test_layer *l) {
     routing r = layer_route(l);
     int E = (int)l->c.experts;
     bool own_number = l->t.training && l->c.router->looks_ahead;
@@ -65,7 +65,7 @@ static void check_pairs(const char *name, layer *l) {
 static void pairs_are_in_order_and_weights_sum_up(void) { for_every_way(check_pairs); }
 
 /* Of a batch, then of the same batch again. Without padding all pairs are kept or dropped; with it, all pairs of the other tokens. */
-static void check_counts(const char *name, layer *l) {
+static void check_counts(const char *name, test_layer *l) {
     int E = (int)l->c.experts;
     double factor = l->t.training ? l->c.capacity : l->c.eval_capacity;
     for (int padded = 0; padded < 2; padded++) {
@@ -101,7 +101,7 @@ static void add_mlp(double *y, const mlp_weights *w, int e, const real *x, doubl
     }
 }
 
-static void check_layer(const char *name, layer *l) {
+static void check_layer(const char *name, test_layer *l) {
     static real found[N * D];
     memcpy(found, layer_run(l, NULL)->x, sizeof found);
     routing r = layer_route(l);
@@ -123,7 +123,7 @@ static void check_layer(const char *name, layer *l) {
 static void the_layer_equals_its_definition(void) { for_every_way(check_layer); }
 
 /* Bits, gradients included, whatever the number of threads; other noise in another step. */
-static void check_replay(const char *name, layer *l) {
+static void check_replay(const char *name, test_layer *l) {
     static real y[N * D], gradients[1 << 16];
     for (int threads = 1; threads <= 3; threads++) {
         omp_set_num_threads(threads);
@@ -148,7 +148,7 @@ static void check_replay(const char *name, layer *l) {
 static void noise_is_a_function_of_its_key(void) { for_every_way(check_replay); }
 
 /* A micro-batch draws what the whole batch would have drawn for its tokens. */
-static void check_first_token(const char *name, layer *l) {
+static void check_first_token(const char *name, test_layer *l) {
     static real whole[N * D];
     if (l->c.capacity > 0 || l->c.eval_capacity > 0 || l->c.router->looks_ahead) return; /* here tokens depend on each other */
     memcpy(whole, layer_run(l, NULL)->x, sizeof whole);
@@ -170,7 +170,7 @@ static void micro_batches_draw_what_the_batch_draws(void) { for_every_way(check_
 /* K = E leaves nothing out: normalised or by chance, every router is then the dense mixture of its own weights, which sum to one. */
 static void all_experts_are_the_dense_mixture(void) {
     static const char *const kinds[] = {"softmax", "noisy_top_k", "batchwise", "expert_choice", "sigmoid", "hierarchical"};
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < 6; i++) {
         moe_config c = {.experts = 6, .top_k = 6, .normalize = i == 4};
         if (i == 5) c.groups = c.top_groups = 3;
@@ -211,7 +211,7 @@ static void capacity_drops_the_right_pairs(void) {
                                    "10"
                                    "10"
                                    "10";
-    static layer l;
+    static test_layer l;
     layer_open(&l, size, (moe_config){.kind = "softmax"});
     tensor w = {.x = shares, .rows = 12, .cols = 1};
     routing r = {.tokens = 6, .pairs = 12, .weights = &w, .expert = expert, .token = token, .token_start = start};
@@ -248,7 +248,7 @@ static void capacity_is_rounded_up_and_kept_within_the_batch(void) {
 }
 
 /* A layer of one token of width 1, so that router weights are logits. */
-static void open_with_logits(layer *l, moe_config c, const real *logits, const real *noise_logits) {
+static void open_with_logits(test_layer *l, moe_config c, const real *logits, const real *noise_logits) {
     layer_open(l, (layer_size){1, 1, 2}, c);
     l->input[0] = 1;
     memcpy(l->w.router->value[0], logits, sizeof(real) * (size_t)c.experts);
@@ -258,7 +258,7 @@ static void open_with_logits(layer *l, moe_config c, const real *logits, const r
 static const real golden_logits[] = {(real)1, (real).5, (real)-.3, (real).2};
 
 static void normalised_is_the_softmax_over_the_chosen_logits(void) {
-    static layer l;
+    static test_layer l;
     open_with_logits(&l, (moe_config){.kind = "softmax", .experts = 4, .top_k = 2, .normalize = true}, golden_logits, NULL);
     routing r = layer_route(&l);
     double first = exp(1) / (exp(1) + exp(.5));
@@ -269,7 +269,7 @@ static void normalised_is_the_softmax_over_the_chosen_logits(void) {
 
 /* b chooses, s weighs: expert 3 is let in by its bias, and its weight does not show it. */
 static void the_bias_chooses_and_does_not_weigh(void) {
-    static layer l;
+    static test_layer l;
     open_with_logits(&l, (moe_config){.kind = "sigmoid", .experts = 4, .top_k = 2, .normalize = true, .scale = 2.5}, golden_logits, NULL);
     l.w.bias->value[0][3] = 5;
     routing r = layer_route(&l);
@@ -282,7 +282,7 @@ static void the_bias_chooses_and_does_not_weigh(void) {
 /* Four groups of two. V3: a group is as good as the sum of its two; V2: as its best. The best expert of all stands in a group that V3 leaves out. */
 static void groups_limit_the_choice(void) {
     static const real logits[] = {(real)3, (real)-9, (real)2, (real)1.9, (real)1.5, (real)1.4, 0, (real)-1};
-    static layer l;
+    static test_layer l;
     moe_config c = {.kind = "sigmoid", .experts = 8, .top_k = 2, .groups = 4, .top_groups = 1};
     open_with_logits(&l, c, logits, NULL);
     routing r = layer_route(&l);
@@ -297,7 +297,7 @@ static void groups_limit_the_choice(void) {
 
 /* 2017, appendix A: zero weights, so that noise of deviation ln 2 chooses alone: all experts alike, and it repeats. Without it ties go down. */
 static void noisy_top_k_begins_balanced(void) {
-    static layer l;
+    static test_layer l;
     double sum = 0;
     int64_t load[8] = {0};
     layer_open(&l, size, (moe_config){.kind = "noisy_top_k"});
@@ -321,7 +321,7 @@ static void noisy_top_k_begins_balanced(void) {
 }
 
 static void gshard_sends_the_second_choice_by_chance(void) {
-    static layer l;
+    static test_layer l;
     static const real logits[] = {(real)2, (real).5, (real)-3, (real)-3};
     double g1 = exp(2), g2 = exp(.5), expected = 2 * g2 / (g1 + g2);
     int seconds = 0;
@@ -338,7 +338,7 @@ static void gshard_sends_the_second_choice_by_chance(void) {
 }
 
 static void batchwise_experts_are_full_and_thresholds_learn_to_be(void) {
-    static layer l;
+    static test_layer l;
     layer_open(&l, size, (moe_config){.kind = "batchwise", .balance[BALANCE_THRESHOLD] = 1});
     l.t.training = true;
     double first = 0, last = 0;
@@ -361,7 +361,7 @@ static void batchwise_experts_are_full_and_thresholds_learn_to_be(void) {
 }
 
 static void expert_choice_fills_experts_and_without_training_serves_tokens(void) {
-    static layer l;
+    static test_layer l;
     layer_open(&l, size, (moe_config){.kind = "expert_choice"});
     int64_t load[8] = {0};
     l.t.training = true;
@@ -379,7 +379,7 @@ static void expert_choice_fills_experts_and_without_training_serves_tokens(void)
 }
 
 static void hash_goes_by_the_token_and_random_does_not(void) {
-    static layer l;
+    static test_layer l;
     layer_open(&l, size, (moe_config){.kind = "hash"});
     bool differ = false;
     routing r = layer_route(&l);

@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../test.h"
+#include "../moe/routers.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
 #include "data/dataset_build.h"
 #include "formats/checkpoint.h"
+#include "infer/loaded_model.h"
 #include "train/run_folder.h"
 #include "train/train.h"
 #include "train/trainer.h"
@@ -137,46 +138,81 @@ static void a_page_is_learned_by_heart(void) {
 
 /* ---- the same, again ------------------------------------------------------------------------------------------------------------- */
 
-static void resumes_bit_for_bit(const char *family, int64_t micro_batch_tokens, bool lazy_experts) {
-    enum { HALF = 10 };
-    char run[PATH_BYTES], name[64], newest[PATH_BYTES];
-    snprintf(name, sizeof name, "resume-%s-%d-%d", family, (int)micro_batch_tokens, lazy_experts);
-    recipe r = small_recipe(family);
-    r.micro_batch_tokens = micro_batch_tokens, r.optimizer.lazy_experts = lazy_experts;
-    if (lazy_experts) r.model.moe.experts = 48; /* so many that some go without tokens */
+/* The run as others open it: what is evaluated is the model that was trained, without noise. */
+static void expect_same_when_loaded(const char *name, trainer *tr, const char *run) {
+    loaded_model m;
+    evaluation trained, loaded;
+    EXPECT_OK(loaded_model_open(&m, run));
+    EXPECT_OK(evaluation_open(&trained, &tr->model, 2, 16));
+    EXPECT_OK(evaluation_open(&loaded, &m.model, 2, 16));
+    EXPECT_OK(evaluate_dataset(&trained, &tr->tape, &tr->model, tr->data, 64));
+    EXPECT_OK(evaluate_dataset(&loaded, &tr->tape, &m.model, tr->data, 64));
+    EXPECT(trained.total.nats == loaded.total.nats && trained.total.tokens == loaded.total.tokens && loaded.total.tokens > 0,
+           "%s: %.17g nats trained, %.17g loaded", name, trained.total.nats, loaded.total.nats);
+    evaluation_close(&trained), evaluation_close(&loaded);
+    loaded_model_close(&m);
+}
+
+static void resumes_bit_for_bit(const char *name, recipe r, int half) {
+    char run[PATH_BYTES], newest[PATH_BYTES];
     dataset *d = open_data(r.data_path);
     trainer whole, first, second;
-    double losses[2 * HALF], again[2 * HALF];
+    double losses[20], again[20];
     step_report x, y;
     path_of(run, name);
     EXPECT_OK(trainer_open(&whole, &r, d));
-    run_steps(&whole, 2 * HALF, losses);
+    run_steps(&whole, 2 * half, losses);
 
     EXPECT_OK(trainer_open(&first, &r, d));
-    run_steps(&first, HALF, again);
+    run_steps(&first, half, again);
     EXPECT_OK(trainer_save(&first, run));
+    expect_same_when_loaded(name, &first, run);
     trainer_close(&first);
 
     EXPECT_OK(trainer_open(&second, &r, d));
     memset(second.model.weights.values, 0, sizeof(real) * (size_t)second.model.weights.total);
     EXPECT_OK(checkpoint_resolve(newest, run));
     EXPECT_OK(trainer_resume(&second, newest));
-    run_steps(&second, HALF, again + HALF);
-    expect_same_trainer(&whole, &second, family);
-    EXPECT(!memcmp(losses, again, sizeof losses), "%s: the losses differ: the last are %.17g and %.17g", family, losses[2 * HALF - 1],
-           again[2 * HALF - 1]);
+    run_steps(&second, half, again + half);
+    expect_same_trainer(&whole, &second, name);
+    EXPECT(!memcmp(losses, again, sizeof *losses * 2 * (size_t)half), "%s: the losses differ: the last are %.17g and %.17g", name, losses[2 * half - 1], again[2 * half - 1]);
     EXPECT_OK(trainer_step(&whole, &x));
     EXPECT_OK(trainer_step(&second, &y));
-    EXPECT(x.loss_z == y.loss_z && x.learning_rate == y.learning_rate && x.used == y.used, "%s: z %.17g and %.17g", family, x.loss_z, y.loss_z);
+    EXPECT(x.loss_z == y.loss_z && x.learning_rate == y.learning_rate && x.used == y.used, "%s: z %.17g and %.17g", name, x.loss_z, y.loss_z);
     trainer_close(&whole), trainer_close(&second);
     dataset_free(d);
 }
 
 static void twenty_steps_equal_ten_saved_loaded_and_ten(void) {
     static const char *const families[] = {"olmoe", "mixtral", "qwen3_moe", "llama", "qwen3"};
-    for (int i = 0; i < 5; i++) resumes_bit_for_bit(families[i], 0, false);
-    resumes_bit_for_bit("olmoe", 32, false);
-    resumes_bit_for_bit("olmoe", 32, true);
+    for (int i = 0; i < 5; i++) resumes_bit_for_bit(families[i], small_recipe(families[i]), 10);
+    recipe r = small_recipe("olmoe");
+    r.micro_batch_tokens = 32;
+    resumes_bit_for_bit("micro-batches", r, 10);
+    r.optimizer.lazy_experts = true, r.model.moe.experts = 48; /* so many that some go without tokens */
+    resumes_bit_for_bit("lazy-experts", r, 10);
+}
+
+static const way *find_way(const char *name) {
+    for (int i = 0; i < N_WAYS; i++)
+        if (!strcmp(ways[i].name, name)) return &ways[i];
+    CHECK(false, "no way is called %s", name);
+}
+
+/* In two micro-batches, with every loss; the first layer is dense. */
+static recipe recipe_of_way(const way *w) {
+    recipe r = small_recipe("olmoe");
+    r.model.moe = with_defaults(w->c);
+    r.model.num_hidden_layers = 3, r.model.dense_layers = 1, r.micro_batch_tokens = 64;
+    for (int i = 0; i < BALANCE_LOSSES; i++) r.model.moe.balance[i] = 0.01;
+    return r;
+}
+
+static void every_router_resumes_bit_for_bit(void) {
+    for (int i = 0; i < N_WAYS; i++) {
+        bool has_weights_of_its_own = i == 0 || strcmp(ways[i].c.kind, ways[i - 1].c.kind) || ways[i].c.shared_experts > 0;
+        if (has_weights_of_its_own) resumes_bit_for_bit(ways[i].name, recipe_of_way(&ways[i]), 2);
+    }
 }
 
 static void packed_weights_change_no_bit(void) {
@@ -196,8 +232,7 @@ static void packed_weights_change_no_bit(void) {
     dataset_free(d);
 }
 
-static void threads_do_not_change_a_bit(const char *family) {
-    recipe r = small_recipe(family);
+static void threads_do_not_change_a_bit(const char *name, recipe r) {
     dataset *d = open_data(r.data_path);
     trainer one, more;
     double loss[8], loss_of_more[8];
@@ -206,7 +241,7 @@ static void threads_do_not_change_a_bit(const char *family) {
     run_steps(&one, 8, loss);
     for (int threads = 2; threads <= 3; threads++) {
         char what[64];
-        snprintf(what, sizeof what, "%s, %d threads", family, threads);
+        snprintf(what, sizeof what, "%s, %d threads", name, threads);
         r.threads = threads;
         EXPECT_OK(trainer_open(&more, &r, d));
         run_steps(&more, 8, loss_of_more);
@@ -219,8 +254,9 @@ static void threads_do_not_change_a_bit(const char *family) {
 }
 
 static void one_two_and_three_threads_agree(void) {
-    threads_do_not_change_a_bit("olmoe");
-    threads_do_not_change_a_bit("llama");
+    threads_do_not_change_a_bit("olmoe", small_recipe("olmoe"));
+    threads_do_not_change_a_bit("llama", small_recipe("llama"));
+    threads_do_not_change_a_bit("hierarchical", recipe_of_way(find_way("hierarchical")));
 }
 
 static void micro_batches_sum_to_the_batch(void) {
@@ -244,6 +280,51 @@ static void micro_batches_sum_to_the_batch(void) {
     EXPECT(whole.trace.load[0] == parts.trace.load[0] && whole.trace.load[3] == parts.trace.load[3], "the loads differ");
     trainer_close(&whole), trainer_close(&parts);
     dataset_free(d);
+}
+
+/* ---- given weights --------------------------------------------------------------------------------------------------------------- */
+
+static void a_run_begins_with_given_weights(void) {
+    char from[PATH_BYTES], run[PATH_BYTES], other_data[PATH_BYTES];
+    recipe r = small_recipe("mixtral");
+    dataset *d = open_data(r.data_path);
+    trainer first, second;
+    path_of(from, "given"), path_of(run, "from-given");
+    EXPECT_OK(trainer_open(&first, &r, d));
+    run_steps(&first, 3, NULL);
+    EXPECT_OK(trainer_save(&first, from));
+
+    strcpy(r.initial, from);
+    r.seed = 9, r.model.max_position_embeddings = 32, r.model.moe.balance[BALANCE_SWITCH] = 0.1, r.model.moe.capacity = 2;
+    EXPECT_OK(trainer_open(&second, &r, d));
+    EXPECT_OK(trainer_take_initial(&second));
+    EXPECT(same_bits(first.model.weights.values, second.model.weights.values, first.model.weights.total), "the weights differ");
+    EXPECT(second.step == 0 && second.optimizer.steps == 0 && second.optimizer.first[0] == 0, "more than weights was taken");
+    run_steps(&second, 2, NULL);
+    trainer_close(&second);
+
+    r.model.num_hidden_layers = 3, r.model.moe.top_k = 1;
+    EXPECT_OK(trainer_open(&second, &r, d));
+    EXPECT_ERROR(trainer_take_initial(&second), LAMP_INVALID, "recipe's; set these keys as it has them:\n  model.num_hidden_layers: 3 -> 2\n  router.top_k: 1 -> 2\n");
+    trainer_close(&second);
+    r.model.num_hidden_layers = 2, r.model.moe.top_k = 2;
+
+    train_report report; /* what was begun goes on without them */
+    r.steps = 2;
+    EXPECT_OK(train_run(&report, &r, run, "test", &(train_watcher){0}));
+    EXPECT_OK(file_remove_folder(from));
+    EXPECT_OK(train_run(&report, &r, run, "test", &(train_watcher){0}));
+    EXPECT_ERROR(train_run(&report, &r, path_of(run, "never"), "test", &(train_watcher){0}), LAMP_IO, "expected a model folder or a run folder");
+    EXPECT(!file_exists(run), "a run was begun without its weights");
+
+    EXPECT_OK(trainer_save(&first, from));
+    build_dataset("other-words", 1, (const char *const[]){"stone"}, 290);
+    dataset *other = open_data(path_of(other_data, "other-words"));
+    r.model.vocab_size = first.recipe.model.vocab_size;
+    EXPECT_OK(trainer_open(&second, &r, other));
+    EXPECT_ERROR(trainer_take_initial(&second), LAMP_INVALID, "tokenizer.json is not the tokenizer of this dataset");
+    trainer_close(&first), trainer_close(&second);
+    dataset_free(d), dataset_free(other);
 }
 
 /* ---- memory ------------------------------------------------------------------------------------------------------------------------ */
@@ -460,10 +541,12 @@ static void sessions_do_not_show_in_the_weights(void) {
 static const test_case cases[] = {
     {"a page is learned by heart", a_page_is_learned_by_heart},
     {"20 steps equal 10, saved, loaded, and 10", twenty_steps_equal_ten_saved_loaded_and_ten},
+    {"every router resumes bit for bit", every_router_resumes_bit_for_bit},
     {"1, 2 and 3 threads agree bit for bit", one_two_and_three_threads_agree},
     {"packed weights change no bit", packed_weights_change_no_bit},
     {"micro-batches sum to the batch", micro_batches_sum_to_the_batch},
     {"nothing is allocated after the first steps", nothing_is_allocated_after_the_first_steps},
+    {"a run begins with given weights", a_run_begins_with_given_weights},
     {"a budget ends where it says", a_budget_ends_where_it_says},
     {"a step that is not finite is not applied", a_step_that_is_not_finite_is_not_applied},
     {"after diverging, the last good checkpoint is the latest", after_diverging_the_last_good_checkpoint_is_the_latest},

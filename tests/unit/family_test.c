@@ -1,5 +1,6 @@
 /* config.json: what we write reads back, what others write is understood in every spelling, and what we cannot run is refused by name. */
 #include "models/families/family.h"
+#include "moe/route.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -55,9 +56,65 @@ static void every_family_survives_writing_and_reading(void) {
     }
 }
 
+/* Every router, in a model with all that none of the families has, comes back as it went, as one of ours; what a family can say stays one. */
+static void what_no_family_expresses_is_saved_as_ours(void) {
+    const struct router *const *table;
+    int n = router_table(&table);
+    for (int i = 0; i < 2 * n; i++) {
+        bool plain = i >= n;
+        model_config c = small("olmoe"), again;
+        moe_config *m = &c.moe;
+        buffer text = {0};
+        const struct router *router = table[i % n];
+        strcpy(m->kind, router->name);
+        m->normalize = false, m->top_k = router->top_k ? router->top_k : 2;
+        if (router->needs_groups || (router->takes_groups && !plain)) m->groups = 2, m->top_groups = 2;
+        if (!plain) {
+            c.dense_layers = 1, m->shared_experts = 2, m->shared_gate = true, m->scale = 2.5;
+            for (int loss = 0; loss < BALANCE_LOSSES; loss++) m->balance[loss] = 0.5 + loss;
+            if (router->takes_drop) m->capacity = 1.25, m->eval_capacity = 2, m->drop_by_score = true;
+            if (router->takes_bias) m->bias_rate = 0.001;
+            if (router->takes_jitter) m->jitter = 0.01;
+        }
+        EXPECT_OK(family_complete(&c, "test"));
+        EXPECT_OK(family_write_config(&c, &text));
+        bool ours = strstr(text.bytes, "\"model_type\": \"lamplighter\"") != NULL;
+        EXPECT(ours == !(plain && router->serves_as_softmax), "%s is saved as %s", router->name, text.bytes);
+        memset(&again, 0, sizeof again);
+        EXPECT_OK(read_text(&again, text.bytes));
+        EXPECT(!strcmp(again.family, "olmoe") && again.qk_norm == QK_NORM_FULL && again.moe.router == (ours ? router : &router_softmax), "%s", text.bytes);
+        EXPECT(again.dense_layers == c.dense_layers && again.sparse_step <= 1 && (!ours || again.dense_size == c.dense_size), "%s", text.bytes);
+        again.moe.router = m->router, strcpy(again.moe.kind, m->kind); /* the rest must agree to the last field, of ours */
+        for (int loss = 0; loss < BALANCE_LOSSES; loss++) EXPECT(!ours || again.moe.balance[loss] == m->balance[loss], "loss %d", loss);
+        EXPECT(again.moe.experts == m->experts && again.moe.top_k == m->top_k && again.moe.normalize == m->normalize && again.moe.scale == m->scale &&
+                   again.moe.groups == m->groups && (again.moe.top_groups == m->top_groups || !m->groups) && again.moe.jitter == m->jitter &&
+                   again.moe.capacity == m->capacity && again.moe.eval_capacity == m->eval_capacity && again.moe.drop_by_score == m->drop_by_score &&
+                   again.moe.shared_experts == m->shared_experts && again.moe.shared_size == m->shared_size &&
+                   again.moe.shared_gate == m->shared_gate && again.moe.bias_rate == m->bias_rate,
+               "%s", text.bytes);
+        buffer_release(&text);
+    }
+}
+
+static void qwen3_moe_has_dense_layers(void) {
+    model_config c = small("qwen3_moe"), again;
+    buffer text = {0};
+    c.num_hidden_layers = 7, c.dense_layers = 2, c.sparse_step = 3, c.dense_size = 40;
+    EXPECT_OK(family_complete(&c, "test"));
+    EXPECT_OK(family_write_config(&c, &text));
+    EXPECT(strstr(text.bytes, "\"model_type\": \"qwen3_moe\""), "%s", text.bytes);
+    EXPECT_OK(read_text(&again, text.bytes));
+    EXPECT(again.dense_layers == 2 && again.sparse_step == 3 && again.dense_size == 40, "%s", text.bytes);
+    for (int l = 0; l < 7; l++) EXPECT(model_layer_is_sparse(&again, l) == (l == 2 || l == 5), "layer %d", l); /* as transformers: (l + 1) % 3 == 0 */
+    buffer_release(&text);
+}
+
 #define SIZES                                                                                                                              \
     "\"vocab_size\": 64, \"hidden_size\": 32, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"max_position_embeddings\": 128"
 #define OLMOE "{\"model_type\": \"olmoe\", " SIZES ", \"intermediate_size\": 24, \"num_experts\": 4, \"num_experts_per_tok\": 2"
+#define OURS                                                                                                                               \
+    "{\"model_type\": \"lamplighter\", \"backbone\": \"olmoe\", " SIZES                                                                      \
+    ", \"intermediate_size\": 24, \"num_experts\": 4, \"num_experts_per_tok\": 2"
 #define QWEN3_MOE                                                                                                                          \
     "{\"model_type\": \"qwen3_moe\", " SIZES ", \"num_key_value_heads\": 2, \"moe_intermediate_size\": 24, \"num_experts_per_tok\": 2"
 #define LLAMA "{\"model_type\": \"llama\", " SIZES ", \"intermediate_size\": 24"
@@ -162,6 +219,14 @@ static void inconsistent_sizes_are_refused(void) {
         {QWEN3_MOE ", \"num_experts\": 1}", "\"num_experts_per_tok\": expected 1 to 1"},
         {QWEN3_MOE ", \"num_experts\": 0}", "\"num_experts\": expected 1 to"},
         {QWEN3_MOE "}", "\"num_experts\": expected an integer, found nothing"},
+        {QWEN3_MOE ", \"num_experts\": 4, \"decoder_sparse_step\": 0}", "\"decoder_sparse_step\": expected 1 to"},
+        {QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [0, 1], \"intermediate_size\": 9}", "no layer has experts"},
+        {QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [0]}", "\"intermediate_size\": expected an integer, found nothing"},
+        {"{\"model_type\": \"lamplighter\"}", "\"backbone\": expected text, found nothing"},
+        {OURS "}", "\"mixture\": expected an object, found nothing"},
+        {OURS ", \"mixture\": {}}", "\"mixture\": \"kind\": expected text, found nothing"},
+        {OURS ", \"mixture\": {\"kind\": \"sigmoid\", \"scale\": -1}}", "\"mixture\": \"scale\": expected 0 to 1e+06, found -1"},
+        {OURS ", \"mixture\": {\"kind\": \"sigmoid\", \"scale\": 1, \"groups\": -2}}", "\"mixture\": \"groups\": expected 0 to"},
     };
     model_config c;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) EXPECT_ERROR(read_text(&c, cases[i].text), LAMP_MALFORMED, cases[i].message);
@@ -223,6 +288,8 @@ static void names_are_those_of_the_hub(void) {
 
 static const test_case cases[] = {
     {"every family survives writing and reading", every_family_survives_writing_and_reading},
+    {"what no family expresses is saved as ours", what_no_family_expresses_is_saved_as_ours},
+    {"qwen3_moe has dense layers", qwen3_moe_has_dense_layers},
     {"what is absent is the family's own", what_is_absent_is_the_familys_own},
     {"both spellings of transformers are read", both_spellings_of_transformers_are_read},
     {"what we cannot run is refused by name", what_we_cannot_run_is_refused_by_name},

@@ -25,6 +25,7 @@ typedef struct {
     qk_norm qk_norm;
     const char *inner_key;    /* intermediate_size of the model_config, in config.json */
     const char *experts_key;  /* NULL: dense */
+    const char *sparse_family; /* of a dense one: the family that is this one with experts */
     const char *dense_key;    /* inner width of layers without experts; NULL: all layers have experts */
     bool always_normalizes;   /* the chosen probabilities sum to one, whatever norm_topk_prob says */
     bool head_dim_is_derived; /* hidden_size / num_attention_heads and nothing else */

@@ -23,6 +23,7 @@ static void shares_backward(tape *t, void *saved) {
     struct saved *v = saved;
     ptrdiff_t N = v->s->rows, E = v->s->cols;
     real *ds = tape_gradient(t, v->s);
+#pragma omp parallel for schedule(static) if (N * E > 4096)
     for (ptrdiff_t n = 0; n < N; n++) {
         const real *s = v->s->x + n * E, *q = v->q->x + n * E, *dq = v->q->dx + n * E;
         real z = 0, mean = 0;
@@ -34,6 +35,7 @@ static void shares_backward(tape *t, void *saved) {
 static tensor *shares(tape *t, tensor *s) {
     ptrdiff_t N = s->rows, E = s->cols;
     tensor *q = tape_tensor(t, N, E);
+#pragma omp parallel for schedule(static) if (N * E > 4096)
     for (ptrdiff_t n = 0; n < N; n++) {
         real z = 0;
         for (ptrdiff_t e = 0; e < E; e++) z += s->x[n * E + e];

@@ -1,8 +1,8 @@
 /* Sigmoid scores (DeepSeek-V3, arXiv:2412.19437, equations 12-16): s = sigmoid(x W_r^T); the K experts with the largest s + b are taken, and
  * weighted by s alone: a s_k / sum of the chosen s. b is no parameter: after each step it moves towards even loads (balance_move_bias), so no
  * loss needs to disturb the model. With groups a token looks only into its best ones, each as good as the sum of its two best s + b;
- * others are excluded, as in DeepSeek's own code. Not normalised and K = 1 it is Llama-4's router, except that Llama-4 weighs the expert's
- * input. Balance losses read q = s / sum of all s (equation 19). */
+ * others are excluded, as in DeepSeek's own code. Not normalised, with K = 1 and router.weigh_input, it is Llama-4's router. Balance losses
+ * read q = s / sum of all s (equation 19). */
 #include <math.h>
 
 #include "base/error.h"

@@ -11,7 +11,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 
-enum { ROUNDS = 9, PROBES = 3, STREAM_BYTES = 1 << 28, STREAM_REALS = STREAM_BYTES / (int)sizeof(real) };
+enum { PRECISIONS = 3, BANDWIDTH = PRECISIONS, PROBES }; /* a peak of each precision, and memory */
+enum { ROUNDS = 9, STREAM_BYTES = 1 << 28, STREAM_REALS = STREAM_BYTES / (int)sizeof(real) };
 
 int bench_open(bench *b, double seconds) {
     *b = (bench){.threads = omp_get_max_threads(), .seconds = seconds};
@@ -32,9 +33,23 @@ void bench_close(bench *b) {
 
 typedef struct {
     const bench *b;
-    double (*peak_flops)(double seconds);
+    const char *precision;
+    double (*peak_flops)(double seconds); /* NULL: there is none */
     int threads;
 } probe;
+
+/* A probe for each precision; any of them also reads memory. */
+static void set_probes(probe p[PRECISIONS], const bench *b, int threads) {
+    p[0] = (probe){b, "f32", b->k->peak_flops, threads};
+    p[1] = (probe){b, "bf16", b->k->peak_flops_bf16, threads};
+    p[2] = (probe){b, "int8", b->k->peak_flops_int8, threads};
+}
+
+static int probe_of(const probe p[PRECISIONS], const char *precision) {
+    int i = 0;
+    while (i < PRECISIONS - 1 && strcmp(p[i].precision, precision)) i++;
+    return i;
+}
 
 static double rate_in_registers(void *context, double seconds) {
     const probe *p = context;
@@ -75,8 +90,8 @@ static double rate_from_memory(void *context, double seconds) {
     return sum;
 }
 
-static bench_case flops_case(probe *p, const char *precision) {
-    bench_case c = {"multiply-adds in registers", precision, p->threads, BENCH_FLOPS, .rate = rate_in_registers, .context = p};
+static bench_case flops_case(probe *p) {
+    bench_case c = {"multiply-adds in registers", p->precision, p->threads, BENCH_FLOPS, .rate = rate_in_registers, .context = p};
     return c;
 }
 
@@ -84,8 +99,6 @@ static bench_case bandwidth_case(probe *p) {
     bench_case c = {"reading from memory", "f32", p->threads, BENCH_BYTES, .rate = rate_from_memory, .context = p};
     return c;
 }
-
-static bool is_bf16(const bench_case *c) { return !strcmp(c->precision, "bf16"); }
 
 /* ---- rounds ------------------------------------------------------------------------------------------------------------------------ */
 
@@ -155,20 +168,20 @@ static void compare(bench_row *row, const bench_case *c, double peak, double ban
 
 int bench_run(bench *b, const char *what, const bench_case *cases, int n) {
     CHECK(n <= BENCH_CASES, "%d cases at once", n);
-    enum { PEAK_F32, PEAK_BF16, BANDWIDTH };
     double rate[BENCH_CASES + PROBES][ROUNDS], found[PROBES] = {0};
     bool needed[PROBES] = {false};
-    probe f32 = {b, b->k->peak_flops, b->threads}, bf16 = {b, b->k->peak_flops_bf16, b->threads};
-    bench_case all[BENCH_CASES + PROBES], probes[PROBES] = {flops_case(&f32, "f32"), flops_case(&bf16, "bf16"), bandwidth_case(&f32)};
+    probe peak[PRECISIONS];
+    set_probes(peak, b, b->threads);
+    bench_case all[BENCH_CASES + PROBES];
     int n_all = n;
     for (int i = 0; i < n; i++) {
         all[i] = cases[i];
-        if (cases[i].flops > 0) needed[is_bf16(&cases[i]) ? PEAK_BF16 : PEAK_F32] = true;
+        const int p = probe_of(peak, cases[i].precision);
+        if (cases[i].flops > 0) needed[p] = peak[p].peak_flops != NULL;
         if (cases[i].bytes > 0) needed[BANDWIDTH] = true;
     }
-    needed[PEAK_BF16] &= b->k->peak_flops_bf16 != NULL;
     for (int p = 0; p < PROBES; p++)
-        if (needed[p]) all[n_all++] = probes[p];
+        if (needed[p]) all[n_all++] = p == BANDWIDTH ? bandwidth_case(peak) : flops_case(&peak[p]);
     TRY(measure_in_rounds(rate, all, n_all, b->seconds, what));
     for (int p = 0, i = n; p < PROBES; p++)
         if (needed[p]) found[p] = rate[i++][ROUNDS / 2];
@@ -176,7 +189,7 @@ int bench_run(bench *b, const char *what, const bench_case *cases, int n) {
         bench_row *row;
         TRY(append_row(&row, b));
         fill_row(row, &cases[i], rate[i]);
-        if (cases[i].flops > 0) compare(row, &cases[i], found[is_bf16(&cases[i]) ? PEAK_BF16 : PEAK_F32], found[BANDWIDTH]);
+        if (cases[i].flops > 0) compare(row, &cases[i], found[probe_of(peak, cases[i].precision)], found[BANDWIDTH]);
     }
     return LAMP_OK;
 }
@@ -191,15 +204,14 @@ int bench_add_part(bench *b, const char *name, const bench_row *whole, double sh
 }
 
 int bench_peaks(bench *b) {
-    bench_case cases[6];
-    probe f32[2], bf16[2];
+    bench_case cases[2 * PROBES];
+    probe peak[2][PRECISIONS];
     int counts = b->threads > 1 ? 2 : 1, n = 0;
     for (int i = 0; i < counts; i++) {
-        int threads = i ? b->threads : 1;
-        f32[i] = (probe){b, b->k->peak_flops, threads}, bf16[i] = (probe){b, b->k->peak_flops_bf16, threads};
-        cases[n++] = flops_case(&f32[i], "f32");
-        if (bf16[i].peak_flops) cases[n++] = flops_case(&bf16[i], "bf16");
-        cases[n++] = bandwidth_case(&f32[i]);
+        set_probes(peak[i], b, i ? b->threads : 1);
+        for (int p = 0; p < PRECISIONS; p++)
+            if (peak[i][p].peak_flops) cases[n++] = flops_case(&peak[i][p]);
+        cases[n++] = bandwidth_case(peak[i]);
     }
     return bench_run(b, "peak", cases, n);
 }

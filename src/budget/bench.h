@@ -17,7 +17,7 @@ enum { BENCH_NAME_BYTES = 96, BENCH_CASES = 16 };
 
 typedef struct {
     char name[BENCH_NAME_BYTES];
-    const char *precision; /* "f32", "bf16"; borrowed */
+    const char *precision; /* "f32", "bf16", "int8"; borrowed */
     int threads;
     bench_unit unit;
     double work;         /* units in one run */

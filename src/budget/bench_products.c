@@ -1,5 +1,5 @@
-/* The three products of a weight matrix at the shapes that matter: a large dense one, groups as experts of many sizes see them, and the
- * yardstick model's (bench/model_p.ini). */
+/* The three products of a weight matrix, and its forward product in eight bits, at the shapes that matter: a large dense one, groups as experts of
+ * many sizes see them, and the yardstick model's (bench/model_p.ini). */
 #include <stdio.h>
 #include <string.h>
 
@@ -39,6 +39,14 @@ typedef struct {
     real *packed; /* w, as between two updates of a training run */
 } product_case;
 
+/* Every group is the same matrix, packed anew: where it lies is what counts. */
+typedef struct {
+    factors *a;
+    const struct products_int8 *products;
+    real *packed;
+    const real *group[MOST_GROUPS];
+} product_case_int8;
+
 static row_groups groups_of(const factors *a) { return (row_groups){(int)a->shape.groups, a->start}; }
 
 static int run_forward(void *context) {
@@ -58,6 +66,12 @@ static int run_dw(void *context) {
     const product_case *c = context;
     c->products->linear_dw(c->a->dw, NULL, (rows_of){c->a->y, NULL}, (rows_of){c->a->x, NULL}, groups_of(c->a), c->a->shape.in, c->a->shape.out,
                            false);
+    return LAMP_OK;
+}
+
+static int run_forward_int8(void *context) {
+    const product_case_int8 *c = context;
+    c->products->linear(c->a->y, (rows_of){c->a->x, NULL}, c->group, groups_of(c->a), c->a->shape.in, c->a->shape.out);
     return LAMP_OK;
 }
 
@@ -89,20 +103,42 @@ static int pack_factors(product_case *c) {
     return LAMP_OK;
 }
 
+static int pack_factors_int8(product_case_int8 *c) {
+    const product_shape *s = &c->a->shape;
+    const ptrdiff_t size = c->products->packed_size(s->in, s->out), values = s->in * s->out;
+    int8_t *value = NULL;
+    float *scale = NULL;
+    int status;
+    TRY_TO(done, memory_new(&value, (size_t)values, sizeof *value, "a weight in eight bits"));
+    TRY_TO(done, memory_new(&scale, (size_t)(values / INT8_BLOCK), sizeof *scale, "its scales"));
+    TRY_TO(done, memory_new_block(&c->packed, (size_t)(s->groups * size), sizeof *c->packed, "packed factors"));
+    for (ptrdiff_t i = 0; i < values; i++) value[i] = (int8_t)((uint32_t)i * 2654435761u >> 24);
+    for (ptrdiff_t i = 0; i < values / INT8_BLOCK; i++) scale[i] = 0.0005f;
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t g = 0; g < s->groups; g++) {
+        c->group[g] = c->packed + g * size;
+        c->products->pack(c->packed + g * size, &(matrix_int8){value, scale}, s->in, s->out);
+    }
+done:
+    memory_free(value), memory_free(scale);
+    return status;
+}
+
 static void release_factors(factors *a) { memory_free(a->x), memory_free(a->y), memory_free(a->dx), memory_free(a->w), memory_free(a->dw); }
 
-static bench_case case_of(const bench *b, product_case *p, const char *what, const char *precision, int (*run)(void *context), double reals) {
-    const product_shape *s = &p->a->shape;
+static bench_case case_of(const bench *b, const product_shape *s, const char *what, const char *precision, double reals, int (*run)(void *context),
+                          void *context) {
     double flops = 2.0 * (double)(s->groups * s->rows) * (double)s->in * (double)s->out;
-    bench_case c = {"", precision, b->threads, BENCH_FLOPS, flops, flops, reals * sizeof(real), run, NULL, p};
+    bench_case c = {"", precision, b->threads, BENCH_FLOPS, flops, flops, reals * sizeof(real), run, NULL, context};
     snprintf(c.name, sizeof c.name, "%s: %td x %td x %td x %td, %s", s->name, s->groups, s->rows, s->in, s->out, what);
     return c;
 }
 
 static int measure_shape(bench *b, const product_shape *s) {
     factors a = {0};
-    bench_case cases[6];
+    bench_case cases[7];
     product_case f32 = {&a, &b->k->products, NULL}, bf16 = {&a, b->k->products_bf16, NULL};
+    product_case_int8 int8 = {.a = &a, .products = &b->k->products_int8};
     double rows = (double)(s->groups * s->rows), x = rows * (double)s->in, y = rows * (double)s->out, w = (double)(s->groups * s->in * s->out);
     int n = 0, status;
     TRY_TO(done, open_factors(&a, s));
@@ -111,13 +147,17 @@ static int measure_shape(bench *b, const product_shape *s) {
     for (product_case *p = &f32; p; p = p == &f32 && bf16.products ? &bf16 : NULL) {
         const char *precision = p == &f32 ? "f32" : "bf16";
         const double packed = p == &f32 ? w : w / 2;
-        cases[n++] = case_of(b, p, "forward", precision, run_forward, x + packed + y);
-        cases[n++] = case_of(b, p, "d-input", precision, run_dx, x + packed + y);
-        cases[n++] = case_of(b, p, "d-weight", precision, run_dw, x + w + y);
+        cases[n++] = case_of(b, s, "forward", precision, x + packed + y, run_forward, p);
+        cases[n++] = case_of(b, s, "d-input", precision, x + packed + y, run_dx, p);
+        cases[n++] = case_of(b, s, "d-weight", precision, x + w + y, run_dw, p);
+    }
+    if (b->k->peak_flops_int8) { /* plain integer arithmetic would only take long */
+        TRY_TO(done, pack_factors_int8(&int8));
+        cases[n++] = case_of(b, s, "forward", "int8", x + w * 9 / 32 + y, run_forward_int8, &int8);
     }
     TRY_TO(done, bench_run(b, cases[0].name, cases, n));
 done:
-    memory_free(f32.packed), memory_free(bf16.packed);
+    memory_free(f32.packed), memory_free(bf16.packed), memory_free(int8.packed);
     release_factors(&a);
     return status;
 }

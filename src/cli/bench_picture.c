@@ -51,7 +51,7 @@ void bench_picture(buffer *svg, const bench *b, const char *title) {
     for (int i = 0; i < b->n; i++) {
         const bench_row *row = &b->row[i];
         char rate[BENCH_RATE_BYTES];
-        const char *of, *color = row->unit == BENCH_TIME ? "#b7b09c" : row->precision[0] == 'b' ? "#d98e32" : "#3f7f93";
+        const char *of, *color = row->unit == BENCH_TIME ? "#b7b09c" : row->precision[0] == 'b' ? "#d98e32" : row->precision[0] == 'i' ? "#7a9a4b" : "#3f7f93";
         int y = TOP + i * PITCH;
         double share = bench_share(row, &of), length = bar_length(b, row) * BAR;
         buffer_printf(svg, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">", LEFT - 12, y + 13);

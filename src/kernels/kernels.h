@@ -78,6 +78,23 @@ struct products {
 
 enum { PACKED_ROWS = 32 };
 
+/* A weight in eight bits, as GGUF's Q8_0 keeps it: w[o][i] = scale[o][i / INT8_BLOCK] value[o][i]. in is a multiple of INT8_BLOCK. */
+enum { INT8_BLOCK = 32 };
+typedef struct {
+    const int8_t *value; /* (out, in) */
+    const float *scale;  /* (out, in / INT8_BLOCK) */
+} matrix_int8;
+
+/* Products with such weights; forward only, weights always packed. */
+struct products_int8 {
+    /* y[r] = q(x[r]) w[g]^T; packed[g] is what pack made of w[g], and is not looked at where a group has no rows.
+     * q rounds to eight bits: a block of INT8_BLOCK numbers of a row has the scale s = max|x| / 127, and each becomes s round(x (1 / s)), ties
+     * to even; all become 0 where s is below FLT_MIN. The sum of a block is exact: s scale sum(round(x (1 / s)) value). */
+    void (*linear)(real *y, rows_of x, const real *const *packed, row_groups g, ptrdiff_t in, ptrdiff_t out);
+    ptrdiff_t (*packed_size)(ptrdiff_t in, ptrdiff_t out); /* reals in one packed weight, 9/8 bytes for each of its values */
+    void (*pack)(real *packed, const matrix_int8 *w, ptrdiff_t in, ptrdiff_t out);
+};
+
 /* A weight at its update. Gradient and moments are laid out like w: (groups, out, in). */
 typedef struct {
     real *w, *first, *second;
@@ -91,6 +108,7 @@ struct kernels {
     const char *name;
     struct products products;             /* in real */
     const struct products *products_bf16; /* NULL where the machine has no instructions for it */
+    struct products_int8 products_int8;   /* plain integer arithmetic where the machine has none for it */
 
     /* ---- rows ---- */
     /* y = x r w with r = 1 / sqrt(mean(x^2) + epsilon); inverse_rms keeps r (rows) */
@@ -132,6 +150,7 @@ struct kernels {
     /* Multiply-adds done in registers by the calling thread for about this long, times two, per second: the roof of everything above. */
     double (*peak_flops)(double seconds);
     double (*peak_flops_bf16)(double seconds); /* NULL with products_bf16 */
+    double (*peak_flops_int8)(double seconds); /* NULL where the machine has no instruction for products_int8 */
 };
 
 extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512, kernels_avx512bf16, kernels_neon;

@@ -1,4 +1,4 @@
-/* Whole blocks of weights: the gradient norm and the optimiser's update, and the machine's peak. */
+/* Whole blocks of weights: the gradient norm and the optimiser's update. */
 
 enum { BLOCK = 1 << 14 };
 
@@ -39,21 +39,4 @@ static void adamw(const updated_weight *u, const adamw_step *step) {
         adamw_range(u->w + at, u->first + at, u->second + at, u->gradient + at, rows * u->in, step);
         if (u->packed) u->products->pack_rows(u->packed + g * u->products->packed_size(u->in, u->out), u->w + g * size, row, rows, u->in, u->out);
     }
-}
-
-static double peak_flops(double seconds) {
-    enum { CHAINS = VECTOR_BYTES == 64 ? 24 : 12, ROUNDS = 1000 };
-    V sum[CHAINS], factor = (V){0} + (real)0.999;
-    for (int i = 0; i < CHAINS; i++) sum[i] = (V){0} + (real)i;
-    double begin = clock_seconds(), now = begin, operations = 0;
-    while (now - begin < seconds) {
-        for (int round = 0; round < ROUNDS; round++)
-#pragma GCC unroll 24
-            for (int i = 0; i < CHAINS; i++) sum[i] = sum[i] * factor + factor;
-        operations += 2.0 * ROUNDS * CHAINS * LANES;
-        now = clock_seconds();
-    }
-    V total = {0};
-    for (int i = 0; i < CHAINS; i++) total += sum[i];
-    return sum_lanes(total) == 0 ? 0 : operations / (now - begin);
 }

@@ -27,13 +27,16 @@ typedef struct {
     real *square; /* receives the sum of c's squares; may be NULL */
 } panels;
 
-/* What differs between precisions. k0 and depth count values along the depth, of which a unit holds `values`. */
+/* What differs between precisions. k0 and depth count values along the depth, of which `values` take `units` of B. */
 typedef struct {
-    int values;
+    int values, units;
+    ptrdiff_t deep; /* values in a depth block, at most */
     void (*pack_a)(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth);
     void (*pack_b)(real *b, ptrdiff_t panel_units, const operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth);
     void (*multiply)(const panels *p);
 } arithmetic;
+
+static inline ptrdiff_t units_of(const arithmetic *how, ptrdiff_t depth) { return ceiling(depth, how->values) * how->units; }
 
 /* ---- the micro-kernel -------------------------------------------------------------------------------------------------------------------- */
 
@@ -79,26 +82,29 @@ static inline __attribute__((always_inline)) void micro_kernel(add_unit *add, co
     if (p->square) *p->square = sum_lanes(squares);
 }
 
+typedef void panel_kernel(add_unit *add, const panels *p, ptrdiff_t a_row, ptrdiff_t a_step, int most);
+
 /* Short panels at the end of a group do not pay for full ones. */
-static inline __attribute__((always_inline)) void multiply_panels_by(add_unit *add, const panels *p) {
-    if (p->a_lies == ALONG) {
-        micro_kernel(add, p, 1, PANEL_ROWS, PANEL_ROWS);
-        return;
-    }
+static inline __attribute__((always_inline)) void multiply_rows_by(panel_kernel *kernel, add_unit *add, const panels *p) {
     switch (p->rows) {
 #define SHORT(r)                                                                                                                                     \
-    case r: micro_kernel(add, p, A_STRIDE, 1, r < PANEL_ROWS ? r : PANEL_ROWS); return;
+    case r: kernel(add, p, A_STRIDE, 1, r < PANEL_ROWS ? r : PANEL_ROWS); return;
         SHORT(1)
         SHORT(2)
         SHORT(3) SHORT(4) SHORT(5) SHORT(6) SHORT(7) SHORT(8) SHORT(9) SHORT(10) SHORT(11)
 #undef SHORT
-            default : micro_kernel(add, p, A_STRIDE, 1, PANEL_ROWS);
+            default : kernel(add, p, A_STRIDE, 1, PANEL_ROWS);
     }
+}
+
+static inline __attribute__((always_inline)) void multiply_panels_by(add_unit *add, const panels *p) {
+    if (p->a_lies == ALONG) micro_kernel(add, p, 1, PANEL_ROWS, PANEL_ROWS);
+    else multiply_rows_by(micro_kernel, add, p);
 }
 
 static void multiply_panels(const panels *p) { multiply_panels_by(add_number, p); }
 
-static const arithmetic numbers = {1, pack_a, pack_b, multiply_panels};
+static const arithmetic numbers = {1, 1, DEPTH, pack_a, pack_b, multiply_panels};
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------------------------------ */
 
@@ -141,9 +147,9 @@ typedef struct {
 
 /* One thread. next, if any, is what it multiplies afterwards. */
 static void multiply_block(const arithmetic *how, const block *t, const block *next, room *r) {
-    ptrdiff_t units = ceiling(t->deep, how->values), a_panel = a_panel_units(t->a.lies, units);
-    ptrdiff_t b_panel = (t->packed ? ceiling(t->depth, how->values) : units) * PANEL_COLUMNS;
-    const real *b = t->packed ? t->packed + t->k0 / how->values * PANEL_COLUMNS : r->b;
+    ptrdiff_t units = units_of(how, t->deep), a_panel = a_panel_units(t->a.lies, units);
+    ptrdiff_t b_panel = (t->packed ? units_of(how, t->depth) : units) * PANEL_COLUMNS;
+    const real *b = t->packed ? t->packed + units_of(how, t->k0) * PANEL_COLUMNS : r->b;
     const bool last = t->k0 + t->deep == t->depth;
     upcoming a_next = {0}, b_next = {0};
     if (next) a_next = upcoming_rows(&next->a, next->row, next->m, next->k0, next->deep);
@@ -163,9 +169,8 @@ static void multiply_block(const arithmetic *how, const block *t, const block *n
 /* c (m, n) (+)= A B, from row `row` of A and column `column` of B on. One thread. */
 static void multiply_tile(const arithmetic *how, real *c, ptrdiff_t stride, const operand *a, ptrdiff_t row, ptrdiff_t m, const operand *b,
                           ptrdiff_t column, ptrdiff_t n, ptrdiff_t depth, bool accumulate, room *r) {
-    for (ptrdiff_t k0 = 0; k0 < depth; k0 += DEPTH * how->values, accumulate = true)
-        multiply_block(how,
-                       &(block){c, stride, *a, *b, NULL, row, m, column, n, depth, k0, smaller(depth - k0, DEPTH * how->values), accumulate, NULL, 0},
+    for (ptrdiff_t k0 = 0; k0 < depth; k0 += how->deep, accumulate = true)
+        multiply_block(how, &(block){c, stride, *a, *b, NULL, row, m, column, n, depth, k0, smaller(depth - k0, how->deep), accumulate, NULL, 0},
                        NULL, r);
 }
 
@@ -175,14 +180,17 @@ typedef struct {
     const arithmetic *how;
     real *c, *squares;
     operand a, b;
-    const matrices *w;  /* b of group g is w->value[g]; NULL: b is the same source for all groups */
-    const real *packed; /* of group 0, or NULL */
+    const matrices *w;              /* b of group g is w->value[g]; NULL: b is the same source for all groups */
+    const real *const *packed_each; /* b of group g in panels; or */
+    const real *packed;             /* of group 0, the others packed_stride apart; both NULL: b is packed here */
     ptrdiff_t packed_stride;
     row_groups groups;
     ptrdiff_t m, n, depth; /* of each group; m or depth is -1 where it is the group's number of rows */
     bool accumulate;
     ptrdiff_t height, width, down, across; /* of tiles; how many of them there are in a group, at most */
 } grouped_product;
+
+static bool is_packed(const grouped_product *p) { return p->packed_each || p->packed; }
 
 static ptrdiff_t most_rows(row_groups g) {
     ptrdiff_t most = 0;
@@ -196,15 +204,15 @@ static ptrdiff_t halved(ptrdiff_t size, ptrdiff_t panel) { return ceiling(ceilin
 /* As large as the caches allow, but enough of them for all threads. */
 static void cut_tiles(grouped_product *p) {
     const ptrdiff_t most = most_rows(p->groups), m = p->m < 0 ? most : p->m, depth = p->depth < 0 ? most : p->depth;
-    const ptrdiff_t units = depth > 0 ? smaller(ceiling(depth, p->how->values), DEPTH) : 1, threads = omp_get_max_threads(),
+    const ptrdiff_t units = depth > 0 ? smaller(units_of(p->how, depth), DEPTH) : 1, threads = omp_get_max_threads(),
                     enough = TILES_PER_THREAD * threads;
     p->height = smaller(p->a.lies == ACROSS ? TILE_ROWS : A_UNITS / a_panel_units(ALONG, units) * PANEL_ROWS, ceiling(m, PANEL_ROWS) * PANEL_ROWS);
-    p->width = p->packed ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
+    p->width = is_packed(p) ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
     for (;;) {
         p->down = ceiling(m, p->height), p->across = ceiling(p->n, p->width);
         if (p->groups.groups * p->down * p->across >= enough) break;
         bool tall = p->height > 4 * PANEL_ROWS, wide = p->width > 4 * PANEL_COLUMNS;
-        if (tall && (p->packed || p->height >= p->width || !wide)) p->height = halved(p->height, PANEL_ROWS);
+        if (tall && (is_packed(p) || p->height >= p->width || !wide)) p->height = halved(p->height, PANEL_ROWS);
         else if (wide) p->width = halved(p->width, PANEL_COLUMNS);
         else break;
     }
@@ -234,17 +242,16 @@ static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
                  smaller(p->n - j, p->width),
                  depth,
                  0,
-                 smaller(depth, DEPTH * p->how->values),
+                 smaller(depth, p->how->deep),
                  p->accumulate,
                  NULL,
                  ceiling(p->n, PANEL_COLUMNS)};
     if (t->a.row) t->a.row += start; /* operands over the batch begin at the group's first row */
     else t->a.x += start * t->a.stride;
-    if (p->w) {
-        t->b.x = p->w->value[g], t->c += start * p->n;
-        if (p->packed) t->packed = p->packed + g * p->packed_stride + j * ceiling(depth, p->how->values);
-        return true;
-    }
+    if (p->m < 0) t->c += start * p->n;
+    if (is_packed(p)) t->packed = (p->packed_each ? p->packed_each[g] : p->packed + g * p->packed_stride) + j * units_of(p->how, depth);
+    else if (p->w) t->b.x = p->w->value[g];
+    if (p->m < 0) return true;
     if (t->b.row) t->b.row += start;
     else t->b.x += start * t->b.stride;
     t->c += g * p->m * p->n;
@@ -255,7 +262,7 @@ static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
 /* The tile's next depth block, or the first block of a tile that nobody has taken. */
 static bool next_block(block *t, const grouped_product *p, ptrdiff_t *taken) {
     if (t->k0 + t->deep < t->depth) {
-        t->k0 += t->deep, t->deep = smaller(t->depth - t->k0, DEPTH * p->how->values), t->accumulate = true;
+        t->k0 += t->deep, t->deep = smaller(t->depth - t->k0, p->how->deep), t->accumulate = true;
         return true;
     }
     for (;;) {
@@ -286,16 +293,16 @@ static void multiply_groups(grouped_product *p) {
 /* ---- packed weights: the panels of forward, then those of d-input ---------------------------------------------------------------------- */
 
 static ptrdiff_t panels_size(const arithmetic *how, ptrdiff_t n, ptrdiff_t depth) {
-    return ceiling(n, PANEL_COLUMNS) * PANEL_COLUMNS * ceiling(depth, how->values);
+    return ceiling(n, PANEL_COLUMNS) * PANEL_COLUMNS * units_of(how, depth);
 }
 
 static ptrdiff_t packed_size_by(const arithmetic *how, ptrdiff_t in, ptrdiff_t out) { return panels_size(how, out, in) + panels_size(how, in, out); }
 
 static void pack_rows_by(const arithmetic *how, real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out) {
     const operand forward = {w, in, NULL, ACROSS}, input = {w, in, NULL, ALONG};
-    const ptrdiff_t units_in = ceiling(in, how->values), units_out = ceiling(out, how->values);
+    const ptrdiff_t units_in = units_of(how, in), units_out = units_of(how, out);
     how->pack_b(packed + first * units_in, units_in * PANEL_COLUMNS, &forward, first, rows, 0, in);
-    how->pack_b(packed + panels_size(how, out, in) + first / how->values * PANEL_COLUMNS, units_out * PANEL_COLUMNS, &input, 0, in, first, rows);
+    how->pack_b(packed + panels_size(how, out, in) + units_of(how, first) * PANEL_COLUMNS, units_out * PANEL_COLUMNS, &input, 0, in, first, rows);
 }
 
 /* Sums of squares that d-weight leaves: one for each panel of a group. */

@@ -69,7 +69,7 @@ static inline __attribute__((always_inline)) V add_pairs(V sum, const real *a, V
 
 static void multiply_panels_bf16(const panels *p) { multiply_panels_by(add_pairs, p); }
 
-static const arithmetic pairs = {2, pack_a_bf16, pack_b_bf16, multiply_panels_bf16};
+static const arithmetic pairs = {2, 1, 2 * DEPTH, pack_a_bf16, pack_b_bf16, multiply_panels_bf16};
 
 static void linear_bf16(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) { linear_by(&pairs, y, x, w, g, in, out); }
 static void linear_dx_bf16(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
@@ -99,20 +99,5 @@ static const struct products products_bf16 = {.linear = linear_bf16,
                                               .pack_rows = pack_rows_bf16,
                                               .squares_size = squares_size};
 
-static double peak_flops_bf16(double seconds) {
-    enum { CHAINS = 24, ROUNDS = 1000 };
-    __m512 sum[CHAINS];
-    __m512bh factor = (__m512bh)_mm512_set1_epi32(0x3F003F00); /* one half, twice */
-    for (int i = 0; i < CHAINS; i++) sum[i] = _mm512_set1_ps((float)i);
-    double begin = clock_seconds(), now = begin, operations = 0;
-    while (now - begin < seconds) {
-        for (int round = 0; round < ROUNDS; round++)
-#pragma GCC unroll 24
-            for (int i = 0; i < CHAINS; i++) sum[i] = _mm512_dpbf16_ps(sum[i], factor, factor);
-        operations += 4.0 * ROUNDS * CHAINS * LANES;
-        now = clock_seconds();
-    }
-    __m512 total = _mm512_setzero_ps();
-    for (int i = 0; i < CHAINS; i++) total = _mm512_add_ps(total, sum[i]);
-    return _mm512_reduce_add_ps(total) == 0 ? 0 : operations / (now - begin);
-}
+static inline V add_square_pairs(V sum, V factor) { return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)factor, (__m512bh)factor); }
+static double peak_flops_bf16(double seconds) { return peak_by(add_square_pairs, (V)_mm512_set1_epi32(0x3F003F00), 2, seconds); } /* halves */

@@ -5,9 +5,11 @@
 #include "base/clock.h"
 #include "kernels/cpu/vector.h"
 
+#include "kernels/cpu/peak.c"
 #include "kernels/cpu/packing.c"
 #include "kernels/cpu/products.c"
 #include "kernels/cpu/attention_blocks.c"
+#include "kernels/cpu/products_int8.c"
 #include "kernels/cpu/rows.c"
 #include "kernels/cpu/blocks.c"
 
@@ -18,6 +20,12 @@
 #define BF16_ENTRIES
 #endif
 
+#ifdef HAS_INT8_DOT
+#define INT8_PEAK .peak_flops_int8 = peak_flops_int8,
+#else
+#define INT8_PEAK
+#endif
+
 #define TABLE_NAME_(isa) kernels_##isa
 #define TABLE_NAME(isa) TABLE_NAME_(isa)
 #define TEXT_(isa) #isa
@@ -26,6 +34,7 @@
 const struct kernels TABLE_NAME(ISA) = {
     .name = TEXT(ISA),
     .products = {linear, linear_dx, linear_dw, attention, attention_backward, packed_size, pack_rows, squares_size},
+    .products_int8 = {linear_int8, packed_size_int8, pack_int8},
     .rmsnorm = rmsnorm,
     .rmsnorm_backward = rmsnorm_backward,
     .rotate = rotate,
@@ -42,4 +51,4 @@ const struct kernels TABLE_NAME(ISA) = {
     .sum_squares = sum_squares,
     .adamw = adamw,
     .peak_flops = peak_flops,
-    BF16_ENTRIES};
+    BF16_ENTRIES INT8_PEAK};

@@ -45,11 +45,9 @@ static double shares_loss(real *push, const tensor *p, const token_batch *batch,
     ptrdiff_t E = p->cols;
     double pairs = 0, loss = 0;
     for (ptrdiff_t e = 0; e < E; e++) pairs += (double)chosen[e];
-    for (ptrdiff_t e = 0; e < E; e++) {
-        double share = pairs > 0 ? (double)chosen[e] / pairs : 0, sum = 0;
-        for (ptrdiff_t n = first; n < end; n++) sum += token_counts(batch, n) ? (double)p->x[n * E + e] : 0;
-        push[e] = (real)((double)E * share), loss += (double)E * share * sum;
-    }
+    for (ptrdiff_t e = 0; e < E; e++) push[e] = (real)(pairs > 0 ? (double)E * (double)chosen[e] / pairs : 0);
+    for (ptrdiff_t n = first; n < end; n++)
+        for (ptrdiff_t e = 0; e < E && token_counts(batch, n); e++) loss += (double)push[e] * (double)p->x[n * E + e];
     return loss;
 }
 

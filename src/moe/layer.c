@@ -29,6 +29,13 @@ static routing drop_what_finds_no_room(tape *t, const routing *r, const moe_conf
     return kept;
 }
 
+static routing with_weights_of_one(tape *t, const routing *r) {
+    routing one = *r;
+    one.weights = tape_tensor(t, r->pairs, 1), one.fixed = true;
+    for (ptrdiff_t i = 0; i < r->pairs; i++) one.weights->x[i] = 1;
+    return one;
+}
+
 static tensor *shared_experts(tape *t, tensor *x, const moe_weights *w) {
     tensor *y = dense_mlp(t, x, &w->shared);
     return w->shared_gate ? scale_rows(t, y, sigmoid(t, linear(t, x, w->shared_gate))) : y;
@@ -46,6 +53,7 @@ tensor *moe(tape *t, tensor *x, const moe_layer *l, moe_trace *trace) {
         if (c->balance[i] > 0 && balance_terms[i].add) balance_terms[i].add(t, &r, l->batch, balance_terms[i].name, c->balance[i]);
     moe_plan p = plan_build(t, &kept, (int)c->experts);
     tensor *rows = dispatch(t, x, &p, &kept);
+    if (c->weigh_input) rows = weigh_rows(t, rows, &p, &kept), kept = with_weights_of_one(t, &kept);
     rows = experts(t, rows, &l->w->expert, &p, &kept);
     tensor *y = combine(t, rows, &p, &kept);
     return l->w->shared.gate ? add(t, y, shared_experts(t, x, l->w)) : y;

@@ -36,6 +36,9 @@ moe_plan plan_build(tape *t, const routing *r, int experts);
 void plan_check(const moe_plan *p, const routing *r); /* CHECKs that rows are a permutation, starts ascend and every row has its pair's expert */
 tensor *dispatch(tape *t, tensor *x, const moe_plan *p, const routing *r);
 
+/* y[r] = weight of its pair times rows[r]: for experts whose input is weighed. */
+tensor *weigh_rows(tape *t, tensor *rows, const moe_plan *p, const routing *r);
+
 /* y (P, D) = weight (silu(x gate^T) * x up^T) down^T, row by row in expert order. */
 tensor *experts(tape *t, tensor *x, const mlp_weights *w, const moe_plan *p, const routing *r);
 

@@ -1,8 +1,8 @@
 /* Sigmoid scores (DeepSeek-V3, arXiv:2412.19437, equations 12-16): s = sigmoid(x W_r^T); the K experts with the largest s + b are taken, and
  * weighted by s alone: a s_k / sum of the chosen s. b is no parameter: after each step it moves towards even loads (balance_move_bias), so no
  * loss needs to disturb the model. With groups a token looks only into its best ones, each as good as the sum of its two best s + b;
- * others are excluded, as in DeepSeek's own code. Not normalised and K = 1 it is Llama-4's router, except that Llama-4 weighs the expert's
- * input. Balance losses read q = s / sum of all s (equation 19). */
+ * others are excluded, as in DeepSeek's own code. Not normalised, with K = 1 and router.weigh_input, it is Llama-4's router. Balance losses
+ * read q = s / sum of all s (equation 19). */
 #include <math.h>
 
 #include "base/error.h"
@@ -23,6 +23,7 @@ static void shares_backward(tape *t, void *saved) {
     struct saved *v = saved;
     ptrdiff_t N = v->s->rows, E = v->s->cols;
     real *ds = tape_gradient(t, v->s);
+#pragma omp parallel for schedule(static) if (N * E > 4096)
     for (ptrdiff_t n = 0; n < N; n++) {
         const real *s = v->s->x + n * E, *q = v->q->x + n * E, *dq = v->q->dx + n * E;
         real z = 0, mean = 0;
@@ -34,6 +35,7 @@ static void shares_backward(tape *t, void *saved) {
 static tensor *shares(tape *t, tensor *s) {
     ptrdiff_t N = s->rows, E = s->cols;
     tensor *q = tape_tensor(t, N, E);
+#pragma omp parallel for schedule(static) if (N * E > 4096)
     for (ptrdiff_t n = 0; n < N; n++) {
         real z = 0;
         for (ptrdiff_t e = 0; e < E; e++) z += s->x[n * E + e];

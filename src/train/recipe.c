@@ -55,6 +55,8 @@ static const option rows[] = {
      "scale the K chosen weights to sum to one; mixtral and most routers always do"},
     {"router", "scale", OPTION_NUMBER, AT(model.moe.scale), "1", 0.001, 1000, SCALE_LOG, NULL, "",
      "what weights are multiplied by (routed_scaling_factor; DeepSeek-V3: 2.5)"},
+    {"router", "weigh_input", OPTION_BOOL, AT(model.moe.weigh_input), "false", 0, 0, SCALE_LINEAR, NULL, "",
+     "weights multiply what experts read, not what they say, as in Llama-4"},
     {"router", "groups", OPTION_INTEGER, AT(model.moe.groups), "0", 0, 65536, SCALE_LOG, NULL, "groups",
      "experts stand in groups of which a token uses the best; 0: none. Hierarchical: the primary gate's branches"},
     {"router", "top_groups", OPTION_INTEGER, AT(model.moe.top_groups), "1", 1, 1024, SCALE_LINEAR, NULL, "groups", "that a token may use"},

@@ -28,6 +28,7 @@ static const way ways[] = {
     {"gshard, capacity", {.kind = "gshard", .capacity = 0.75}},
     {"sigmoid, one not normalised", {.kind = "sigmoid", .top_k = 1}},
     {"sigmoid, normalised, groups, bias", {.kind = "sigmoid", .normalize = true, .groups = 2, .top_groups = 1, .scale = 2.5, .bias_rate = 0.001}},
+    {"sigmoid, the input weighed", {.kind = "sigmoid", .top_k = 1, .weigh_input = true}},
     {"noisy top-k", {.kind = "noisy_top_k"}},
     {"noisy top-k, capacity", {.kind = "noisy_top_k", .capacity = 0.75}},
     {"hierarchical", {.kind = "hierarchical", .groups = 4, .top_groups = 2}},

@@ -101,6 +101,12 @@ static void add_mlp(double *y, const mlp_weights *w, int e, const real *x, doubl
     }
 }
 
+static void add_weighed(double *y, const test_layer *l, int e, const real *x, double times) {
+    real scaled[D];
+    for (int d = 0; d < D; d++) scaled[d] = (real)times * x[d];
+    add_mlp(y, &l->w.expert, e, l->c.weigh_input ? scaled : x, l->c.weigh_input ? 1 : times);
+}
+
 static void check_layer(const char *name, test_layer *l) {
     static real found[N * D];
     memcpy(found, layer_run(l, NULL)->x, sizeof found);
@@ -111,7 +117,7 @@ static void check_layer(const char *name, test_layer *l) {
         double y[D] = {0}, sum = 0, gate = 0;
         for (ptrdiff_t i = r.token_start[n]; i < r.token_start[n + 1]; i++) sum += (double)r.weights->x[i];
         for (ptrdiff_t i = r.token_start[n]; i < r.token_start[n + 1]; i++)
-            add_mlp(y, &l->w.expert, r.expert[i], l->input + n * D, (double)r.weights->x[i] / (l->c.router->normalizes_kept ? sum : 1));
+            add_weighed(y, l, r.expert[i], l->input + n * D, (double)r.weights->x[i] / (l->c.router->normalizes_kept ? sum : 1));
         for (ptrdiff_t d = 0; d < D && l->w.shared_gate; d++) gate += (double)l->w.shared_gate->value[0][d] * (double)l->input[n * D + d];
         if (l->w.shared.gate) add_mlp(y, &l->w.shared, 0, l->input + n * D, l->w.shared_gate ? 1 / (1 + exp(-gate)) : 1);
         for (ptrdiff_t d = 0; d < D; d++)

@@ -70,7 +70,7 @@ static void what_no_family_expresses_is_saved_as_ours(void) {
         m->normalize = false, m->top_k = router->top_k ? router->top_k : 2;
         if (router->needs_groups || (router->takes_groups && !plain)) m->groups = 2, m->top_groups = 2;
         if (!plain) {
-            c.dense_layers = 1, m->shared_experts = 2, m->shared_gate = true, m->scale = 2.5;
+            c.dense_layers = 1, m->shared_experts = 2, m->shared_gate = m->weigh_input = true, m->scale = 2.5;
             for (int loss = 0; loss < BALANCE_LOSSES; loss++) m->balance[loss] = 0.5 + loss;
             if (router->takes_drop) m->capacity = 1.25, m->eval_capacity = 2, m->drop_by_score = true;
             if (router->takes_bias) m->bias_rate = 0.001;
@@ -90,7 +90,7 @@ static void what_no_family_expresses_is_saved_as_ours(void) {
                    again.moe.groups == m->groups && (again.moe.top_groups == m->top_groups || !m->groups) && again.moe.jitter == m->jitter &&
                    again.moe.capacity == m->capacity && again.moe.eval_capacity == m->eval_capacity && again.moe.drop_by_score == m->drop_by_score &&
                    again.moe.shared_experts == m->shared_experts && again.moe.shared_size == m->shared_size &&
-                   again.moe.shared_gate == m->shared_gate && again.moe.bias_rate == m->bias_rate,
+                   again.moe.shared_gate == m->shared_gate && again.moe.weigh_input == m->weigh_input && again.moe.bias_rate == m->bias_rate,
                "%s", text.bytes);
         buffer_release(&text);
     }
@@ -226,7 +226,7 @@ static void inconsistent_sizes_are_refused(void) {
         {OURS "}", "\"mixture\": expected an object, found nothing"},
         {OURS ", \"mixture\": {}}", "\"mixture\": \"kind\": expected text, found nothing"},
         {OURS ", \"mixture\": {\"kind\": \"sigmoid\", \"scale\": -1}}", "\"mixture\": \"scale\": expected 0 to 1e+06, found -1"},
-        {OURS ", \"mixture\": {\"kind\": \"sigmoid\", \"scale\": 1, \"groups\": -2}}", "\"mixture\": \"groups\": expected 0 to"},
+        {OURS ", \"mixture\": {\"kind\": \"sigmoid\", \"scale\": 1, \"weigh_input\": false, \"groups\": -2}}", "\"mixture\": \"groups\": expected 0 to"},
     };
     model_config c;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) EXPECT_ERROR(read_text(&c, cases[i].text), LAMP_MALFORMED, cases[i].message);

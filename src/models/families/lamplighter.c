@@ -21,6 +21,7 @@ static const struct {
 } fields[] = {
     {"kind", OPTION_TEXT, AT(moe.kind), 0},
     {"scale", OPTION_NUMBER, AT(moe.scale), 1e6},
+    {"weigh_input", OPTION_BOOL, AT(moe.weigh_input), 0},
     {"groups", OPTION_INTEGER, AT(moe.groups), 1 << 20},
     {"top_groups", OPTION_INTEGER, AT(moe.top_groups), 1 << 20},
     {"jitter", OPTION_NUMBER, AT(moe.jitter), 1},
@@ -47,8 +48,8 @@ bool lamplighter_is_needed(const model_config *c, const family *f) {
     const moe_config *m = &c->moe;
     if (m->experts == 1) return false;
     bool normalizes_alike = !f->always_normalizes || m->normalize, has_dense = c->dense_layers > 0 || c->sparse_step > 1;
-    return !m->router->serves_as_softmax || !normalizes_alike || m->groups > 0 || m->scale != 1 || m->eval_capacity > 0 || m->shared_experts > 0 ||
-           (has_dense && !f->dense_key);
+    return !m->router->serves_as_softmax || !normalizes_alike || m->groups > 0 || m->scale != 1 || m->eval_capacity > 0 || m->weigh_input ||
+           m->shared_experts > 0 || (has_dense && !f->dense_key);
 }
 
 void lamplighter_write(json_writer *w, const model_config *c) {

@@ -28,7 +28,7 @@ void optimizer_close(optimizer *o) {
 static double squared_norm(const struct kernels *k, const weight *w) {
     const weight_step *s = w->step;
     double sum = 0;
-    if (!s->squared) return k->sum_squares(w->gradient, weight_size(w));
+    if (!s->squared) return k->sum_squares(w->step->gradient, weight_size(w));
     for (ptrdiff_t i = 0; i < w->groups * s->squares_size; i++) sum += (double)s->squares[i];
     return sum;
 }
@@ -68,7 +68,7 @@ void optimizer_step(optimizer *o, const struct kernels *k, const struct products
     for (int i = 0; i < table->n; i++) {
         const weight *w = table->row[i];
         const updated_weight u = {
-            table->values + w->offset, o->first + w->offset, o->second + w->offset, w->gradient, w->groups, w->out, w->in, w->packed, products};
+            table->values + w->offset, o->first + w->offset, o->second + w->offset, w->step->gradient, w->groups, w->out, w->in, w->packed, products};
         step.decay = w->role == ROLE_NORM || w->role == ROLE_EMBEDDING ? 0 : c->weight_decay;
         if (!o->expert_steps || w->role != ROLE_EXPERT) {
             k->adamw(&u, &step);

@@ -118,7 +118,7 @@ int trainer_step(trainer *tr, step_report *report) {
     for (int64_t done = 0; done < r->batch_tokens; done += r->micro_batch_tokens) TRY(run_micro_batch(tr, report));
     comm_all_reduce(&report->loss, 1);
     report->learning_rate = schedule_learning_rate(&r->schedule, budget_used(tr, 1));
-    weights_complete_gradients(&tr->model.weights);
+    tape_complete_gradients(&tr->tape, &tr->model.weights);
     report->gradient_norm = optimizer_gradient_norm(tr->k, &tr->model.weights);
     report->applied = isfinite(report->loss) && isfinite(report->gradient_norm);
     if (report->applied) optimizer_step(&tr->optimizer, tr->k, tr->tape.products, &tr->model.weights, report->learning_rate, report->gradient_norm);
@@ -134,7 +134,7 @@ int trainer_step(trainer *tr, step_report *report) {
     report->loss_z = z_score(tr, report->loss);
     if (report->applied) tr->window[tr->n_losses++ % LOSS_WINDOW] = report->loss;
     report_routing(tr, report);
-    report->bytes = (int64_t)(sizeof(real) * (size_t)(4 * tr->model.weights.total + tr->model.weights.total_packed) + tape_bytes(&tr->tape));
+    report->bytes = (int64_t)(weights_bytes(&tr->model.weights) + 2 * sizeof(real) * (size_t)tr->model.weights.total + tape_bytes(&tr->tape));
     if (tr->bad_steps >= BAD_STEPS)
         FAIL(LAMP_DIVERGED,
              "step %lld: loss %g, gradient norm %g: not finite for %d steps in a row; these steps were not applied. Try a lower optim.learning_rate, "

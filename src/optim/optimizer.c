@@ -39,11 +39,11 @@ double optimizer_gradient_norm(const struct kernels *k, const weights *table) {
     return sqrt(sum);
 }
 
-static void count_step(adamw_step *step, const optimizer_config *c, int64_t steps) {
+static void count_step(update_step *step, const optimizer_config *c, int64_t steps) {
     step->correction1 = 1 - pow(c->beta1, (double)steps), step->correction2 = 1 - pow(c->beta2, (double)steps);
 }
 
-static void update_reached_experts(const struct kernels *k, updated_weight u, const weight *w, adamw_step step, const optimizer_config *c,
+static void update_reached_experts(const struct kernels *k, updated_weight u, const weight *w, update_step step, const optimizer_config *c,
                                    int64_t *steps) {
     const ptrdiff_t size = w->out * w->in, packed = u.packed ? u.products->packed_size(w->in, w->out) : 0;
     u.groups = 1;
@@ -56,7 +56,7 @@ static void update_reached_experts(const struct kernels *k, updated_weight u, co
 
 void optimizer_step(optimizer *o, const struct kernels *k, const struct products *products, weights *table, double learning_rate, double norm) {
     const optimizer_config *c = &o->config;
-    adamw_step step = {
+    update_step step = {
         .learning_rate = learning_rate,
         .beta1 = c->beta1,
         .beta2 = c->beta2,

@@ -32,7 +32,7 @@ int weights_declare(weight **w, weights *table, const char *kind, int layer, wei
     TRY_TO(done, memory_new(&value, (size_t)groups, sizeof *value, "pointers to experts"));
     TRY_TO(done, memory_new(&step, 1, sizeof *step, "a row of the weights table"));
     TRY_TO(done, memory_new(&step->rows, (size_t)groups, sizeof *step->rows, "rows that reached experts"));
-    *row = (weight){kind, layer, role, groups, out, in, deviation, table->total, value, NULL, step};
+    *row = (weight){kind, layer, role, groups, out, in, deviation, table->n, table->total, value, NULL, step};
     table->row[table->n++] = row;
     table->total += weight_size(row);
     *w = row;

@@ -37,7 +37,8 @@ typedef struct {
     weight_role role;
     ptrdiff_t groups, out, in; /* a norm is one group of (1, in) */
     double deviation;          /* of the initial normal distribution; a norm starts at one */
-    ptrdiff_t offset;          /* of group 0 in the blocks */
+    int index;                 /* of its row in the table */
+    ptrdiff_t offset;          /* of group 0 in the values */
     real **value;              /* groups pointers to (out, in), row-major; borrowed from the block or from a mapped file */
     real *packed;              /* the kernels' own copy of value, remade at every update; NULL: there is none */
     weight_step *step;         /* owned */
@@ -52,6 +53,14 @@ typedef struct {
     real *packed, *squares;   /* the same of weight.packed and weight_step.squares */
     ptrdiff_t total_gradients, total_packed, total_squares;
 } weights;
+
+/* What an optimiser remembers of a weight: values (groups, out, in), where out and in may be the weight's or 1. */
+typedef struct {
+    const char *name; /* "first_moment" */
+    const weight *of;
+    ptrdiff_t out, in;
+    real *values;
+} weight_moment;
 
 void weights_release(weights *table);
 
@@ -78,5 +87,6 @@ void weights_zero_gradients(weights *table);
 size_t weights_bytes(const weights *table);
 
 static inline ptrdiff_t weight_size(const weight *w) { return w->groups * w->out * w->in; }
+static inline ptrdiff_t moment_size(const weight_moment *m) { return m->of->groups * m->out * m->in; }
 
 #endif

@@ -99,19 +99,20 @@ static void expect_same_trainer(const trainer *a, const trainer *b, const char *
     ptrdiff_t n = a->model.weights.total;
     EXPECT(n > 0 && n == b->model.weights.total, "%s", what);
     EXPECT(same_bits(a->model.weights.values, b->model.weights.values, n), "%s: the weights differ", what);
-    EXPECT(same_bits(a->optimizer.first, b->optimizer.first, n), "%s: the first moments differ", what);
-    EXPECT(same_bits(a->optimizer.second, b->optimizer.second, n), "%s: the second moments differ", what);
+    EXPECT(a->optimizer.total == b->optimizer.total && same_bits(a->optimizer.moments, b->optimizer.moments, a->optimizer.total),
+           "%s: the moments differ", what);
     EXPECT(a->step == b->step && a->tokens == b->tokens && a->optimizer.steps == b->optimizer.steps, "%s: the counts differ", what);
 }
 
 /* ---- learning --------------------------------------------------------------------------------------------------------------------- */
 
-static void learns_one_text_by_heart(const char *family) {
+static void learns_one_text_by_heart(const char *family, const char *experts_by) {
     char path[PATH_BYTES];
     recipe r = small_recipe(family);
     strcpy(r.data_path, path_of(path, "page-data"));
     r.model.hidden_size = 32, r.model.intermediate_size = 48, r.model.max_position_embeddings = 32;
     r.schedule.learning_rate = 0.01, r.optimizer.weight_decay = 0;
+    strcpy(r.optimizer.experts, experts_by);
     r.batch_tokens = 256, r.steps = 160;
     dataset *d = open_data(r.data_path);
     trainer tr;
@@ -123,7 +124,7 @@ static void learns_one_text_by_heart(const char *family) {
         EXPECT_OK(trainer_step(&tr, &report));
         if (report.step == 1) first = report.loss;
     }
-    EXPECT(first > 4 && report.loss < 0.15, "%s: loss from %.3f to %.3f", family, first, report.loss);
+    EXPECT(first > 4 && report.loss < 0.15, "%s, %s: loss from %.3f to %.3f", family, experts_by, first, report.loss);
     trainer_close(&tr);
     dataset_free(d);
 }
@@ -131,18 +132,20 @@ static void learns_one_text_by_heart(const char *family) {
 static void a_page_is_learned_by_heart(void) {
     write_domain("page", 3, 2, 90);
     build_dataset("page-data", 1, (const char *const[]){"page"}, 300);
-    learns_one_text_by_heart("olmoe");
-    learns_one_text_by_heart("llama");
+    learns_one_text_by_heart("olmoe", "adamw");
+    learns_one_text_by_heart("olmoe", "factored");
+    learns_one_text_by_heart("llama", "adamw");
 }
 
 /* ---- the same, again ------------------------------------------------------------------------------------------------------------- */
 
-static void resumes_bit_for_bit(const char *family, int64_t micro_batch_tokens, bool lazy_experts) {
+static void resumes_bit_for_bit(const char *family, int64_t micro_batch_tokens, bool lazy_experts, const char *experts_by) {
     enum { HALF = 10 };
     char run[PATH_BYTES], name[64], newest[PATH_BYTES];
-    snprintf(name, sizeof name, "resume-%s-%d-%d", family, (int)micro_batch_tokens, lazy_experts);
+    snprintf(name, sizeof name, "resume-%s-%d-%d-%s", family, (int)micro_batch_tokens, lazy_experts, experts_by);
     recipe r = small_recipe(family);
     r.micro_batch_tokens = micro_batch_tokens, r.optimizer.lazy_experts = lazy_experts;
+    strcpy(r.optimizer.experts, experts_by);
     if (lazy_experts) r.model.experts = 48; /* so many that some go without tokens */
     dataset *d = open_data(r.data_path);
     trainer whole, first, second;
@@ -174,13 +177,17 @@ static void resumes_bit_for_bit(const char *family, int64_t micro_batch_tokens, 
 
 static void twenty_steps_equal_ten_saved_loaded_and_ten(void) {
     static const char *const families[] = {"olmoe", "mixtral", "qwen3_moe", "llama", "qwen3"};
-    for (int i = 0; i < 5; i++) resumes_bit_for_bit(families[i], 0, false);
-    resumes_bit_for_bit("olmoe", 32, false);
-    resumes_bit_for_bit("olmoe", 32, true);
+    for (int i = 0; i < 5; i++) resumes_bit_for_bit(families[i], 0, false, "adamw");
+    resumes_bit_for_bit("olmoe", 32, false, "adamw");
+    resumes_bit_for_bit("olmoe", 32, true, "adamw");
+    resumes_bit_for_bit("olmoe", 0, false, "factored");
+    resumes_bit_for_bit("olmoe", 0, true, "factored");
+    resumes_bit_for_bit("mixtral", 32, false, "factored");
 }
 
-static void packed_weights_change_no_bit(void) {
+static void packing_changes_no_bit(const char *experts_by) {
     recipe r = small_recipe("olmoe");
+    strcpy(r.optimizer.experts, experts_by);
     dataset *d = open_data(r.data_path);
     trainer packed, plain;
     double loss[8], loss_of_plain[8];
@@ -196,8 +203,14 @@ static void packed_weights_change_no_bit(void) {
     dataset_free(d);
 }
 
-static void threads_do_not_change_a_bit(const char *family) {
+static void packed_weights_change_no_bit(void) {
+    packing_changes_no_bit("adamw");
+    packing_changes_no_bit("factored");
+}
+
+static void threads_do_not_change_a_bit(const char *family, const char *experts_by) {
     recipe r = small_recipe(family);
+    strcpy(r.optimizer.experts, experts_by);
     dataset *d = open_data(r.data_path);
     trainer one, more;
     double loss[8], loss_of_more[8];
@@ -219,8 +232,9 @@ static void threads_do_not_change_a_bit(const char *family) {
 }
 
 static void one_two_and_three_threads_agree(void) {
-    threads_do_not_change_a_bit("olmoe");
-    threads_do_not_change_a_bit("llama");
+    threads_do_not_change_a_bit("olmoe", "adamw");
+    threads_do_not_change_a_bit("olmoe", "factored");
+    threads_do_not_change_a_bit("llama", "adamw");
 }
 
 static void micro_batches_sum_to_the_batch(void) {
@@ -249,10 +263,11 @@ static void micro_batches_sum_to_the_batch(void) {
 /* ---- memory ------------------------------------------------------------------------------------------------------------------------ */
 
 static void nothing_is_allocated_after_the_first_steps(void) {
-    static const char *const families[] = {"olmoe", "llama"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const families[] = {"olmoe", "llama", "olmoe"};
+    for (int i = 0; i < 3; i++) {
         recipe r = small_recipe(families[i]);
-        r.micro_batch_tokens = 32;
+        if (i < 2) r.micro_batch_tokens = 32;
+        else strcpy(r.optimizer.experts, "factored");
         dataset *d = open_data(r.data_path);
         trainer tr;
         EXPECT_OK(trainer_open(&tr, &r, d));
@@ -265,6 +280,42 @@ static void nothing_is_allocated_after_the_first_steps(void) {
         trainer_close(&tr);
         dataset_free(d);
     }
+}
+
+/* Layers enough that one expert weight is little beside all of them. Of factored experts there are values, rows and columns, and where a step
+ * is one micro-batch, one gradient at a time. */
+static void factored_experts_take_little_memory(void) {
+    static const struct {
+        const char *experts_by;
+        int64_t micro_batch_tokens;
+    } ways[] = {{"adamw", 0}, {"factored", 64}, {"factored", 0}};
+    int64_t bytes[3] = {0}, experts = 0, largest = 0;
+    size_t activations[3];
+    recipe r = small_recipe("olmoe");
+    r.model.hidden_size = 32, r.model.intermediate_size = 64, r.model.experts = 32, r.model.num_hidden_layers = 4;
+    dataset *d = open_data(r.data_path);
+    for (int i = 0; i < 3; i++) {
+        trainer tr;
+        step_report report = {0};
+        strcpy(r.optimizer.experts, ways[i].experts_by), r.micro_batch_tokens = ways[i].micro_batch_tokens;
+        EXPECT_OK(trainer_open(&tr, &r, d));
+        for (int step = 0; step < 3; step++) EXPECT_OK(trainer_step(&tr, &report));
+        bytes[i] = report.bytes, activations[i] = tape_bytes(&tr.tape), experts = 0;
+        const weights *table = &tr.model.weights;
+        for (int j = 0; j < table->n; j++) {
+            const weight *w = table->row[j];
+            EXPECT(w->step->ready && w->step->uses == 0, "%s of layer %d: %d uses are left", w->kind, w->layer, w->step->uses);
+            if (w->role == ROLE_EXPERT) experts += (int64_t)sizeof(real) * weight_size(w), largest = (int64_t)sizeof(real) * weight_size(w);
+        }
+        EXPECT(table->total_gradients == table->total - (i == 2 ? experts / (int64_t)sizeof(real) : 0), "%td gradients", table->total_gradients);
+        trainer_close(&tr);
+    }
+    int64_t states = 2 * experts * (1 - (32 + 64) / (2.0 * 32 * 64));
+    EXPECT(bytes[0] - bytes[1] - (int64_t)(activations[0] - activations[1]) == states, "%lld bytes less, expected %lld",
+           (long long)(bytes[0] - bytes[1]), (long long)states);
+    EXPECT(bytes[0] - bytes[2] >= states + experts - 2 * largest, "%lld bytes less, expected %lld", (long long)(bytes[0] - bytes[2]),
+           (long long)(states + experts - 2 * largest));
+    dataset_free(d);
 }
 
 /* ---- budgets ----------------------------------------------------------------------------------------------------------------------- */
@@ -312,8 +363,9 @@ static void poison(const weights *table) {
         if (!strcmp(table->row[i]->kind, "norm")) table->values[table->row[i]->offset] = NAN;
 }
 
-static void a_step_that_is_not_finite_is_not_applied(void) {
+static void a_loss_that_is_not_finite_changes_nothing(const char *experts_by) {
     recipe r = small_recipe("olmoe");
+    strcpy(r.optimizer.experts, experts_by);
     dataset *d = open_data(r.data_path);
     trainer tr, same;
     step_report report;
@@ -328,7 +380,7 @@ static void a_step_that_is_not_finite_is_not_applied(void) {
         EXPECT(!report.applied && !isfinite(report.loss) && tr.bad_steps == bad, "bad step %d: loss %g", tr.bad_steps, report.loss);
     }
     EXPECT(tr.step == 4 && tr.optimizer.steps == 2, "step %d", (int)tr.step);
-    EXPECT(same_bits(tr.optimizer.first, same.optimizer.first, tr.model.weights.total), "the first moments changed");
+    EXPECT(same_bits(tr.optimizer.moments, same.optimizer.moments, tr.optimizer.total), "the moments changed");
     EXPECT(!memcmp(tr.model.weights.values, same.model.weights.values, (size_t)bytes), "the weights changed");
 
     /* One good step, and the count of three begins again. */
@@ -343,6 +395,11 @@ static void a_step_that_is_not_finite_is_not_applied(void) {
     EXPECT(report.step == 8 && !report.applied, "step %d", (int)report.step);
     trainer_close(&tr), trainer_close(&same);
     dataset_free(d);
+}
+
+static void a_step_that_is_not_finite_is_not_applied(void) {
+    a_loss_that_is_not_finite_changes_nothing("adamw");
+    a_loss_that_is_not_finite_changes_nothing("factored");
 }
 
 static int poison_instead_of_writing(void *context, const trainer *tr, const char *prompt, buffer *text) {
@@ -464,6 +521,7 @@ static const test_case cases[] = {
     {"packed weights change no bit", packed_weights_change_no_bit},
     {"micro-batches sum to the batch", micro_batches_sum_to_the_batch},
     {"nothing is allocated after the first steps", nothing_is_allocated_after_the_first_steps},
+    {"factored experts take little memory", factored_experts_take_little_memory},
     {"a budget ends where it says", a_budget_ends_where_it_says},
     {"a step that is not finite is not applied", a_step_that_is_not_finite_is_not_applied},
     {"after diverging, the last good checkpoint is the latest", after_diverging_the_last_good_checkpoint_is_the_latest},

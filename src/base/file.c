@@ -73,6 +73,16 @@ int file_join(char path[PATH_BYTES], const char *folder, const char *name) {
     return LAMP_OK;
 }
 
+int file_name_partial(char path[PATH_BYTES], char partial[PATH_BYTES], const char *given) {
+    static const char suffix[] = ".partial";
+    size_t length = strlen(given);
+    while (length > 1 && given[length - 1] == '/') length--;
+    if (length + sizeof suffix > PATH_BYTES) FAIL(LAMP_INVALID, "%.60s...: path is longer than %d bytes", given, PATH_BYTES - (int)sizeof suffix);
+    snprintf(path, PATH_BYTES, "%.*s", (int)length, given);
+    snprintf(partial, PATH_BYTES, "%.*s%s", (int)length, given, suffix);
+    return LAMP_OK;
+}
+
 static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 static void names_free(char **names, size_t n) {

@@ -36,8 +36,11 @@ int file_sync(const char *path);
 /* from becomes to, atomically, and both parents are synced. */
 int file_rename(const char *from, const char *to);
 
-/* "folder/name" into a fixed buffer; fails if it does not fit. */
+/* For a folder that is made whole or not at all: its name without slashes at the end, and the name beside it that it has until then. */
 enum { PATH_BYTES = 4096 };
+int file_name_partial(char path[PATH_BYTES], char partial[PATH_BYTES], const char *given);
+
+/* "folder/name" into a fixed buffer; fails if it does not fit. */
 int file_join(char path[PATH_BYTES], const char *folder, const char *name);
 
 /* Calls visit for every regular file at or under path, in byte order of names (so that the order is the same everywhere); hidden names

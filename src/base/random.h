@@ -10,7 +10,18 @@ typedef struct {
 } random_key;
 
 /* What a stream of numbers is for; part of every key, so that no two uses share numbers. */
-typedef enum { RANDOM_INITIAL, RANDOM_ORDER, RANDOM_MIXTURE, RANDOM_SAMPLE } random_use;
+typedef enum {
+    RANDOM_INITIAL,
+    RANDOM_ORDER,
+    RANDOM_MIXTURE,
+    RANDOM_SAMPLE,
+    RANDOM_GATE_NOISE,
+    RANDOM_GROUP_NOISE,
+    RANDOM_SECOND_CHOICE,
+    RANDOM_JITTER,
+    RANDOM_ROUTE,
+    RANDOM_UPCYCLE
+} random_use;
 
 random_key random_key_make(uint64_t seed, random_use use, uint64_t step, uint64_t layer);
 

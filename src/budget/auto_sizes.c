@@ -74,7 +74,7 @@ int auto_sizes_choose(recipe *r, const char *const *settings, int n_settings, bu
     if (!is_set("router.experts", settings, n_settings)) {
         double expert = 3 * width * (double)r->model.intermediate_size, experts = 4, memory = MEMORY_SHARE * (double)arena_machine_bytes();
         while (experts < 64 && tokens * 2 / (2 * experts) >= expert && BYTES_PER_PARAMETER * 2 * experts * expert * layers <= memory) experts *= 2;
-        r->model.experts = (int64_t)experts;
+        r->model.moe.experts = (int64_t)experts;
         buffer_printf(reasons, "experts %.0f, each token takes 2: the most (of 4 to 64) that still learn from a token per parameter of their own\n", experts);
     }
     return reasons->status;

@@ -22,11 +22,14 @@ typedef struct {
 
 static int run_layer(void *context) {
     layer *l = context;
-    const moe_config c = {.experts = EXPERTS, .top_k = CHOSEN, .normalize = true, .switch_loss = 0.01};
+    static const ptrdiff_t start[] = {0, TOKENS};
+    const moe_config c = {
+        .experts = EXPERTS, .top_k = CHOSEN, .router = &router_softmax, .normalize = true, .scale = 1, .balance[BALANCE_SWITCH] = 0.01};
+    const token_batch batch = {TOKENS, NULL, NULL, 1, start};
     tensor x = {.x = l->x, .rows = TOKENS, .cols = WIDTH};
     double begin = clock_seconds();
     tape_reset(&l->t);
-    tensor *y = moe(&l->t, &x, &l->w, &c, NULL, 0);
+    tensor *y = moe(&l->t, &x, &(moe_layer){&l->w, &c, &batch, 0}, NULL);
     memcpy(tape_gradient(&l->t, y), l->x, sizeof(real) * TOKENS * WIDTH); /* any gradient does */
     tape_backward(&l->t);
     l->seconds += clock_seconds() - begin;
@@ -37,9 +40,9 @@ static int open_layer(layer *l, const struct kernels *k) {
     TRY(tape_open(&l->t, k));
     TRY(memory_new(&l->x, TOKENS * WIDTH, sizeof *l->x, "tokens of a layer"));
     TRY(weights_declare(&l->w.router, &l->table, "router", 0, ROLE_ROUTER, 1, EXPERTS, WIDTH, 0.04));
-    TRY(weights_declare(&l->w.gate, &l->table, "gate", 0, ROLE_EXPERT, EXPERTS, INNER, WIDTH, 0.04));
-    TRY(weights_declare(&l->w.up, &l->table, "up", 0, ROLE_EXPERT, EXPERTS, INNER, WIDTH, 0.04));
-    TRY(weights_declare(&l->w.down, &l->table, "down", 0, ROLE_EXPERT, EXPERTS, WIDTH, INNER, 0.03));
+    TRY(weights_declare(&l->w.expert.gate, &l->table, "gate", 0, ROLE_EXPERT, EXPERTS, INNER, WIDTH, 0.04));
+    TRY(weights_declare(&l->w.expert.up, &l->table, "up", 0, ROLE_EXPERT, EXPERTS, INNER, WIDTH, 0.04));
+    TRY(weights_declare(&l->w.expert.down, &l->table, "down", 0, ROLE_EXPERT, EXPERTS, WIDTH, INNER, 0.03));
     TRY(weights_allocate_values(&l->table));
     TRY(weights_allocate_gradients(&l->table));
     weights_initialize(&l->table, SEED);

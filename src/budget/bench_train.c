@@ -30,7 +30,7 @@ static int measure_steps(bench *b, steps *s) {
     b->threads = omp_get_max_threads(); /* the recipe may have chosen */
     bench_case c = {"", precision, b->threads, BENCH_TOKENS, tokens, tokens * s->tr.costs.flops_per_token, 0, run_step, NULL, s};
     snprintf(c.name, sizeof c.name, "training, %lld x %lld, %lld experts, %lld a token", (long long)r->model.num_hidden_layers,
-             (long long)r->model.hidden_size, (long long)r->model.experts, (long long)r->model.top_k);
+             (long long)r->model.hidden_size, (long long)r->model.moe.experts, (long long)r->model.moe.top_k);
     s->tr.k = phases_watch(&s->tr.tape);
     for (int i = 0; i < WARM_UP; i++) TRY(run_step(s));
     phases_clear(), s->seconds = 0;

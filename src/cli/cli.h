@@ -60,6 +60,7 @@ int cli_write_buffer(buffer *b); /* and releases it */
 int cli_read_all(buffer *content, const char *path);
 
 int verb_data(int argc, char **argv);
+int verb_convert(int argc, char **argv);
 int verb_train(int argc, char **argv);
 int verb_eval(int argc, char **argv);
 int verb_generate(int argc, char **argv);

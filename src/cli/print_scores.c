@@ -30,6 +30,7 @@ void print_routing(const moe_trace *trace) {
     printf("%-6s %9s %8s %14s %8s %6s %8s   load of each expert\n", "layer", "max/mean", "load CV", "importance CV", "entropy", "dead", "dropped");
     for (int l = 0; l < trace->layers; l++) {
         moe_summary s = moe_trace_summarize(trace, l);
+        if (s.load_max_over_mean == 0) continue; /* a dense layer */
         printf("%-6d %9.2f %8.2f %14.2f %8.3f %6d %7.1f%%   ", l, s.load_max_over_mean, s.load_cv, s.importance_cv, s.entropy, s.dead, 100 * s.dropped);
         print_bars(trace->load + (ptrdiff_t)l * trace->experts, trace->experts);
         putchar('\n');

@@ -22,6 +22,23 @@ static model_bytes count_bytes(const model_costs *c) {
     return (model_bytes){c->parameters * (int64_t)sizeof(real), c->active_parameters * (int64_t)sizeof(real)};
 }
 
+static int64_t count_sparse_layers(const model_config *g) {
+    int64_t n = 0;
+    for (int64_t l = 0; l < g->num_hidden_layers; l++) n += model_layer_is_sparse(g, l);
+    return n;
+}
+
+static void print_experts_line(const model_config *g) {
+    const moe_config *m = &g->moe;
+    int64_t sparse = count_sparse_layers(g);
+    printf("experts                %lld of inner width %lld, each token takes %lld (%s)\n", (long long)m->experts, (long long)g->intermediate_size,
+           (long long)m->top_k, m->kind);
+    if (m->shared_experts > 0)
+        printf("shared experts         %lld of inner width %lld%s\n", (long long)m->shared_experts, (long long)m->shared_size, m->shared_gate ? ", gated" : "");
+    if (sparse < g->num_hidden_layers)
+        printf("dense layers           %lld of inner width %lld\n", (long long)(g->num_hidden_layers - sparse), (long long)g->dense_size);
+}
+
 static void print_sizes(const model *m, const model_costs *c) {
     char a[HUMAN_BYTES], b[HUMAN_BYTES];
     const model_config *g = &m->config;
@@ -30,9 +47,7 @@ static void print_sizes(const model *m, const model_costs *c) {
     printf("layers x width         %lld x %lld\n", (long long)g->num_hidden_layers, (long long)g->hidden_size);
     printf("heads                  %lld of %lld, %lld for keys and values\n", (long long)g->num_attention_heads, (long long)g->head_dim,
            (long long)g->num_key_value_heads);
-    if (g->experts > 1)
-        printf("experts                %lld of inner width %lld, each token takes %lld\n", (long long)g->experts, (long long)g->intermediate_size,
-               (long long)g->top_k);
+    if (g->moe.experts > 1) print_experts_line(g);
     else printf("inner width            %lld, dense\n", (long long)g->intermediate_size);
     printf("vocabulary, context    %lld tokens, %lld tokens\n", (long long)g->vocab_size, (long long)g->max_position_embeddings);
     printf("parameters             %s, of which one token meets %s\n", human_count(a, (double)c->parameters), human_count(b, (double)c->active_parameters));
@@ -47,8 +62,11 @@ static void put_sizes(json_writer *w, const model *m, const model_costs *c) {
     json_put_integer(w, "num_hidden_layers", g->num_hidden_layers);
     json_put_integer(w, "hidden_size", g->hidden_size);
     json_put_integer(w, "intermediate_size", g->intermediate_size);
-    json_put_integer(w, "experts", g->experts);
-    json_put_integer(w, "top_k", g->top_k);
+    json_put_integer(w, "experts", g->moe.experts);
+    json_put_integer(w, "top_k", g->moe.top_k);
+    json_put_text(w, "router", g->moe.experts > 1 ? g->moe.kind : "none");
+    json_put_integer(w, "shared_experts", g->moe.shared_experts);
+    json_put_integer(w, "dense_layers", g->num_hidden_layers - count_sparse_layers(g));
     json_put_integer(w, "vocab_size", g->vocab_size);
     json_put_integer(w, "parameters", c->parameters);
     json_put_integer(w, "active_parameters", c->active_parameters);
@@ -117,15 +135,17 @@ static int inspect_experts(json_writer *w, const loaded_model *m, const char *da
     affinity a = {0};
     dataset *data = NULL;
     int status;
-    if (c->experts == 1) FAIL(LAMP_INVALID, "this model is dense: it has no experts to look at");
-    if (layer < 0) layer = c->num_hidden_layers / 2;
+    if (c->moe.experts == 1) FAIL(LAMP_INVALID, "this model is dense: it has no experts to look at");
+    if (layer < 0)
+        for (layer = c->num_hidden_layers / 2; !model_layer_is_sparse(c, layer);) layer = (layer + 1) % c->num_hidden_layers;
     if (layer >= c->num_hidden_layers) FAIL(LAMP_INVALID, "--layer: expected 0 to %lld, found %lld", (long long)c->num_hidden_layers - 1, (long long)layer);
+    if (!model_layer_is_sparse(c, layer)) FAIL(LAMP_INVALID, "--layer: expected a layer with experts, found the dense layer %lld", (long long)layer);
     TRY(loaded_model_need_tokenizer(m));
     TRY_TO(done, open_data_for(&data, data_name, m));
     TRY_TO(done, kernels_choose(&k));
     TRY_TO(done, tape_open(&t, k));
     TRY_TO(done, evaluation_open(&e, &m->model, SEQUENCES, c->max_position_embeddings < LONGEST ? (int)c->max_position_embeddings : LONGEST));
-    TRY_TO(done, affinity_open(&a, (int)layer, (int)c->experts, (int32_t)c->vocab_size));
+    TRY_TO(done, affinity_open(&a, (int)layer, (int)c->moe.experts, (int32_t)c->vocab_size));
     TRY_TO(done, affinity_measure(&a, &e, &t, &m->model, data, tokens));
     if (w) put_experts(w, &a, m->tokenizer, &e);
     else putchar('\n'), status = print_experts(&a, m->tokenizer, &e);

@@ -7,7 +7,9 @@
 #include "base/file.h"
 #include "budget/auto_sizes.h"
 #include "cli/cli.h"
+#include "formats/checkpoint.h"
 #include "infer/session.h"
+#include "models/families/family.h"
 #include "train/run_folder.h"
 #include "train/train.h"
 
@@ -97,12 +99,28 @@ static int choose_sizes(recipe *r, const cli_list *settings) {
     return status;
 }
 
+/* Those of the model to begin with; its sequences may be shorter. */
+static int take_sizes(recipe *r, const cli_list *settings) {
+    char folder[PATH_BYTES], path[PATH_BYTES];
+    model_config config;
+    TRY(checkpoint_resolve(folder, r->initial));
+    TRY(file_join(path, folder, "config.json"));
+    TRY(family_read_config(&config, path));
+    if (r->model.max_position_embeddings > config.max_position_embeddings) r->model.max_position_embeddings = config.max_position_embeddings;
+    recipe_take_model(r, &config);
+    TRY(apply_settings(r, settings));
+    if (!cli_quiet)
+        fprintf(stderr, "sizes and router as in %s; sequences of %lld tokens (model.max_position_embeddings)\n", r->initial,
+                (long long)r->model.max_position_embeddings);
+    return LAMP_OK;
+}
+
 static bool is_run(const char *folder) {
     char path[PATH_BYTES];
     return file_join(path, folder, "recipe.ini") >= 0 && file_exists(path);
 }
 
-/* source: a recipe; a dataset, for which sizes are chosen unless the run has them already; or the run itself. */
+/* source: a recipe; a dataset, for which sizes are chosen unless the run, or the model to begin with, has them already; or the run itself. */
 static int read_recipe(recipe *r, const char *source, const char *run_path, const cli_list *settings) {
     char path[PATH_BYTES];
     options_set_defaults(&recipe_options, r);
@@ -120,7 +138,7 @@ static int read_recipe(recipe *r, const char *source, const char *run_path, cons
     if (strlen(source) >= sizeof r->data_path) FAIL(LAMP_INVALID, "%.60s...: path is longer than %zu bytes", source, sizeof r->data_path - 1);
     strcpy(r->data_path, source);
     TRY(apply_settings(r, settings));
-    return choose_sizes(r, settings);
+    return *r->initial ? take_sizes(r, settings) : choose_sizes(r, settings);
 }
 
 /* As a shell would need it to run again. */
@@ -156,7 +174,8 @@ int verb_train(int argc, char **argv) {
         {"run", "DIR", "the run's folder; if it holds a run, that run goes on (default: runs/TIME-NAME)", CLI_TEXT, &path, 0, 0},
         {"set", "KEY=VALUE", "a recipe's key, as section.key=value", CLI_LIST, &settings, 0, 0},
     };
-    buffer_append_text(&details, "RECIPE is an INI file of the keys below. With a DATASET instead, sizes are chosen for this machine, with reasons;\n"
+    buffer_append_text(&details, "RECIPE is an INI file of the keys below. With a DATASET instead, sizes are chosen for this machine, with reasons,\n"
+                                 "or are those of train.initial=MODEL, whose weights it then begins with;\n"
                                  "with a RUN, that run goes on.\n"
                                  "Ctrl-C saves and exits with 75; the same command with the same --run goes on.\n");
     options_help(&recipe_options, &details);

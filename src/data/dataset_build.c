@@ -279,23 +279,12 @@ static int write_dataset(builder *b, const char *folder) {
     return file_sync(folder);
 }
 
-/* "OUT" without slashes at its end, and the name of the folder beside it that becomes OUT when it is complete. */
-static int name_folders(char out[PATH_BYTES], char partial[PATH_BYTES], const char *given) {
-    static const char suffix[] = ".partial";
-    size_t length = strlen(given);
-    while (length > 1 && given[length - 1] == '/') length--;
-    if (length + sizeof suffix > PATH_BYTES) FAIL(LAMP_INVALID, "%.60s...: path is longer than %d bytes", given, PATH_BYTES - (int)sizeof suffix);
-    snprintf(out, PATH_BYTES, "%.*s", (int)length, given);
-    snprintf(partial, PATH_BYTES, "%.*s%s", (int)length, given, suffix);
-    return LAMP_OK;
-}
-
 int dataset_build(const dataset_build_options *options, dataset_build_report *report) {
     builder b = {.options = options};
     int status = LAMP_OK;
     char out[PATH_BYTES], partial[PATH_BYTES];
     TRY(check_options(options));
-    TRY(name_folders(out, partial, options->out));
+    TRY(file_name_partial(out, partial, options->out));
     TRY(memory_new(&b.d, 1, sizeof *b.d, "a dataset"));
     for (int i = 0; i < options->n_domains; i++) TRY_TO(done, survey_domain(&b, i));
     TRY_TO(done, train_tokenizer(&b));

@@ -26,6 +26,8 @@ typedef struct {
     int n_moments;
     const weight_moment *moments;
     const char *state; /* JSON text; may be NULL */
+    const char *tokenizer_from; /* a folder whose tokenizer's files are copied as they are, in place of `tokenizer`; may be NULL */
+    const char *interruptible;  /* what this is called while it is done ("writing"): LAMP_INTERRUPTED may end it. NULL: a save that must be made */
 } checkpoint;
 
 /* Keeps this one and the keep - 1 before it. If the step was saved before and is whole, that stays and nothing is written. */

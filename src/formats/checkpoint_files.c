@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/interrupt.h"
+#include "base/log.h"
 #include "formats/manifest.h"
 #include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
@@ -57,6 +59,11 @@ static int write_generation_config(saving *s, const checkpoint *contents) {
     return status;
 }
 
+static int report_progress(const char *doing, const weight *w, ptrdiff_t group, ptrdiff_t total) {
+    log_progress("%s: %.0f %%", doing, 100.0 * (double)(w->offset + group * w->out * w->in) / (double)total);
+    return interrupt_check(doing);
+}
+
 static int write_weights(safetensors_writer *writer, const checkpoint *contents) {
     const family *f;
     family_place place;
@@ -68,8 +75,10 @@ static int write_weights(safetensors_writer *writer, const checkpoint *contents)
             TRY(safetensors_writer_declare(writer, place.name, place.rank, place.shape));
         }
     for (int i = 0; i < table->n; i++)
-        for (ptrdiff_t g = 0; g < table->row[i]->groups; g++)
+        for (ptrdiff_t g = 0; g < table->row[i]->groups; g++) {
+            if (contents->interruptible) TRY(report_progress(contents->interruptible, table->row[i], g, table->total));
             TRY(safetensors_writer_write(writer, table->row[i]->value[g], table->row[i]->out * table->row[i]->in));
+        }
     return LAMP_OK;
 }
 
@@ -142,11 +151,29 @@ static int write_tokenizer(saving *s, const checkpoint *contents) {
     return status;
 }
 
+/* What else a tokenizer says of itself (its chat template, tokens added later) is not ours to lose. */
+static int copy_tokenizer(saving *s, const char *from) {
+    static const char *const names[] = {"tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                                        "tokenizer.model", "chat_template.jinja",   "vocab.json",              "merges.txt"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[PATH_BYTES];
+        mapped_file map;
+        TRY(file_join(path, from, names[i]));
+        if (!file_exists(path)) continue;
+        TRY(file_map(&map, path));
+        int status = write_text(s, names[i], &(buffer){.bytes = (char *)(uintptr_t)map.bytes, .length = map.length});
+        file_unmap(&map);
+        TRY(status);
+    }
+    return LAMP_OK;
+}
+
 static int write_files(saving *s, const checkpoint *contents) {
     TRY(write_config(s, contents));
     TRY(write_generation_config(s, contents));
     TRY(write_tensors(s, "model.safetensors", write_weights, contents));
-    if (contents->tokenizer) TRY(write_tokenizer(s, contents));
+    if (contents->tokenizer_from) TRY(copy_tokenizer(s, contents->tokenizer_from));
+    else if (contents->tokenizer) TRY(write_tokenizer(s, contents));
     if (contents->n_moments > 0) TRY(write_tensors(s, "optimizer.safetensors", write_moments, contents));
     if (contents->state) {
         buffer borrowed = {.bytes = (char *)(uintptr_t)contents->state, .length = strlen(contents->state)};

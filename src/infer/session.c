@@ -33,6 +33,7 @@ int session_feed(session *s, const real **logits, const int32_t *ids, ptrdiff_t 
     if (n < 1 || s->state.length + n > s->state.capacity)
         FAIL(LAMP_INVALID, "%td tokens after %td do not fit: this session has room for %td", n, s->state.length, s->state.capacity);
     tape_reset(&s->tape);
+    s->tape.random.first_token = (uint64_t)s->state.length;
     ptrdiff_t start[] = {0, n};
     *logits = model_logits(&s->tape, s->model, &(token_batch){n, ids, NULL, 1, start}, &s->state, true, NULL)->x;
     return LAMP_OK;

@@ -38,16 +38,29 @@ int model_state_open(state *s, const model *m, ptrdiff_t capacity) {
     return state_open(s, (int)m->config.num_hidden_layers, capacity, m->config.num_key_value_heads * m->config.head_dim);
 }
 
+int model_trace_open(moe_trace *trace, const model *m) {
+    *trace = (moe_trace){0};
+    return m->config.moe.experts > 1 ? moe_trace_open(trace, (int)m->config.num_hidden_layers, (int)m->config.moe.experts) : LAMP_OK;
+}
+
+void model_balance(model *m, const moe_trace *trace) {
+    double rate = m->config.moe.bias_rate;
+    for (int i = 0; i < m->weights.n && rate > 0; i++) {
+        weight *w = m->weights.row[i];
+        if (w->role == ROLE_STATE) balance_move_bias(w, trace->chosen + (ptrdiff_t)w->layer * trace->experts, rate);
+    }
+}
+
 model_costs model_count(const model *m, int64_t context) {
     model_costs c = {0};
     const model_config *config = &m->config;
     for (int i = 0; i < m->weights.n; i++) {
         const weight *w = m->weights.row[i];
-        int64_t size = weight_size(w), active = w->role == ROLE_EXPERT ? size / w->groups * config->top_k : size;
+        int64_t size = weight_size(w), active = w->role == ROLE_EXPERT ? size / w->groups * config->moe.top_k : size;
         c.parameters += size;
         bool head = w == m->head, rows_only = w->role == ROLE_EMBEDDING && !head;
         c.active_parameters += rows_only ? w->in : active;
-        if (!rows_only && w->role != ROLE_NORM) c.active_matrix_parameters += active;
+        if (!rows_only && !weight_is_vector(w)) c.active_matrix_parameters += active;
     }
     c.flops_per_token = 6.0 * (double)c.active_matrix_parameters +
                         12.0 * (double)(config->num_hidden_layers * context * config->num_attention_heads * config->head_dim);

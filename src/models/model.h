@@ -10,15 +10,8 @@
 #include "moe/moe.h"
 #include "tensor/state.h"
 #include "tensor/tape.h"
+#include "tensor/token_batch.h"
 #include "tensor/weights.h"
-
-/* N flat tokens: sequence s is tokens sequence_start[s] .. sequence_start[s + 1]. */
-typedef struct {
-    ptrdiff_t n_tokens;
-    const int32_t *token, *target; /* (N); target -1 is not predicted; target may be NULL when there is no loss */
-    int n_sequences;
-    const ptrdiff_t *sequence_start; /* (n_sequences + 1) */
-} token_batch;
 
 typedef struct model model;
 
@@ -31,7 +24,6 @@ extern const struct backbone transformer_backbone;
 
 struct model {
     model_config config;
-    double z_loss; /* coefficient while training; no part of the family's config */
     const struct backbone *backbone;
     weights weights;
     weight *head; /* of the output; the embedding itself when tied */
@@ -50,6 +42,12 @@ tensor *model_logits(tape *t, const model *m, const token_batch *batch, state *s
 
 /* An empty memory for up to `capacity` tokens. */
 int model_state_open(state *s, const model *m, ptrdiff_t capacity);
+
+/* A trace of its layers; a dense model has none, and leaves trace->load NULL. */
+int model_trace_open(moe_trace *trace, const model *m);
+
+/* Moves what is not learned by gradient towards even loads, from what a whole step chose. After the optimiser's step. */
+void model_balance(model *m, const moe_trace *trace);
 
 /* What a forward pass costs and holds. */
 typedef struct {

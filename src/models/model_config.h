@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/options.h"
+#include "moe/moe_config.h"
 
 /* RMSNorm of queries and keys before RoPE: none; one weight per head channel (Qwen3); one over the whole projection (OLMoE). */
 typedef enum { QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_FULL } qk_norm;
@@ -18,11 +19,16 @@ typedef struct {
     double rope_theta, rms_norm_eps;
     bool tie_word_embeddings;
     double initializer_range; /* 0 in a recipe: 1 / sqrt(fan-in) */
-    int64_t experts, top_k;   /* experts 1: a dense model without a router */
-    bool normalize;           /* the K chosen probabilities are scaled to sum to one */
-    double switch_loss;       /* coefficient of the balance loss, kept in config.json as router_aux_loss_coef */
+    moe_config moe;           /* the layer of experts; balance.switch is kept in config.json as router_aux_loss_coef */
+    int64_t dense_layers;     /* the first ones, without experts (first_k_dense_replace) */
+    int64_t sparse_step;      /* of the others, layer l has experts if l + 1 is a multiple of this (decoder_sparse_step) */
+    int64_t dense_size;       /* inner width of dense layers in a model with experts; 0 in a recipe: as wide as the experts of a token */
     qk_norm qk_norm;          /* set by the family */
     int64_t end_of_text;      /* token id, or -1 */
 } model_config;
+
+static inline bool model_layer_is_sparse(const model_config *c, int64_t layer) {
+    return c->moe.experts > 1 && layer >= c->dense_layers && (c->sparse_step <= 1 || (layer + 1) % c->sparse_step == 0);
+}
 
 #endif

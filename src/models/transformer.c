@@ -11,7 +11,9 @@ typedef struct {
     weight *attention_norm, *query, *key, *value, *output;
     weight *query_norm, *key_norm; /* NULL without qk_norm */
     weight *mlp_norm;
-    moe_weights mlp; /* router is NULL in a dense block */
+    bool sparse;
+    mlp_weights mlp; /* of a dense block */
+    moe_weights moe; /* of a sparse one */
 } block;
 
 typedef struct {
@@ -20,15 +22,37 @@ typedef struct {
 } transformer;
 
 /* Of a matrix that reads `in` channels. */
-static double initial_deviation(const model_config *c, ptrdiff_t in) { return c->initializer_range > 0 ? c->initializer_range : 1 / sqrt((double)in); }
+static double initial_deviation(const model_config *c, ptrdiff_t in) {
+    return c->initializer_range > 0 ? c->initializer_range : 1 / sqrt((double)in);
+}
+
+static int declare_mlp(mlp_weights *w, model *m, const char *const kinds[3], int layer, weight_role role, ptrdiff_t groups, ptrdiff_t F) {
+    const model_config *c = &m->config;
+    ptrdiff_t D = c->hidden_size;
+    double deviation = initial_deviation(c, D), residual = 1 / sqrt(2.0 * (double)c->num_hidden_layers);
+    TRY(weights_declare(&w->gate, &m->weights, kinds[0], layer, role, groups, F, D, deviation));
+    TRY(weights_declare(&w->up, &m->weights, kinds[1], layer, role, groups, F, D, deviation));
+    return weights_declare(&w->down, &m->weights, kinds[2], layer, role, groups, D, F, residual * initial_deviation(c, F));
+}
+
+static int declare_experts(moe_weights *w, model *m, int layer) {
+    static const char *const expert[] = {"moe.gate", "moe.up", "moe.down"}, *const shared[] = {"shared.gate", "shared.up", "shared.down"};
+    const moe_config *c = &m->config.moe;
+    ptrdiff_t D = m->config.hidden_size;
+    double deviation = initial_deviation(&m->config, D);
+    if (c->router->declare) TRY(c->router->declare(w, &m->weights, c, D, layer, deviation));
+    TRY(declare_mlp(&w->expert, m, expert, layer, ROLE_EXPERT, c->experts, m->config.intermediate_size));
+    if (c->shared_experts > 0) TRY(declare_mlp(&w->shared, m, shared, layer, ROLE_MATRIX, 1, c->shared_experts * c->shared_size));
+    if (c->shared_experts > 0 && c->shared_gate)
+        TRY(weights_declare(&w->shared_gate, &m->weights, "shared.expert_gate", layer, ROLE_MATRIX, 1, 1, D, deviation));
+    return LAMP_OK;
+}
 
 static int declare_block(block *b, model *m, int layer) {
     const model_config *c = &m->config;
     weights *table = &m->weights;
-    ptrdiff_t D = c->hidden_size, F = c->intermediate_size, E = c->experts;
-    ptrdiff_t query_width = c->num_attention_heads * c->head_dim, key_width = c->num_key_value_heads * c->head_dim;
+    ptrdiff_t D = c->hidden_size, query_width = c->num_attention_heads * c->head_dim, key_width = c->num_key_value_heads * c->head_dim;
     double deviation = initial_deviation(c, D), residual = 1 / sqrt(2.0 * (double)c->num_hidden_layers);
-    weight_role mlp = E > 1 ? ROLE_EXPERT : ROLE_MATRIX;
     TRY(weights_declare(&b->attention_norm, table, "attention.norm", layer, ROLE_NORM, 1, 1, D, 0));
     TRY(weights_declare(&b->query, table, "attention.query", layer, ROLE_MATRIX, 1, query_width, D, deviation));
     TRY(weights_declare(&b->key, table, "attention.key", layer, ROLE_MATRIX, 1, key_width, D, deviation));
@@ -40,10 +64,10 @@ static int declare_block(block *b, model *m, int layer) {
         TRY(weights_declare(&b->key_norm, table, "attention.key_norm", layer, ROLE_NORM, 1, 1, full ? key_width : c->head_dim, 0));
     }
     TRY(weights_declare(&b->mlp_norm, table, "mlp.norm", layer, ROLE_NORM, 1, 1, D, 0));
-    if (E > 1) TRY(weights_declare(&b->mlp.router, table, "moe.router", layer, ROLE_ROUTER, 1, E, D, deviation));
-    TRY(weights_declare(&b->mlp.gate, table, E > 1 ? "moe.gate" : "mlp.gate", layer, mlp, E, F, D, deviation));
-    TRY(weights_declare(&b->mlp.up, table, E > 1 ? "moe.up" : "mlp.up", layer, mlp, E, F, D, deviation));
-    return weights_declare(&b->mlp.down, table, E > 1 ? "moe.down" : "mlp.down", layer, mlp, E, D, F, residual * initial_deviation(c, F));
+    b->sparse = model_layer_is_sparse(c, layer);
+    if (b->sparse) return declare_experts(&b->moe, m, layer);
+    const char *const kinds[] = {"mlp.gate", "mlp.up", "mlp.down"};
+    return declare_mlp(&b->mlp, m, kinds, layer, ROLE_MATRIX, 1, c->moe.experts > 1 ? c->dense_size : c->intermediate_size);
 }
 
 static int transformer_declare(model *m) {
@@ -98,7 +122,6 @@ static tensor *attend(tape *t, tensor *x, const block *b, const model_config *c,
 static tensor *transformer_forward(tape *t, const model *m, const token_batch *batch, state *s, moe_trace *trace) {
     const model_config *c = &m->config;
     const transformer *parts = m->parts;
-    moe_config mixture = {(int)c->experts, (int)c->top_k, c->normalize, c->switch_loss, m->z_loss};
     positions at = positions_make(t, c, batch, s);
     tensor *x = embedding(t, parts->embedding, batch->token, batch->n_tokens), *h;
     for (int l = 0; l < c->num_hidden_layers; l++) {
@@ -107,7 +130,7 @@ static tensor *transformer_forward(tape *t, const model *m, const token_batch *b
         h = attend(t, h, b, c, &at, s, l);
         x = add(t, x, h);
         h = rmsnorm(t, x, b->mlp_norm, c->rms_norm_eps);
-        h = b->mlp.router ? moe(t, h, &b->mlp, &mixture, trace, l) : dense_mlp(t, h, &b->mlp);
+        h = b->sparse ? moe(t, h, &(moe_layer){&b->moe, &c->moe, batch, l}, trace) : dense_mlp(t, h, &b->mlp);
         x = add(t, x, h);
     }
     if (s) s->length += batch->n_tokens;

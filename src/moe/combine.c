@@ -14,7 +14,7 @@ static void combine_backward(tape *t, void *saved) {
 }
 
 tensor *combine(tape *t, tensor *rows, const moe_plan *p, const routing *r) {
-    ptrdiff_t N = r->probabilities->rows;
+    ptrdiff_t N = r->tokens;
     tensor *y = tape_tensor(t, N, rows->cols);
     t->k->sum_rows(y->x, rows->x, p->row, r->token_start, N, rows->cols, false);
     tape_return(t, rows->x), rows->x = NULL;

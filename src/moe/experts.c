@@ -8,8 +8,8 @@
 #include "moe/moe.h"
 
 struct saved {
-    moe_weights w;
-    tensor *x, *y, *weights; /* weights: of the pairs; NULL when dense */
+    mlp_weights w;
+    tensor *x, *y, *weights; /* weights: of the pairs; NULL when dense or fixed */
     real *gate, *up;         /* (rows, F); backward turns them into their gradients */
     const real *row_weight;  /* (rows); NULL when dense */
     const int32_t *row;      /* of each pair */
@@ -39,7 +39,7 @@ static void experts_backward(tape *t, void *saved) {
     tape_return(t, dact), tape_return(t, act), tape_return(t, drow_weight);
 }
 
-static void run(tape *t, tensor *y, tensor *x, const moe_weights *w, tensor *pair_weights, const real *row_weight, const int32_t *row,
+static void run(tape *t, tensor *y, tensor *x, const mlp_weights *w, tensor *pair_weights, const real *row_weight, const int32_t *row,
                 row_groups groups) {
     ptrdiff_t F = w->down->in, rows = x->rows;
     size_t bytes = sizeof(real) * (size_t)(rows * F);
@@ -53,17 +53,17 @@ static void run(tape *t, tensor *y, tensor *x, const moe_weights *w, tensor *pai
     tape_use(t, w->gate), tape_use(t, w->up), tape_use(t, w->down);
 }
 
-tensor *experts(tape *t, tensor *x, const moe_weights *w, const moe_plan *p, const routing *r) {
+tensor *experts(tape *t, tensor *x, const mlp_weights *w, const moe_plan *p, const routing *r) {
     ptrdiff_t D = w->down->out;
     tensor *y = tape_keep(t, sizeof *y);
     *y = (tensor){.x = tape_borrow(t, p->rows * D), .rows = p->rows, .cols = D}; /* combine reads it once and returns it */
     real *row_weight = tape_keep(t, sizeof(real) * (size_t)p->rows);
     for (ptrdiff_t i = 0; i < p->rows; i++) row_weight[i] = r->weights->x[p->pair[i]];
-    run(t, y, x, w, r->weights, row_weight, p->row, (row_groups){p->experts, p->start});
+    run(t, y, x, w, r->fixed ? NULL : r->weights, row_weight, p->row, (row_groups){p->experts, p->start});
     return y;
 }
 
-tensor *dense_mlp(tape *t, tensor *x, const moe_weights *w) {
+tensor *dense_mlp(tape *t, tensor *x, const mlp_weights *w) {
     tensor *y = tape_tensor(t, x->rows, w->down->out);
     ptrdiff_t *start = tape_keep(t, 2 * sizeof *start);
     start[0] = 0, start[1] = x->rows;

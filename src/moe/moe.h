@@ -5,37 +5,15 @@
  *     dispatch   moves token rows into expert order: on one machine a gather that happens when the rows are read
  *     experts    one grouped product per weight matrix over contiguous blocks of rows
  *     combine    the sum of each token's rows, back in token order
- *     (balance)  losses that keep the router honest; they read what route and plan decided
+ *     (balance)  losses that keep the router honest; they read what the router chose, before capacity drops any of it
+ *     (capacity) between route and plan: pairs that find no room are dropped, and their token passes by through the residual
  *
  * N tokens of width D, E experts of inner width F, P pairs (N K when each token takes K experts). */
 #ifndef MOE_H
 #define MOE_H
 
+#include "moe/route.h"
 #include "moe/trace.h"
-#include "tensor/tape.h"
-#include "tensor/weight_products.h"
-
-typedef struct {
-    int experts, top_k;
-    bool normalize;     /* chosen weights are scaled to sum to one (Mixtral, Qwen3); otherwise they stay probabilities (OLMoE) */
-    double switch_loss; /* coefficient of balance_switch */
-    double z_loss;      /* coefficient of balance_z */
-} moe_config;
-
-typedef struct {
-    weight *router;           /* (1, E, D) */
-    weight *gate, *up, *down; /* (E, F, D), (E, F, D), (E, D, F) */
-} moe_weights;
-
-/* What route decided. */
-typedef struct {
-    tensor *logits, *probabilities; /* (N, E) */
-    tensor *weights;                /* (P, 1) */
-    const int32_t *expert;          /* (P) */
-    const int32_t *token;           /* (P) */
-    const ptrdiff_t *token_start;   /* (N + 1): token n owns pairs token_start[n] .. token_start[n + 1] */
-    ptrdiff_t pairs;
-} routing;
 
 /* Row r of the expert batch holds pair pair[r] of token token[r]; expert e owns rows start[e] .. start[e + 1]. */
 typedef struct {
@@ -47,24 +25,43 @@ typedef struct {
     int experts;
 } moe_plan;
 
-/* y (N, D) = sum over a token's pairs of weight * expert(x). trace, if any, receives what was decided in `layer`. */
-tensor *moe(tape *t, tensor *x, const moe_weights *w, const moe_config *c, moe_trace *trace, int layer);
+/* y (N, D) = sum over a token's pairs of weight * expert(x), and the shared experts. trace, if any, receives what was decided. */
+tensor *moe(tape *t, tensor *x, const moe_layer *l, moe_trace *trace);
 
-routing route_softmax(tape *t, tensor *x, const weight *router, const moe_config *c);
+/* The pairs that find room: at most `room` of each expert. By score, the largest weights; else all first choices before all second ones,
+ * earlier tokens first (GShard). */
+routing capacity_keep(tape *t, const routing *r, int experts, ptrdiff_t room, bool by_score);
+
 moe_plan plan_build(tape *t, const routing *r, int experts);
 void plan_check(const moe_plan *p, const routing *r); /* CHECKs that rows are a permutation, starts ascend and every row has its pair's expert */
 tensor *dispatch(tape *t, tensor *x, const moe_plan *p, const routing *r);
 
+/* y[r] = weight of its pair times rows[r]: for experts whose input is weighed. */
+tensor *weigh_rows(tape *t, tensor *rows, const moe_plan *p, const routing *r);
+
 /* y (P, D) = weight (silu(x gate^T) * x up^T) down^T, row by row in expert order. */
-tensor *experts(tape *t, tensor *x, const moe_weights *w, const moe_plan *p, const routing *r);
+tensor *experts(tape *t, tensor *x, const mlp_weights *w, const moe_plan *p, const routing *r);
 
 /* The same for one dense expert that every token takes: y (N, D), in token order. */
-tensor *dense_mlp(tape *t, tensor *x, const moe_weights *w);
+tensor *dense_mlp(tape *t, tensor *x, const mlp_weights *w);
 
 tensor *combine(tape *t, tensor *rows, const moe_plan *p, const routing *r);
 
-/* Each adds its loss to the ledger, under its own name, and its gradient in backward. */
-void balance_switch(tape *t, const routing *r, const moe_plan *p, double coefficient);
-void balance_z(tape *t, const routing *r, double coefficient);
+/* A loss of the step: adds itself to the ledger under its name, and its gradient in backward. */
+struct balance_term {
+    const char *name;
+    void (*add)(tape *t, const routing *r, const token_batch *batch, const char *name, double coefficient); /* NULL: its router adds it */
+};
+extern const struct balance_term balance_terms[BALANCE_LOSSES];
+
+void balance_importance(tape *t, const routing *r, const token_batch *batch, const char *name, double coefficient);
+void balance_load(tape *t, const routing *r, const token_batch *batch, const char *name, double coefficient);
+
+/* What a mean over this batch's tokens is multiplied by to be its part of the step's. */
+double balance_factor(const tape *t, const token_batch *batch, double coefficient);
+
+/* Loss-free balancing (Wang et al. 2024, arXiv:2408.15664): b_e += rate sign(mean(chosen) - chosen_e). Only differences between biases
+ * matter, so their common drift is harmless. */
+void balance_move_bias(weight *bias, const int64_t *chosen, double rate);
 
 #endif

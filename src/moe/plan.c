@@ -6,7 +6,8 @@
 
 moe_plan plan_build(tape *t, const routing *r, int experts) {
     ptrdiff_t P = r->pairs;
-    int32_t *row = tape_keep(t, sizeof *row * (size_t)P), *pair = tape_keep(t, sizeof *pair * (size_t)P), *token = tape_keep(t, sizeof *token * (size_t)P);
+    int32_t *row = tape_keep(t, sizeof *row * (size_t)P), *pair = tape_keep(t, sizeof *pair * (size_t)P),
+            *token = tape_keep(t, sizeof *token * (size_t)P);
     ptrdiff_t *start = tape_keep(t, sizeof *start * (size_t)(experts + 1)), *next = tape_keep(t, sizeof *next * (size_t)experts);
     memset(start, 0, sizeof *start * (size_t)(experts + 1));
     for (ptrdiff_t i = 0; i < P; i++) start[r->expert[i] + 1]++;

@@ -13,6 +13,7 @@ int moe_trace_open(moe_trace *trace, int layers, int experts) {
     TRY_TO(done, memory_new(&trace->load, cells, sizeof *trace->load, "expert loads"));
     TRY_TO(done, memory_new(&trace->importance, cells, sizeof *trace->importance, "expert importances"));
     TRY_TO(done, memory_new(&trace->dropped, (size_t)layers, sizeof *trace->dropped, "dropped pairs"));
+    TRY_TO(done, memory_new(&trace->chosen, cells, sizeof *trace->chosen, "choices of experts"));
 done:
     if (status < 0) moe_trace_close(trace);
     return status;
@@ -22,6 +23,7 @@ void moe_trace_close(moe_trace *trace) {
     memory_free(trace->load);
     memory_free(trace->importance);
     memory_free(trace->dropped);
+    memory_free(trace->chosen);
     *trace = (moe_trace){0};
 }
 
@@ -31,18 +33,28 @@ void moe_trace_clear(moe_trace *trace) {
     memset(trace->load, 0, cells * sizeof *trace->load);
     memset(trace->importance, 0, cells * sizeof *trace->importance);
     memset(trace->dropped, 0, (size_t)trace->layers * sizeof *trace->dropped);
+    memset(trace->chosen, 0, cells * sizeof *trace->chosen);
 }
 
 void moe_trace_add(moe_trace *trace, const moe_trace *other) {
-    for (int i = 0; i < trace->layers * trace->experts; i++) trace->load[i] += other->load[i], trace->importance[i] += other->importance[i];
+    for (int i = 0; i < trace->layers * trace->experts; i++) {
+        trace->load[i] += other->load[i], trace->importance[i] += other->importance[i];
+        trace->chosen[i] += other->chosen[i];
+    }
     for (int l = 0; l < trace->layers; l++) trace->dropped[l] += other->dropped[l];
 }
 
-void moe_trace_record(moe_trace *trace, int layer, ptrdiff_t pairs, const int32_t *token, const int32_t *expert, const real *weight) {
-    int64_t *load = trace->load + (ptrdiff_t)layer * trace->experts;
-    double *importance = trace->importance + (ptrdiff_t)layer * trace->experts;
-    for (ptrdiff_t i = 0; i < pairs; i++) load[expert[i]]++, importance[expert[i]] += (double)weight[i];
-    if (trace->watch) trace->watch(trace->watch_context, layer, pairs, token, expert, weight);
+int64_t *moe_trace_record(moe_trace *trace, int layer, const routing *chosen, const routing *kept, const token_batch *batch) {
+    ptrdiff_t first = (ptrdiff_t)layer * trace->experts;
+    for (ptrdiff_t i = 0; i < chosen->pairs; i++) trace->dropped[layer] += token_counts(batch, chosen->token[i]);
+    for (ptrdiff_t i = 0; i < kept->pairs; i++) {
+        if (!token_counts(batch, kept->token[i])) continue;
+        trace->dropped[layer]--, trace->load[first + kept->expert[i]]++;
+        trace->importance[first + kept->expert[i]] += (double)kept->weights->x[i];
+    }
+    for (int e = 0; e < trace->experts; e++) trace->chosen[first + e] += chosen->chosen[e];
+    if (trace->watch) trace->watch(trace->watch_context, layer, kept->pairs, kept->token, kept->expert, kept->weights->x);
+    return trace->chosen + first;
 }
 
 /* The variance is summed directly: its root has no finite slope at perfect balance, and differences of large squares cancel. */
@@ -64,7 +76,7 @@ moe_summary moe_trace_summarize(const moe_trace *trace, int layer) {
         s.dead += load[e] == 0;
     }
     double pairs = total + (double)trace->dropped[layer];
-    if (total == 0) return s;
+    if (total == 0) return (moe_summary){0};
     for (int e = 0; e < E; e++) {
         double share = (double)load[e] / total, difference = share - 1.0 / E;
         if (share > 0) entropy -= share * log(share);

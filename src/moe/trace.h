@@ -1,11 +1,9 @@
-/* What the routers did, counted exactly: tokens per expert and weight per expert, layer by layer, over as many batches as one likes. */
+/* What the routers did, counted exactly: tokens per expert and weight per expert, layer by layer, over as many batches as one likes. A layer
+ * that routed nothing is dense. */
 #ifndef TRACE_H
 #define TRACE_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "base/real.h"
+#include "moe/route.h"
 
 /* Called for every routed batch: N tokens, P pairs; pair i sends token[i] to expert[i] with weight[i]. */
 typedef void moe_watcher(void *context, int layer, ptrdiff_t pairs, const int32_t *token, const int32_t *expert, const real *weight);
@@ -15,6 +13,7 @@ typedef struct {
     int64_t *load;      /* (layers, experts): pairs each expert received */
     double *importance; /* (layers, experts): sum of their weights (2017, equation 6) */
     int64_t *dropped;   /* (layers): pairs that found no room */
+    int64_t *chosen;    /* (layers, experts): what balance counts, over all ranks: routing.chosen */
     moe_watcher *watch; /* may be NULL */
     void *watch_context;
 } moe_trace;
@@ -23,7 +22,7 @@ typedef struct {
 typedef struct {
     double load_max_over_mean, load_cv, importance_cv;
     double entropy; /* of the share of pairs per expert, divided by ln E: 1 is uniform, 0 is one expert */
-    int dead;       /* experts without a single token */
+    int dead;       /* experts without a single token; 0 if nothing was routed */
     double dropped; /* share of pairs */
 } moe_summary;
 
@@ -31,7 +30,10 @@ int moe_trace_open(moe_trace *trace, int layers, int experts);
 void moe_trace_close(moe_trace *trace);
 void moe_trace_clear(moe_trace *trace);
 void moe_trace_add(moe_trace *trace, const moe_trace *other);
-void moe_trace_record(moe_trace *trace, int layer, ptrdiff_t pairs, const int32_t *token, const int32_t *expert, const real *weight);
+
+/* Adds what a router chose and what of it found room; padding does not count. Returns the layer's `chosen` so far, (experts). */
+int64_t *moe_trace_record(moe_trace *trace, int layer, const routing *chosen, const routing *kept, const token_batch *batch);
+
 moe_summary moe_trace_summarize(const moe_trace *trace, int layer);
 
 #endif

@@ -32,6 +32,12 @@ tensor *attention_cached(tape *t, tensor *q, const real *k, const real *v, atten
 
 tensor *add(tape *t, tensor *a, tensor *b);
 
+/* y = 1 / (1 + exp(-x)) */
+tensor *sigmoid(tape *t, tensor *x);
+
+/* y[r] = factor[r] x[r]; factor has as many elements as x has rows */
+tensor *scale_rows(tape *t, tensor *x, tensor *factor);
+
 /* p = softmax of each row */
 tensor *softmax(tape *t, tensor *x);
 

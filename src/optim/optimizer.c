@@ -86,7 +86,7 @@ static update_step begin_step(const optimizer_config *c, const weight *w, double
         .beta1 = c->beta1,
         .beta2 = c->beta2,
         .epsilon = c->epsilon,
-        .decay = w->role == ROLE_NORM || w->role == ROLE_EMBEDDING ? 0 : c->weight_decay,
+        .decay = weight_is_vector(w) || w->role == ROLE_EMBEDDING ? 0 : c->weight_decay,
         .gradient_scale = clip > 0 && norm > clip ? clip / norm : 1,
     };
 }
@@ -129,7 +129,7 @@ void optimizer_step(optimizer *o, const struct kernels *k, const struct products
     o->steps++;
     for (int i = 0; i < table->n; i++) {
         const weight *w = table->row[i];
-        if (optimizer_consumes(&o->config, w)) continue;
+        if (w->role == ROLE_STATE || optimizer_consumes(&o->config, w)) continue;
         update_step step = begin_step(&o->config, w, learning_rate, norm, o->config.clip);
         const updated_weight u = updated(o, products, w);
         count_step(&step, o->steps);

@@ -1,5 +1,5 @@
 /* AdamW over the weights table (Loshchilov & Hutter 2019), with the gradient clipped to a global norm. Matrices, the router and experts
- * decay; embeddings and norms do not.
+ * decay; embeddings, norms and thresholds do not, and state is left alone.
  *
  * Experts may be updated by what Shazeer et al. 2017 (appendix D) use for thousands of them: no first moment, of the second only the means
  * of each matrix's rows and columns, and gradients that are consumed as backward produces them. No norm over all of them is known then, so

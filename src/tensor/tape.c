@@ -31,9 +31,14 @@ void tape_close(tape *t) {
 }
 
 void tape_reset(tape *t) {
-    t->n_entries = 0, t->n_uses = 0, t->n_losses = 0;
+    t->n_entries = 0, t->n_uses = 0, t->n_losses = 0, t->random.first_token = 0;
     arena_rewind(&t->kept, 0);
     for (int i = 0; i < t->n_blocks; i++) t->block[i].taken = false;
+}
+
+random_key tape_random_key(const tape *t, random_use use, int layer) {
+    bool training = t->training;
+    return random_key_make(training ? t->random.seed : 0, use, training ? t->random.step : 0, (uint64_t)layer);
 }
 
 void *tape_keep(tape *t, size_t bytes) { return arena_take(&t->kept, bytes); }

@@ -19,6 +19,7 @@
 #include <stddef.h>
 
 #include "base/arena.h"
+#include "base/random.h"
 #include "kernels/kernels.h"
 #include "tensor/weights.h"
 
@@ -59,14 +60,17 @@ struct tape {
     const struct products *products; /* of attention and of all weights but the router's (weight_products.c) */
     bool training;                   /* forward records, and the layers see training-time behaviour */
     double loss_scale;               /* 1 / predicted tokens of the whole step: what every summed loss is multiplied by */
-    /* Called once for each weight and step; NULL where more micro-batches will add to the gradients. */
-    gradient_ready_function *gradient_ready;
-    void *ready_context;
+    struct {                         /* what random numbers of this pass are functions of; first_token: how many tokens of the step came before */
+        uint64_t seed, step, first_token;
+    } random;
     int n_losses;                    /* the ledger: every loss by name, summed over what ran since tape_reset */
     struct {
         const char *name;
         double value;
     } loss[TAPE_LOSSES];
+    /* Called once for each weight and step; NULL where more micro-batches will add to the gradients. */
+    gradient_ready_function *gradient_ready;
+    void *ready_context;
 
     arena kept, passing; /* private from here on */
     tape_entry *entry;
@@ -80,6 +84,13 @@ struct tape {
 int tape_open(tape *t, const struct kernels *k);
 void tape_close(tape *t);
 void tape_reset(tape *t); /* forgets everything; keeps the memory */
+
+/* Random numbers of a layer: a key for each use, and in it the first index of token n when each token takes `width` numbers. What is random
+ * without training too has the key of seed 0, step 0. */
+random_key tape_random_key(const tape *t, random_use use, int layer);
+static inline uint64_t tape_random_index(const tape *t, ptrdiff_t n, ptrdiff_t width) {
+    return (t->random.first_token + (uint64_t)n) * (uint64_t)width;
+}
 
 /* From kept, 64-byte aligned, not zeroed. */
 void *tape_keep(tape *t, size_t bytes);

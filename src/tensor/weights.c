@@ -68,7 +68,8 @@ void weights_initialize(weights *table, uint64_t seed) {
         random_key key = random_key_make(seed, RANDOM_INITIAL, 0, (uint64_t)i);
         real *value = table->values + w->offset;
 #pragma omp parallel for
-        for (ptrdiff_t j = 0; j < weight_size(w); j++) value[j] = w->role == ROLE_NORM ? 1 : (real)(w->deviation * random_normal(key, (uint64_t)j));
+        for (ptrdiff_t j = 0; j < weight_size(w); j++)
+            value[j] = w->role == ROLE_NORM || w->role == ROLE_THRESHOLD ? 1 : (real)(w->deviation * random_normal(key, (uint64_t)j));
     }
 }
 

@@ -16,7 +16,8 @@
 
 #include "kernels/kernels.h"
 
-typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT } weight_role;
+/* A threshold is learned like a norm, from one and without decay. State is not learned: it has no gradient, and the optimiser leaves it alone. */
+typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT, ROLE_THRESHOLD, ROLE_STATE } weight_role;
 
 /* A weight's gradient, and what happened to it in this optimiser step. */
 typedef struct {
@@ -35,8 +36,8 @@ typedef struct {
     const char *kind; /* "attention.query": the same word in every layer; borrowed, a constant */
     int layer;        /* -1 outside layers */
     weight_role role;
-    ptrdiff_t groups, out, in; /* a norm is one group of (1, in) */
-    double deviation;          /* of the initial normal distribution; a norm starts at one */
+    ptrdiff_t groups, out, in; /* norms, thresholds and state are one group of (1, in) */
+    double deviation;          /* of the initial normal distribution; norms and thresholds start at one */
     int index;                 /* of its row in the table */
     ptrdiff_t offset;          /* of group 0 in the values */
     real **value;              /* groups pointers to (out, in), row-major; borrowed from the block or from a mapped file */
@@ -86,6 +87,7 @@ void weights_zero_gradients(weights *table);
 /* Of all blocks together. */
 size_t weights_bytes(const weights *table);
 
+static inline bool weight_is_vector(const weight *w) { return w->role == ROLE_NORM || w->role == ROLE_THRESHOLD || w->role == ROLE_STATE; }
 static inline ptrdiff_t weight_size(const weight *w) { return w->groups * w->out * w->in; }
 static inline ptrdiff_t moment_size(const weight_moment *m) { return m->of->groups * m->out * m->in; }
 

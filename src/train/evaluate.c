@@ -16,7 +16,7 @@ int evaluation_open(evaluation *e, const model *m, int B, int T) {
     TRY_TO(done, batch_init(&e->batch, B, T));
     TRY_TO(done, memory_new(&e->sequence_start, (size_t)B + 1, sizeof *e->sequence_start, "sequence starts"));
     for (int i = 0; i <= B; i++) e->sequence_start[i] = (ptrdiff_t)i * T;
-    if (m->config.experts > 1) TRY_TO(done, moe_trace_open(&e->trace, (int)m->config.num_hidden_layers, (int)m->config.experts));
+    TRY_TO(done, model_trace_open(&e->trace, m));
 done:
     if (status < 0) evaluation_close(e);
     return status;

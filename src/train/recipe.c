@@ -1,9 +1,11 @@
 #include "train/recipe.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "models/families/family.h"
+#include "moe/route.h"
 
 #define AT(field) offsetof(recipe, field)
 
@@ -29,15 +31,58 @@ static const option rows[] = {
     {"model", "initializer_range", OPTION_NUMBER, AT(model.initializer_range), "0", 0, 10, SCALE_LOG, NULL, "",
      "standard deviation of initial matrices, 0: 1 / sqrt(channels read); those that write into the residual stream get it divided by sqrt(2 L)"},
 
-    {"router", "experts", OPTION_INTEGER, AT(model.experts), "8", 1, 65536, SCALE_LOG, NULL, "experts",
-     "experts E per layer; 1: dense, without a router"},
-    {"router", "top_k", OPTION_INTEGER, AT(model.top_k), "2", 1, 1024, SCALE_LINEAR, NULL, "", "experts K that each token takes"},
-    {"router", "normalize", OPTION_BOOL, AT(model.normalize), "false", 0, 0, SCALE_LINEAR, NULL, "",
-     "scale the K chosen probabilities to sum to one; mixtral always does"},
+    {"model", "n_shared_experts", OPTION_INTEGER, AT(model.moe.shared_experts), "0", 0, 1024, SCALE_LINEAR, NULL, "experts",
+     "experts beside the router's that every token takes"},
+    {"model", "shared_expert_intermediate_size", OPTION_INTEGER, AT(model.moe.shared_size), "0", 0, 1048576, SCALE_LOG, NULL, "channels",
+     "inner width of each shared expert; 0: intermediate_size"},
+    {"model", "shared_expert_gate", OPTION_BOOL, AT(model.moe.shared_gate), "false", 0, 0, SCALE_LINEAR, NULL, "",
+     "multiply what shared experts say by a sigmoid of the token, as Qwen2-MoE does"},
+    {"model", "first_k_dense_replace", OPTION_INTEGER, AT(model.dense_layers), "0", 0, 1024, SCALE_LINEAR, NULL, "layers",
+     "the first layers are dense"},
+    {"model", "decoder_sparse_step", OPTION_INTEGER, AT(model.sparse_step), "1", 1, 1024, SCALE_LINEAR, NULL, "layers",
+     "after them every n-th layer has experts, the others are dense"},
+    {"model", "dense_intermediate_size", OPTION_INTEGER, AT(model.dense_size), "0", 0, 1048576, SCALE_LOG, NULL, "channels",
+     "inner width of dense layers among sparse ones; 0: as wide as all experts of a token"},
 
-    {"balance", "switch", OPTION_NUMBER, AT(model.switch_loss), "0.01", 0, 100, SCALE_LOG, NULL, "",
+    {"router", "kind", OPTION_CHOICE, AT(model.moe.kind), "softmax", 0, 0, SCALE_LINEAR,
+     "softmax|switch|gshard|sigmoid|noisy_top_k|hierarchical|batchwise|expert_choice|hash|random", "",
+     "how experts are chosen; src/moe/route_*.c open with what each does"},
+    {"router", "experts", OPTION_INTEGER, AT(model.moe.experts), "8", 1, 65536, SCALE_LOG, NULL, "experts",
+     "experts E per layer; 1: dense, without a router"},
+    {"router", "top_k", OPTION_INTEGER, AT(model.moe.top_k), "2", 1, 1024, SCALE_LINEAR, NULL, "",
+     "experts K that each token takes; of batchwise and expert_choice the mean"},
+    {"router", "normalize", OPTION_BOOL, AT(model.moe.normalize), "false", 0, 0, SCALE_LINEAR, NULL, "",
+     "scale the K chosen weights to sum to one; mixtral and most routers always do"},
+    {"router", "scale", OPTION_NUMBER, AT(model.moe.scale), "1", 0.001, 1000, SCALE_LOG, NULL, "",
+     "what weights are multiplied by (routed_scaling_factor; DeepSeek-V3: 2.5)"},
+    {"router", "weigh_input", OPTION_BOOL, AT(model.moe.weigh_input), "false", 0, 0, SCALE_LINEAR, NULL, "",
+     "weights multiply what experts read, not what they say, as in Llama-4"},
+    {"router", "groups", OPTION_INTEGER, AT(model.moe.groups), "0", 0, 65536, SCALE_LOG, NULL, "groups",
+     "experts stand in groups of which a token uses the best; 0: none. Hierarchical: the primary gate's branches"},
+    {"router", "top_groups", OPTION_INTEGER, AT(model.moe.top_groups), "1", 1, 1024, SCALE_LINEAR, NULL, "groups", "that a token may use"},
+    {"router", "jitter", OPTION_NUMBER, AT(model.moe.jitter), "0", 0, 0.5, SCALE_LINEAR, NULL, "",
+     "switch: while training the router reads its input times U(1 - jitter, 1 + jitter)"},
+    {"router", "capacity", OPTION_NUMBER, AT(model.moe.capacity), "0", 0, 1000, SCALE_LOG, NULL, "even shares",
+     "room of an expert while training, over its even share of the pairs; what finds none is dropped; 0: room for all"},
+    {"router", "eval_capacity", OPTION_NUMBER, AT(model.moe.eval_capacity), "0", 0, 1000, SCALE_LOG, NULL, "even shares",
+     "the same when evaluating and generating"},
+    {"router", "drop_by_score", OPTION_BOOL, AT(model.moe.drop_by_score), "false", 0, 0, SCALE_LINEAR, NULL, "",
+     "drop the pairs of least weight; otherwise second choices before first ones, later tokens before earlier ones"},
+
+    {"balance", "switch", OPTION_NUMBER, AT(model.moe.balance[BALANCE_SWITCH]), "0.01", 0, 100, SCALE_LOG, NULL, "",
      "coefficient of the Switch loss, summed over layers; 1 x coefficient x L when loads are equal"},
-    {"balance", "z", OPTION_NUMBER, AT(z_loss), "0.001", 0, 100, SCALE_LOG, NULL, "", "coefficient of the router z-loss, summed over layers"},
+    {"balance", "sequence", OPTION_NUMBER, AT(model.moe.balance[BALANCE_SEQUENCE]), "0", 0, 100, SCALE_LOG, NULL, "",
+     "of the same loss within each sequence (DeepSeek-V3: 0.0001)"},
+    {"balance", "importance", OPTION_NUMBER, AT(model.moe.balance[BALANCE_IMPORTANCE]), "0", 0, 100, SCALE_LOG, NULL, "",
+     "of CV^2 of the weight each expert receives (2017: 0.1)"},
+    {"balance", "load", OPTION_NUMBER, AT(model.moe.balance[BALANCE_LOAD]), "0", 0, 100, SCALE_LOG, NULL, "",
+     "of CV^2 of the tokens each expert may expect (2017: 0.1); teaches noisy_top_k and hierarchical only"},
+    {"balance", "z", OPTION_NUMBER, AT(model.moe.balance[BALANCE_Z]), "0.001", 0, 100, SCALE_LOG, NULL, "",
+     "coefficient of the router z-loss, summed over layers"},
+    {"balance", "threshold", OPTION_NUMBER, AT(model.moe.balance[BALANCE_THRESHOLD]), "0.001", 0, 100, SCALE_LOG, NULL, "",
+     "of the loss that teaches the thresholds of batchwise"},
+    {"balance", "bias_rate", OPTION_NUMBER, AT(model.moe.bias_rate), "0", 0, 1, SCALE_LOG, NULL, "",
+     "sigmoid: how far the bias of an expert moves after a step in which it had less or more than the mean (DeepSeek-V3: 0.001)"},
 
     {"data", "path", OPTION_TEXT, AT(data_path), "", 0, 0, SCALE_LINEAR, NULL, "", "dataset folder made by `lamp data build`"},
     {"data", "mixture", OPTION_MAP, AT(mixture), NULL, 0, 1e12, SCALE_LOG, NULL, "",
@@ -77,6 +122,8 @@ static const option rows[] = {
     {"train", "eval_every", OPTION_INTEGER, AT(eval_every), "250", 0, 1e12, SCALE_LOG, NULL, "steps", "validation and a sample; 0: only at the end"},
     {"train", "eval_tokens", OPTION_INTEGER, AT(eval_tokens), "16384", 1, 1e12, SCALE_LOG, NULL, "tokens", "of each domain's validation text"},
     {"train", "seed", OPTION_INTEGER, AT(seed), "1", 0, 9e15, SCALE_LINEAR, NULL, "", "of initial weights and the order of data"},
+    {"train", "initial", OPTION_TEXT, AT(initial), "", 0, 0, SCALE_LINEAR, NULL, "",
+     "model folder or run whose weights a new run begins with: of the same sizes, router and tokenizer; empty: random weights"},
     {"train", "precision", OPTION_CHOICE, AT(precision), "auto", 0, 0, SCALE_LINEAR, "auto|f32|bf16", "",
      "of products, but never the router's: bf16 factors with f32 sums; auto: bf16 where the machine has the instructions; weights stay f32"},
     {"train", "pack_weights", OPTION_BOOL, AT(pack_weights), "true", 0, 0, SCALE_LINEAR, NULL, "",
@@ -89,7 +136,7 @@ const option_table recipe_options = {rows, sizeof rows / sizeof *rows};
 int recipe_resolve(recipe *r, const char *where) {
     model_config *m = &r->model;
     if (m->num_key_value_heads == 0) m->num_key_value_heads = m->num_attention_heads;
-    if (m->experts == 1) m->top_k = 1;
+    if (m->moe.experts == 1) m->moe.top_k = 1;
     if (r->micro_batch_tokens == 0) r->micro_batch_tokens = r->batch_tokens;
     int64_t T = m->max_position_embeddings;
     if (r->micro_batch_tokens % T)
@@ -98,12 +145,27 @@ int recipe_resolve(recipe *r, const char *where) {
     if (r->batch_tokens % r->micro_batch_tokens)
         FAIL(LAMP_INVALID, "%s: train.batch_tokens %lld is not a multiple of train.micro_batch_tokens %lld", where, (long long)r->batch_tokens,
              (long long)r->micro_batch_tokens);
-    if (m->top_k > m->experts)
-        FAIL(LAMP_INVALID, "%s: router.top_k %lld is more than router.experts %lld", where, (long long)m->top_k, (long long)m->experts);
+    if (m->moe.top_k > m->moe.experts)
+        FAIL(LAMP_INVALID, "%s: router.top_k %lld is more than router.experts %lld", where, (long long)m->moe.top_k, (long long)m->moe.experts);
     if (m->num_attention_heads % m->num_key_value_heads)
         FAIL(LAMP_INVALID, "%s: model.num_attention_heads %lld is not a multiple of model.num_key_value_heads %lld", where,
              (long long)m->num_attention_heads, (long long)m->num_key_value_heads);
     if (r->steps == 0 && r->tokens == 0 && r->minutes == 0)
         FAIL(LAMP_INVALID, "%s: no budget: set train.steps, train.tokens or train.minutes", where);
     return family_complete(m, where);
+}
+
+void recipe_take_model(recipe *r, const model_config *c) {
+    const model_config had = r->model;
+    moe_config *m = &r->model.moe;
+    r->model = *c;
+    r->model.max_position_embeddings = had.max_position_embeddings, r->model.initializer_range = had.initializer_range;
+    r->model.end_of_text = had.end_of_text;
+    memcpy(m->balance, had.moe.balance, sizeof m->balance);
+    m->bias_rate = had.moe.bias_rate, m->jitter = had.moe.jitter, m->drop_by_score = had.moe.drop_by_score;
+    m->capacity = had.moe.capacity, m->eval_capacity = had.moe.eval_capacity;
+    if (c->dense_layers == 0 && c->sparse_step <= 1) r->model.dense_size = had.dense_size;
+    if (m->groups == 0) m->top_groups = had.moe.top_groups;
+    if (m->router && had.moe.router && m->router->serves_as_softmax && had.moe.router->serves_as_softmax)
+        strcpy(m->kind, had.moe.kind), m->router = had.moe.router;
 }

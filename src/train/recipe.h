@@ -9,7 +9,6 @@
 
 typedef struct {
     model_config model;
-    double z_loss;
     char data_path[OPTION_TEXT_BYTES];
     option_map mixture;
     schedule schedule;
@@ -19,6 +18,7 @@ typedef struct {
     int64_t batch_tokens, micro_batch_tokens;
     int64_t checkpoint_every, keep_checkpoints, eval_every, eval_tokens;
     int64_t seed, threads;
+    char initial[OPTION_TEXT_BYTES];
     char precision[OPTION_TEXT_BYTES];
     bool pack_weights;
 } recipe;
@@ -27,5 +27,9 @@ extern const option_table recipe_options;
 
 /* Fills in what depends on other settings (head_dim, family, micro batch, intervals) and checks that they fit together. */
 int recipe_resolve(recipe *r, const char *where);
+
+/* The sizes and the router of a model that training is to begin from. What only training decides stays: the length of its sequences, losses,
+ * capacity, and which of the routers that are one function outside training. */
+void recipe_take_model(recipe *r, const model_config *c);
 
 #endif

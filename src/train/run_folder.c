@@ -45,7 +45,9 @@ static int compare_recipe(const char *path, const recipe *wanted) {
     return status;
 }
 
+/* A run killed while it wrote its recipe left only half of that. */
 static int refuse_file(void *context, const char *file) {
+    if (!strcmp(file_name(file), "recipe.ini.partial")) return LAMP_OK;
     FAIL(LAMP_INVALID, "%s holds other files (%s) and no run; give another --run", (const char *)context, file);
 }
 
@@ -55,6 +57,12 @@ static int take_lock(run_folder *run) {
     int status = file_lock(&run->lock, path);
     if (status == LAMP_FAILURE) FAIL(LAMP_FAILURE, "%s: another lamp is training this run", run->path);
     return status;
+}
+
+bool run_folder_has_checkpoint(const char *path) {
+    char file[PATH_BYTES];
+    if (file_join(file, path, "checkpoints/latest") >= 0 && file_exists(file)) return true;
+    return file_join(file, path, "checkpoints") >= 0 && file_is_folder(file) && checkpoint_resolve(file, path) >= 0;
 }
 
 int run_folder_open(run_folder *run, const char *path, const recipe *r, const char *command, bool *resume) {
@@ -76,12 +84,7 @@ int run_folder_open(run_folder *run, const char *path, const recipe *r, const ch
         TRY_TO(done, options_write(&recipe_options, r, &run->line));
         TRY_TO(done, file_write_whole(file, run->line.bytes, run->line.length));
     }
-    TRY_TO(done, file_join(file, path, "checkpoints/latest"));
-    *resume = file_exists(file);
-    if (!*resume) {
-        TRY_TO(done, file_join(file, path, "checkpoints"));
-        *resume = file_is_folder(file) && checkpoint_resolve(file, path) >= 0;
-    }
+    *resume = run_folder_has_checkpoint(path);
     TRY_TO(done, open_log(&run->metrics, run, "metrics.jsonl"));
     TRY_TO(done, open_log(&run->routing, run, "routing.jsonl"));
     TRY_TO(done, open_log(&run->events, run, "events.jsonl"));
@@ -142,8 +145,11 @@ int run_folder_add_step(run_folder *run, const step_report *report) {
     json_put_integer(&w, "tokens", report->tokens);
     json_put_number(&w, "loss", report->loss);
     json_put_number(&w, "loss_z", report->loss_z);
-    json_put_number(&w, "switch_loss", report->switch_loss);
-    json_put_number(&w, "z_loss", report->z_loss);
+    for (int i = 0; i < BALANCE_LOSSES; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "%s_loss", balance_terms[i].name);
+        json_put_number(&w, key, report->balance_loss[i]);
+    }
     json_put_number(&w, "gradient_norm", report->gradient_norm);
     if (report->skipped > 0) json_put_integer(&w, "skipped_matrices", report->skipped);
     json_put_number(&w, "learning_rate", report->learning_rate);

@@ -28,6 +28,7 @@ typedef struct {
  * folder's in more than train.threads and data.path (the data is known by its hash) is LAMP_INVALID with the differences. */
 int run_folder_open(run_folder *run, const char *path, const recipe *r, const char *command, bool *resume);
 void run_folder_close(run_folder *run);
+bool run_folder_has_checkpoint(const char *path);
 
 int run_folder_write_environment(run_folder *run, const trainer *tr);
 int run_folder_add_step(run_folder *run, const step_report *report);

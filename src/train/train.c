@@ -118,6 +118,8 @@ static int start(train_session *s, const recipe *r, const dataset *data, const c
     bool resume;
     char newest[PATH_BYTES];
     TRY(trainer_open(tr, r, data));
+    bool begins_elsewhere = *r->initial && !run_folder_has_checkpoint(run);
+    if (begins_elsewhere) TRY(trainer_take_initial(tr)); /* before there is a run: what does not fit leaves none behind */
     TRY(run_folder_open(&s->folder, run, &tr->recipe, command, &resume));
     TRY(run_folder_write_environment(&s->folder, tr));
     if (resume) {
@@ -130,6 +132,13 @@ static int start(train_session *s, const recipe *r, const dataset *data, const c
     char all[HUMAN_BYTES], active[HUMAN_BYTES], peak[HUMAN_BYTES];
     TRY(say(s, "%s: %s parameters, %s active per token; kernels %s, peak %sFLOP/s", tr->recipe.model.family, human_count(all, (double)tr->costs.parameters),
             human_count(active, (double)tr->costs.active_parameters), tr->k->name, human_count(peak, tr->peak_flops)));
+    if (begins_elsewhere) TRY(say(s, "beginning with the weights of %s", r->initial));
+    const struct router *router = tr->recipe.model.moe.router;
+    if (router && router->looks_ahead)
+        TRY(say(s,
+                "warning: while training, router.kind %s lets a token's experts depend on the tokens after it, which a language model must not know: "
+                "the training loss flatters; trust validation",
+                router->name));
     return resume ? say(s, "going on from step %lld", (long long)tr->step) : LAMP_OK;
 }
 

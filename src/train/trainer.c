@@ -37,7 +37,6 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     int T = (int)own->model.max_position_embeddings, B = (int)(own->micro_batch_tokens / T);
     TRY_TO(done, kernels_choose(&tr->k));
     TRY_TO(done, model_open(&tr->model, &own->model));
-    tr->model.z_loss = own->z_loss;
     tr->costs = model_count(&tr->model, T);
     TRY_TO(done, weights_allocate_values(&tr->model.weights));
     choose_passing_gradients(own, &tr->model.weights);
@@ -55,7 +54,7 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     TRY_TO(done, batch_init(&tr->batch, B, T));
     TRY_TO(done, memory_new(&tr->sequence_start, (size_t)B + 1, sizeof *tr->sequence_start, "sequence starts"));
     for (int i = 0; i <= B; i++) tr->sequence_start[i] = (ptrdiff_t)i * T;
-    if (own->model.experts > 1) TRY_TO(done, moe_trace_open(&tr->trace, (int)own->model.num_hidden_layers, (int)own->model.experts));
+    TRY_TO(done, model_trace_open(&tr->trace, &tr->model));
     tr->peak_flops = kernels_measure_peak(bf16 ? tr->k->peak_flops_bf16 : tr->k->peak_flops, 0.08);
 done:
     if (status < 0) trainer_close(tr);
@@ -115,16 +114,20 @@ static void consume(void *context, const weight *w) {
     c->report->skipped += optimizer_consume(&tr->optimizer, tr->k, tr->tape.products, w, c->report->learning_rate);
 }
 
-/* last: of the step, so that gradients are whole. A loss that is not finite has no gradient. */
-static int run_micro_batch(trainer *tr, step_report *report, bool last) {
+/* first_token: how many of the step's came before. Gradients are whole in the last one. A loss that is not finite has no gradient. */
+static int run_micro_batch(trainer *tr, step_report *report, int64_t first_token) {
+    const bool last = first_token + tr->recipe.micro_batch_tokens == tr->recipe.batch_tokens;
     TRY(loader_next(tr->loader, &tr->batch));
     tape *t = &tr->tape;
     tape_reset(t);
     t->training = true;
     t->loss_scale = 1 / (double)tr->recipe.batch_tokens;
+    t->random.seed = (uint64_t)tr->recipe.seed, t->random.step = (uint64_t)tr->step;
+    t->random.first_token = (uint64_t)(comm_rank() * tr->recipe.batch_tokens + first_token);
     token_batch tokens = {(ptrdiff_t)tr->batch.B * tr->batch.T, tr->batch.token, tr->batch.target, tr->batch.B, tr->sequence_start};
     model_loss(t, &tr->model, &tokens, tr->trace.load ? &tr->trace : NULL);
-    report->loss += tape_loss(t, "loss"), report->switch_loss += tape_loss(t, "switch"), report->z_loss += tape_loss(t, "z");
+    report->loss += tape_loss(t, "loss");
+    for (int i = 0; i < BALANCE_LOSSES; i++) report->balance_loss[i] += tape_loss(t, balance_terms[i].name);
     if (last) comm_all_reduce(&report->loss, 1);
     t->gradient_ready = last ? consume : NULL, t->ready_context = &(step_context){tr, report};
     if (isfinite(report->loss)) tape_backward(t);
@@ -140,10 +143,13 @@ int trainer_step(trainer *tr, step_report *report) {
     weights_zero_gradients(&tr->model.weights);
     moe_trace_clear(&tr->trace);
     report->learning_rate = schedule_learning_rate(&r->schedule, budget_used(tr, 1));
-    for (int64_t left = r->batch_tokens; left > 0; left -= r->micro_batch_tokens) TRY(run_micro_batch(tr, report, left == r->micro_batch_tokens));
+    for (int64_t done = 0; done < r->batch_tokens; done += r->micro_batch_tokens) TRY(run_micro_batch(tr, report, done));
     report->gradient_norm = isfinite(report->loss) ? optimizer_gradient_norm(&tr->optimizer, tr->k, &tr->model.weights) : NAN;
     report->applied = isfinite(report->loss) && isfinite(report->gradient_norm);
-    if (report->applied) optimizer_step(&tr->optimizer, tr->k, tr->tape.products, &tr->model.weights, report->learning_rate, report->gradient_norm);
+    if (report->applied) {
+        optimizer_step(&tr->optimizer, tr->k, tr->tape.products, &tr->model.weights, report->learning_rate, report->gradient_norm);
+        model_balance(&tr->model, &tr->trace);
+    }
     tr->bad_steps = report->applied ? 0 : tr->bad_steps + 1;
     tr->step++, tr->tokens += r->batch_tokens;
     report->step_seconds = clock_seconds() - begin;

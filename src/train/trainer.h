@@ -33,7 +33,7 @@ typedef struct {
     int64_t step, tokens;
     double used;              /* share of the budget */
     double loss, loss_z;      /* nats per token; standard deviations from the mean of the last 128 */
-    double switch_loss, z_loss;
+    double balance_loss[BALANCE_LOSSES];
     double gradient_norm; /* without the experts, if they are factored */
     double learning_rate;
     double step_seconds, tokens_per_second, share_of_peak, seconds_left;
@@ -59,5 +59,8 @@ double trainer_budget_used(const trainer *tr);
 /* Writes RUN/checkpoints/step-..., with everything a bitwise continuation needs; and goes on from such a folder. */
 int trainer_save(const trainer *tr, const char *run);
 int trainer_resume(trainer *tr, const char *checkpoint_folder);
+
+/* Takes the weights of recipe.initial for those of a run that is new: LAMP_INVALID lists where it is another model, or if it reads other tokens. */
+int trainer_take_initial(trainer *tr);
 
 #endif

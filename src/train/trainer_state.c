@@ -90,7 +90,8 @@ int trainer_save(const trainer *tr, const char *run) {
     const optimizer *o = &tr->optimizer;
     int status = write_state(&text, tr);
     if (status >= 0) {
-        checkpoint contents = {&tr->model.config, &tr->model.weights, tr->data->tokenizer, o->n_moments, o->moment, text.bytes};
+        checkpoint contents = {.config = &tr->model.config, .weights = &tr->model.weights, .tokenizer = tr->data->tokenizer,
+                               .n_moments = o->n_moments, .moments = o->moment, .state = text.bytes};
         status = checkpoint_save(run, tr->step, &contents, (int)tr->recipe.keep_checkpoints);
     }
     buffer_release(&text);
@@ -115,6 +116,41 @@ int trainer_resume(trainer *tr, const char *checkpoint_folder) {
 done:
     json_decref(root);
     buffer_release(&text);
+    model_folder_close(folder);
+    return status;
+}
+
+static int check_same_model(const trainer *tr, const model_config *c, const char *folder) {
+    recipe same = tr->recipe;
+    buffer differences = {0};
+    int status = LAMP_OK;
+    recipe_take_model(&same, c);
+    if (options_difference(&recipe_options, &tr->recipe, &same, &differences))
+        status = error_set(LAMP_INVALID, "train.initial: %s is another model than the recipe's; set these keys as it has them:\n%s", folder,
+                           differences.bytes);
+    buffer_release(&differences);
+    return status;
+}
+
+static int check_same_tokenizer(const trainer *tr, const char *folder) {
+    char path[PATH_BYTES];
+    TRY(file_join(path, folder, "tokenizer.json"));
+    if (!file_exists(path)) FAIL(LAMP_INVALID, "train.initial: %s: expected the dataset's tokenizer, found none", path);
+    int status = dataset_check_tokenizer(tr->data, path);
+    return status < 0 ? error_add_context(status, "train.initial") : LAMP_OK;
+}
+
+int trainer_take_initial(trainer *tr) {
+    int status = LAMP_OK;
+    model_folder *folder = NULL;
+    char path[PATH_BYTES];
+    TRY_TO(done, checkpoint_resolve(path, tr->recipe.initial));
+    TRY_TO(done, checkpoint_verify(path));
+    TRY_TO(done, model_folder_open(&folder, path));
+    TRY_TO(done, check_same_model(tr, model_folder_config(folder), path));
+    TRY_TO(done, check_same_tokenizer(tr, path));
+    TRY_TO(done, model_folder_load(folder, &tr->model.weights, true));
+done:
     model_folder_close(folder);
     return status;
 }

@@ -69,6 +69,7 @@ static double worst_error(tape *t, problem *p, real *x, const real *dx, ptrdiff_
 void problem_check(problem *p) {
     const struct kernels *tables[4];
     int n = kernels_available(tables);
+    if (p->n_tables > 0) n = p->n_tables;
     for (int i = 0; i < n; i++) {
         tape t;
         real *analytic[MAX_LEAVES] = {0}, *gradients = NULL;

@@ -18,6 +18,7 @@ struct problem {
     tensor leaf[MAX_LEAVES];
     int n_leaves;
     const void *context;
+    int n_tables; /* kernel tables to check with, the portable one first; 0: all */
 };
 
 /* Random values in [-1, 1), the same every time. */

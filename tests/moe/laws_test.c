@@ -1,13 +1,8 @@
 /* The laws of the layer of experts: what must hold for any weights and any tokens, and the numbers that can be worked out by hand. */
-#include "moe/moe.h"
+#include "routers.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "../test.h"
-#include "base/error.h"
-#include "base/random.h"
 
 enum { MOST = 4096 }; /* numbers in x and y of any case here */
 
@@ -18,48 +13,20 @@ typedef struct {
 static const sizes shapes[] = {{1, 8, 5, 4, 2}, {7, 19, 13, 5, 2}, {33, 16, 24, 8, 1}, {20, 12, 9, 6, 6}, {64, 17, 31, 16, 4}, {3, 1, 1, 2, 1}};
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-typedef struct {
-    tape t;
-    weights table;
-    moe_weights w;
-    moe_config c;
-    tensor x;
-    real input[MOST];
-} layer;
-
-static real noise(uint64_t stream, ptrdiff_t i) { return (real)(2 * random_uniform((random_key){3, stream}, (uint64_t)i) - 1); }
-
-static void layer_open(layer *l, const sizes *s, moe_config c) {
-    const struct kernels *k;
-    memset(l, 0, sizeof *l);
-    l->c = c, l->c.experts = s->experts, l->c.top_k = s->chosen;
-    l->x = (tensor){.x = l->input, .rows = s->tokens, .cols = s->width};
-    EXPECT_OK(kernels_choose(&k));
-    EXPECT_OK(tape_open(&l->t, k));
-    EXPECT_OK(weights_declare(&l->w.router, &l->table, "router", 0, ROLE_ROUTER, 1, s->experts, s->width, 1));
-    EXPECT_OK(weights_declare(&l->w.gate, &l->table, "gate", 0, ROLE_EXPERT, s->experts, s->inner, s->width, 0.5));
-    EXPECT_OK(weights_declare(&l->w.up, &l->table, "up", 0, ROLE_EXPERT, s->experts, s->inner, s->width, 0.5));
-    EXPECT_OK(weights_declare(&l->w.down, &l->table, "down", 0, ROLE_EXPERT, s->experts, s->width, s->inner, 0.5));
-    EXPECT_OK(weights_allocate_values(&l->table));
-    EXPECT_OK(weights_allocate_gradients(&l->table));
-    weights_initialize(&l->table, 1);
-    l->t.loss_scale = 1.0 / s->tokens;
-    for (int i = 0; i < s->tokens * s->width; i++) l->input[i] = noise(1, i);
+static void open(test_layer *l, const sizes *s, moe_config c) {
+    strcpy(c.kind, "softmax");
+    c.experts = s->experts, c.top_k = s->chosen, c.scale = 1;
+    layer_open(l, (layer_size){s->tokens, s->width, s->inner}, c);
 }
-
-static void layer_close(layer *l) { weights_release(&l->table), tape_close(&l->t); }
 
 static void clear(weight *w) { memset(w->value[0], 0, sizeof(real) * (size_t)weight_size(w)); }
 
-static const real *run(layer *l, moe_trace *trace) {
-    tape_reset(&l->t);
-    return moe(&l->t, &l->x, &l->w, &l->c, trace, 0)->x;
-}
+static const real *run(test_layer *l, moe_trace *trace) { return layer_run(l, trace)->x; }
 
 /* y = sum_k w_k E_k(x), as the paper writes it */
-static void naive(const layer *l, double *y) {
-    ptrdiff_t D = l->w.down->out, F = l->w.down->in;
-    int E = l->c.experts;
+static void naive(const test_layer *l, double *y) {
+    ptrdiff_t D = l->w.expert.down->out, F = l->w.expert.down->in;
+    int E = (int)l->c.experts;
     for (ptrdiff_t n = 0; n < l->x.rows; n++) {
         const real *x = l->input + n * D;
         double p[64], sum = 0, chosen_sum = 0;
@@ -80,11 +47,11 @@ static void naive(const layer *l, double *y) {
             for (ptrdiff_t f = 0; f < F && chosen[e]; f++) {
                 double g = 0, u = 0;
                 for (ptrdiff_t d = 0; d < D; d++) {
-                    g += (double)l->w.gate->value[e][f * D + d] * (double)x[d];
-                    u += (double)l->w.up->value[e][f * D + d] * (double)x[d];
+                    g += (double)l->w.expert.gate->value[e][f * D + d] * (double)x[d];
+                    u += (double)l->w.expert.up->value[e][f * D + d] * (double)x[d];
                 }
                 double a = g / (1 + exp(-g)) * u * p[e] / (l->c.normalize ? chosen_sum : sum);
-                for (ptrdiff_t d = 0; d < D; d++) y[n * D + d] += a * (double)l->w.down->value[e][d * F + f];
+                for (ptrdiff_t d = 0; d < D; d++) y[n * D + d] += a * (double)l->w.expert.down->value[e][d * F + f];
             }
     }
 }
@@ -93,24 +60,38 @@ static bool near(double a, double b, double relative) { return fabs(a - b) <= re
 
 static void the_layer_equals_its_equation(void) {
     static double y[MOST];
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < 2 * N_SHAPES; i++) {
         const sizes *s = &shapes[i / 2];
-        layer_open(&l, s, (moe_config){.normalize = i % 2});
+        open(&l, s, (moe_config){.normalize = i % 2});
         const real *found = run(&l, NULL);
         naive(&l, y);
         for (int j = 0; j < s->tokens * s->width; j++)
-            EXPECT(near((double)found[j], y[j], 2e-6), "%d of %d experts, element %d: %.8g, expected %.8g", s->chosen, s->experts, j, (double)found[j], y[j]);
+            EXPECT(near((double)found[j], y[j], 2e-6), "%d of %d experts, element %d: %.8g, expected %.8g", s->chosen, s->experts, j,
+                   (double)found[j], y[j]);
         layer_close(&l);
     }
 }
 
+/* What training keeps of a layer: gate and up of each pair, and beside them only what is D or E wide, or one number a pair. */
+static void kept_are_two_inner_widths_a_pair(void) {
+    static test_layer l;
+    const sizes s = {64, 16, 60, 8, 4};
+    open(&l, &s, (moe_config){.normalize = true});
+    l.t.training = true;
+    run(&l, NULL);
+    const double kept = (double)l.t.kept.used / sizeof(real) / s.tokens, pairs = 2.0 * s.chosen * s.inner;
+    const double small = s.width + 4 * s.experts + 16 * s.chosen + 64;
+    EXPECT(kept >= pairs && kept <= pairs + small, "%.1f numbers a token: 2 K F is %.1f, and %.1f would be small change", kept, pairs, small);
+    layer_close(&l);
+}
+
 /* With K = E nothing is left out: the chosen probabilities already sum to one. */
 static void all_experts_are_the_dense_mixture(void) {
-    static layer l;
+    static test_layer l;
     real plain[MOST];
     const sizes s = {20, 12, 9, 6, 6};
-    layer_open(&l, &s, (moe_config){0});
+    open(&l, &s, (moe_config){0});
     memcpy(plain, run(&l, NULL), sizeof(real) * 20 * 12);
     l.c.normalize = true;
     const real *normalized = run(&l, NULL);
@@ -120,10 +101,10 @@ static void all_experts_are_the_dense_mixture(void) {
 }
 
 static void kept_and_dropped_pairs_are_all_pairs(void) {
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < N_SHAPES; i++) {
         moe_trace trace;
-        layer_open(&l, &shapes[i], (moe_config){0});
+        open(&l, &shapes[i], (moe_config){0});
         EXPECT_OK(moe_trace_open(&trace, 1, shapes[i].experts));
         run(&l, &trace), run(&l, &trace);
         int64_t pairs = trace.dropped[0];
@@ -145,7 +126,7 @@ static void random_routing(routing *r, tape *t, ptrdiff_t N, int experts, uint64
             expert[pairs] = (int32_t)random_below(key, (uint64_t)(N + pairs), (uint64_t)experts), token[pairs] = (int32_t)n;
         start[n + 1] = pairs;
     }
-    *r = (routing){NULL, tape_tensor(t, N, experts), tape_tensor(t, pairs, 1), expert, token, start, pairs};
+    *r = (routing){.tokens = N, .pairs = pairs, .weights = tape_tensor(t, pairs, 1), .expert = expert, .token = token, .token_start = start};
     for (ptrdiff_t i = 0; i < pairs; i++) r->weights->x[i] = noise(seed, i);
 }
 
@@ -172,19 +153,20 @@ static void dispatch_then_combine_is_the_identity(void) {
         for (ptrdiff_t i = 0; i < N * D; i++) {
             double sum = 0;
             for (ptrdiff_t pair = r.token_start[i / D]; pair < r.token_start[i / D + 1]; pair++) sum += unit ? 1 : (double)r.weights->x[pair];
-            EXPECT(near((double)y[i], sum * (double)x->x[i], unit ? 2e-7 : 1e-6), "element %td: %g, expected %g", i, (double)y[i], sum * (double)x->x[i]);
+            EXPECT(near((double)y[i], sum * (double)x->x[i], unit ? 2e-7 : 1e-6), "element %td: %g, expected %g", i, (double)y[i],
+                   sum * (double)x->x[i]);
         }
     }
     tape_close(&t);
 }
 
 static void weights_are_probabilities_or_sum_to_one(void) {
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < 2 * N_SHAPES; i++) {
         bool normalize = i % 2;
-        layer_open(&l, &shapes[i / 2], (moe_config){.normalize = normalize});
-        routing r = route_softmax(&l.t, &l.x, l.w.router, &l.c);
-        int E = l.c.experts;
+        open(&l, &shapes[i / 2], (moe_config){.normalize = normalize});
+        routing r = layer_route(&l);
+        int E = (int)l.c.experts;
         EXPECT(r.pairs == l.x.rows * l.c.top_k, "%td pairs", r.pairs);
         for (ptrdiff_t n = 0; n < l.x.rows; n++) {
             double sum = 0, least = INFINITY;
@@ -207,23 +189,24 @@ static void weights_are_probabilities_or_sum_to_one(void) {
 static void golden_numbers_hold(void) {
     static const double softmax[] = {.429481, .260493, .117047, .192978};
     static const real logits[] = {(real)1, (real).5, (real)-.3, (real).2};
-    static layer l;
-    layer_open(&l, &(sizes){1, 1, 3, 4, 2}, (moe_config){.normalize = true});
+    static test_layer l;
+    open(&l, &(sizes){1, 1, 3, 4, 2}, (moe_config){.normalize = true});
     l.input[0] = 1;
     memcpy(l.w.router->value[0], logits, sizeof logits);
-    routing r = route_softmax(&l.t, &l.x, l.w.router, &l.c);
+    routing r = layer_route(&l);
     for (int e = 0; e < 4; e++) EXPECT(fabs((double)r.probabilities->x[e] - softmax[e]) < 1e-6, "p[%d] = %g", e, (double)r.probabilities->x[e]);
     EXPECT(r.expert[0] == 0 && r.expert[1] == 1, "chose %d and %d", r.expert[0], r.expert[1]);
-    balance_z(&l.t, &r, 0.5);
+    l.t.training = true;
+    balance_terms[BALANCE_Z].add(&l.t, &r, &l.batch, "z", 0.5);
     EXPECT(near(tape_loss(&l.t, "z"), 0.5 * 3.4046805605, 1e-6), "z-loss %.10g", tape_loss(&l.t, "z"));
     layer_close(&l);
 }
 
 /* A router of zeros: every probability is 1 / E, every token takes experts 0 .. K - 1, and the loss stands at its minimum of 1. */
 static void a_uniform_router_has_the_least_switch_loss(void) {
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < N_SHAPES; i++) {
-        layer_open(&l, &shapes[i], (moe_config){.switch_loss = 0.25});
+        open(&l, &shapes[i], (moe_config){.balance[BALANCE_SWITCH] = 0.25});
         l.t.training = true;
         run(&l, NULL);
         double random = tape_loss(&l.t, "switch") / 0.25;
@@ -239,11 +222,11 @@ static void a_uniform_router_has_the_least_switch_loss(void) {
 }
 
 static void ties_go_to_the_lower_expert(void) {
-    static layer l;
+    static test_layer l;
     for (int i = 0; i < N_SHAPES; i++) {
-        layer_open(&l, &shapes[i], (moe_config){0});
+        open(&l, &shapes[i], (moe_config){0});
         clear(l.w.router);
-        routing r = route_softmax(&l.t, &l.x, l.w.router, &l.c);
+        routing r = layer_route(&l);
         for (ptrdiff_t j = 0; j < r.pairs; j++) EXPECT(r.expert[j] == j % l.c.top_k, "choice %td is expert %d", j % l.c.top_k, r.expert[j]);
         layer_close(&l);
     }
@@ -252,18 +235,18 @@ static void ties_go_to_the_lower_expert(void) {
 /* Zero router and K = 1: all tokens to expert 0. The others must learn nothing, and say nothing. */
 static void idle_experts_are_harmless(void) {
     static double y[MOST];
-    static layer l;
+    static test_layer l;
     const sizes s = {40, 10, 7, 5, 1};
     const weight *parts[3];
-    layer_open(&l, &s, (moe_config){.switch_loss = 0.1, .z_loss = 0.1});
+    open(&l, &s, (moe_config){.balance[BALANCE_SWITCH] = 0.1, .balance[BALANCE_Z] = 0.1});
     clear(l.w.router);
     l.t.training = true;
-    tensor *out = moe(&l.t, &l.x, &l.w, &l.c, NULL, 0);
+    tensor *out = layer_run(&l, NULL);
     naive(&l, y);
     for (int i = 0; i < 400; i++) EXPECT(near((double)out->x[i], y[i], 2e-6), "element %d: %g, expected %g", i, (double)out->x[i], y[i]);
     for (int i = 0; i < 400; i++) tape_gradient(&l.t, out)[i] = noise(2, i);
     tape_backward(&l.t);
-    parts[0] = l.w.gate, parts[1] = l.w.up, parts[2] = l.w.down;
+    parts[0] = l.w.expert.gate, parts[1] = l.w.expert.up, parts[2] = l.w.expert.down;
     for (int p = 0; p < 3; p++)
         for (ptrdiff_t i = 0; i < weight_size(parts[p]); i++) {
             bool idle = i >= parts[p]->out * parts[p]->in;
@@ -274,10 +257,10 @@ static void idle_experts_are_harmless(void) {
 }
 
 static void outputs_follow_their_tokens(void) {
-    static layer l;
+    static test_layer l;
     real straight[MOST];
     const sizes s = {50, 16, 11, 7, 2};
-    layer_open(&l, &s, (moe_config){.normalize = true});
+    open(&l, &s, (moe_config){.normalize = true});
     memcpy(straight, run(&l, NULL), sizeof(real) * 50 * 16);
     for (uint64_t n = 0; n < 50; n++) {
         uint64_t to = random_permute((random_key){1, 1}, n, 50);
@@ -294,17 +277,17 @@ static void outputs_follow_their_tokens(void) {
 
 /* Without capacity a token's output is its own affair: alone, in a crowd, or beside a token of NaN. */
 static void tokens_do_not_disturb_each_other(void) {
-    static layer l;
+    static test_layer l;
     real together[MOST];
     const sizes s = {50, 16, 11, 7, 2};
-    layer_open(&l, &s, (moe_config){0});
+    open(&l, &s, (moe_config){0});
     memcpy(together, run(&l, NULL), sizeof(real) * 50 * 16);
     for (int n = 0; n < 50; n += 7) {
-        l.x.x = l.input + n * 16, l.x.rows = 1;
+        l.x.x = l.input + n * 16, l.x.rows = l.batch.n_tokens = 1;
         const real *alone = run(&l, NULL);
         for (int d = 0; d < 16; d++) EXPECT(near((double)alone[d], (double)together[n * 16 + d], 1e-6), "token %d alone", n);
     }
-    l.x.x = l.input, l.x.rows = 50, l.input[20 * 16 + 3] = (real)NAN;
+    l.x.x = l.input, l.x.rows = l.batch.n_tokens = 50, l.input[20 * 16 + 3] = (real)NAN;
     const real *disturbed = run(&l, NULL);
     for (int i = 0; i < 50 * 16; i++) {
         double now = (double)disturbed[i], then = (double)together[i];
@@ -322,7 +305,7 @@ static void a_layer_is_summarised(void) {
         {{8, 0, 0, 0}, 0, {4, 1.7320508, 1.7320508, 0, 3, 0}},
         {{3, 1, 2, 2}, 2, {1.5, 0.3535534, 0.3535534, 0.9528200, 0, 0.2}},
         {{0, 0, 5, 5}, 0, {2, 1, 1, 0.5, 2, 0}},
-        {{0, 0, 0, 0}, 0, {0, 0, 0, 0, 4, 0}},
+        {{0, 0, 0, 0}, 0, {0, 0, 0, 0, 0, 0}},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         moe_trace trace, twice;
@@ -334,7 +317,8 @@ static void a_layer_is_summarised(void) {
         moe_summary once = moe_trace_summarize(&trace, 1), s = moe_trace_summarize(&twice, 1);
         const moe_summary *x = &table[i].expected;
         EXPECT(near(s.load_max_over_mean, x->load_max_over_mean, 1e-6), "row %zu: max over mean %g", i, s.load_max_over_mean);
-        EXPECT(near(s.load_cv, x->load_cv, 1e-6) && near(s.importance_cv, x->importance_cv, 1e-6), "row %zu: CV %g, %g", i, s.load_cv, s.importance_cv);
+        EXPECT(near(s.load_cv, x->load_cv, 1e-6) && near(s.importance_cv, x->importance_cv, 1e-6), "row %zu: CV %g, %g", i, s.load_cv,
+               s.importance_cv);
         EXPECT(near(s.entropy, x->entropy, 1e-6) && s.dead == x->dead, "row %zu: entropy %g, dead %d", i, s.entropy, s.dead);
         EXPECT(near(s.dropped, x->dropped, 1e-6) && near(once.load_cv, s.load_cv, 1e-12), "row %zu: dropped %g", i, s.dropped);
         moe_trace_clear(&twice);
@@ -348,26 +332,34 @@ static void count_pairs(void *context, int at, ptrdiff_t pairs, const int32_t *t
     *(ptrdiff_t *)context += at == 1 ? pairs : 1000;
 }
 
-/* CV^2 of the gates and of the loads worked out for noisy top-k. */
-static void importance_is_the_sum_of_weights(void) {
-    static const real gates[] = {(real).640398, 0, 0, (real).359602}, loads[] = {(real).908763, (real).502362, (real).005720, (real).550683};
-    static const int32_t token[] = {0, 0, 0, 0}, expert[] = {0, 1, 2, 3};
+/* Pairs of three tokens, of which the last is padding and one other was dropped. */
+static void a_trace_counts_what_was_kept_and_what_was_not(void) {
+    static int32_t token[] = {0, 0, 1, 2}, expert[] = {0, 3, 0, 2};
+    static const int32_t target[] = {5, 5, -1};
+    static int64_t chosen[] = {2, 0, 0, 1};
+    real shares[] = {(real)0.75, (real)0.25, (real)0.5, 1};
+    tensor weights_of_all = {.x = shares, .rows = 4, .cols = 1}, weights_of_kept = {.x = shares + 1, .rows = 3, .cols = 1};
+    routing all = {.pairs = 4, .token = token, .expert = expert, .weights = &weights_of_all, .chosen = chosen};
+    routing kept = {.pairs = 3, .token = token + 1, .expert = expert + 1, .weights = &weights_of_kept};
+    token_batch batch = {.n_tokens = 3, .target = target};
     ptrdiff_t seen = 0;
     moe_trace trace;
     EXPECT_OK(moe_trace_open(&trace, 2, 4));
     trace.watch = count_pairs, trace.watch_context = &seen;
-    moe_trace_record(&trace, 1, 4, token, expert, gates);
-    double cv = moe_trace_summarize(&trace, 1).importance_cv;
-    EXPECT(fabs(cv * cv - 1.157693) < 1e-5, "CV^2 of the gates is %g", cv * cv);
-    moe_trace_clear(&trace);
-    moe_trace_record(&trace, 1, 4, token, expert, loads);
-    cv = moe_trace_summarize(&trace, 1).importance_cv;
-    EXPECT(fabs(cv * cv - 0.427478) < 1e-5 && trace.load[4] == 1 && trace.load[0] == 0, "CV^2 of the loads is %g", cv * cv);
-    EXPECT(seen == 8, "the watcher saw %td pairs", seen);
+    moe_trace_record(&trace, 1, &all, &kept, &batch);
+    const int64_t *sum = moe_trace_record(&trace, 1, &all, &kept, &batch);
+    EXPECT(trace.load[4] == 2 && trace.load[7] == 2 && trace.load[6] == 0, "loads %d, %d, %d", (int)trace.load[4], (int)trace.load[7],
+           (int)trace.load[6]);
+    EXPECT(trace.dropped[1] == 2 && trace.dropped[0] == 0, "dropped %d", (int)trace.dropped[1]);
+    EXPECT(sum == trace.chosen + 4 && sum[0] == 4 && sum[3] == 2, "chosen %d and %d", (int)sum[0], (int)sum[3]);
+    EXPECT(near(trace.importance[4], 1, 1e-6) && near(trace.importance[7], 0.5, 1e-6), "importances %g, %g", trace.importance[4],
+           trace.importance[7]);
+    EXPECT(seen == 6, "the watcher saw %td pairs", seen);
     moe_trace_close(&trace);
 }
 
 static const test_case cases[] = {
+    {"kept are two inner widths a pair", kept_are_two_inner_widths_a_pair},
     {"the layer equals its equation", the_layer_equals_its_equation},
     {"all experts are the dense mixture", all_experts_are_the_dense_mixture},
     {"kept and dropped pairs are all pairs", kept_and_dropped_pairs_are_all_pairs},
@@ -380,7 +372,7 @@ static const test_case cases[] = {
     {"outputs follow their tokens", outputs_follow_their_tokens},
     {"tokens do not disturb each other", tokens_do_not_disturb_each_other},
     {"a layer is summarised", a_layer_is_summarised},
-    {"importance is the sum of weights", importance_is_the_sum_of_weights},
+    {"a trace counts what was kept and what was not", a_trace_counts_what_was_kept_and_what_was_not},
 };
 
 int main(void) { return test_run("laws of the layer of experts", cases, sizeof cases / sizeof *cases); }

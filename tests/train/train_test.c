@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../test.h"
+#include "../moe/routers.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
 #include "data/dataset_build.h"
 #include "formats/checkpoint.h"
+#include "infer/loaded_model.h"
 #include "train/run_folder.h"
 #include "train/train.h"
 #include "train/trainer.h"
@@ -70,10 +71,16 @@ static recipe small_recipe(const char *family) {
     strcpy(r.data_path, small_data());
     r.model.hidden_size = 16, r.model.intermediate_size = 24, r.model.num_hidden_layers = 2, r.model.max_position_embeddings = 16;
     r.model.num_attention_heads = 4, r.model.num_key_value_heads = 2;
-    r.model.experts = dense ? 1 : 4, r.model.top_k = dense ? 1 : 2, r.model.normalize = !strcmp(family, "mixtral");
+    r.model.moe.experts = dense ? 1 : 4, r.model.moe.top_k = dense ? 1 : 2, r.model.moe.normalize = !strcmp(family, "mixtral");
     r.model.initializer_range = 0.1;
     r.batch_tokens = 128, r.steps = 20, r.threads = 1;
     r.checkpoint_every = r.eval_every = 0, r.eval_tokens = 64;
+    return r;
+}
+
+static recipe factored_recipe(const char *family) {
+    recipe r = small_recipe(family);
+    strcpy(r.optimizer.experts, "factored");
     return r;
 }
 
@@ -139,55 +146,89 @@ static void a_page_is_learned_by_heart(void) {
 
 /* ---- the same, again ------------------------------------------------------------------------------------------------------------- */
 
-static void resumes_bit_for_bit(const char *family, int64_t micro_batch_tokens, bool lazy_experts, const char *experts_by) {
-    enum { HALF = 10 };
-    char run[PATH_BYTES], name[64], newest[PATH_BYTES];
-    snprintf(name, sizeof name, "resume-%s-%d-%d-%s", family, (int)micro_batch_tokens, lazy_experts, experts_by);
-    recipe r = small_recipe(family);
-    r.micro_batch_tokens = micro_batch_tokens, r.optimizer.lazy_experts = lazy_experts;
-    strcpy(r.optimizer.experts, experts_by);
-    if (lazy_experts) r.model.experts = 48; /* so many that some go without tokens */
+/* The run as others open it: what is evaluated is the model that was trained, without noise. */
+static void expect_same_when_loaded(const char *name, trainer *tr, const char *run) {
+    loaded_model m;
+    evaluation trained, loaded;
+    EXPECT_OK(loaded_model_open(&m, run));
+    EXPECT_OK(evaluation_open(&trained, &tr->model, 2, 16));
+    EXPECT_OK(evaluation_open(&loaded, &m.model, 2, 16));
+    EXPECT_OK(evaluate_dataset(&trained, &tr->tape, &tr->model, tr->data, 64));
+    EXPECT_OK(evaluate_dataset(&loaded, &tr->tape, &m.model, tr->data, 64));
+    EXPECT(trained.total.nats == loaded.total.nats && trained.total.tokens == loaded.total.tokens && loaded.total.tokens > 0,
+           "%s: %.17g nats trained, %.17g loaded", name, trained.total.nats, loaded.total.nats);
+    evaluation_close(&trained), evaluation_close(&loaded);
+    loaded_model_close(&m);
+}
+
+static void resumes_bit_for_bit(const char *name, recipe r, int half) {
+    char run[PATH_BYTES], newest[PATH_BYTES];
     dataset *d = open_data(r.data_path);
     trainer whole, first, second;
-    double losses[2 * HALF], again[2 * HALF];
+    double losses[20], again[20];
     step_report x, y;
     path_of(run, name);
     EXPECT_OK(trainer_open(&whole, &r, d));
-    run_steps(&whole, 2 * HALF, losses);
+    run_steps(&whole, 2 * half, losses);
 
     EXPECT_OK(trainer_open(&first, &r, d));
-    run_steps(&first, HALF, again);
+    run_steps(&first, half, again);
     EXPECT_OK(trainer_save(&first, run));
+    expect_same_when_loaded(name, &first, run);
     trainer_close(&first);
 
     EXPECT_OK(trainer_open(&second, &r, d));
     memset(second.model.weights.values, 0, sizeof(real) * (size_t)second.model.weights.total);
     EXPECT_OK(checkpoint_resolve(newest, run));
     EXPECT_OK(trainer_resume(&second, newest));
-    run_steps(&second, HALF, again + HALF);
-    expect_same_trainer(&whole, &second, family);
-    EXPECT(!memcmp(losses, again, sizeof losses), "%s: the losses differ: the last are %.17g and %.17g", family, losses[2 * HALF - 1],
-           again[2 * HALF - 1]);
+    run_steps(&second, half, again + half);
+    expect_same_trainer(&whole, &second, name);
+    EXPECT(!memcmp(losses, again, sizeof *losses * 2 * (size_t)half), "%s: the losses differ: the last are %.17g and %.17g", name, losses[2 * half - 1], again[2 * half - 1]);
     EXPECT_OK(trainer_step(&whole, &x));
     EXPECT_OK(trainer_step(&second, &y));
-    EXPECT(x.loss_z == y.loss_z && x.learning_rate == y.learning_rate && x.used == y.used, "%s: z %.17g and %.17g", family, x.loss_z, y.loss_z);
+    EXPECT(x.loss_z == y.loss_z && x.learning_rate == y.learning_rate && x.used == y.used, "%s: z %.17g and %.17g", name, x.loss_z, y.loss_z);
     trainer_close(&whole), trainer_close(&second);
     dataset_free(d);
 }
 
 static void twenty_steps_equal_ten_saved_loaded_and_ten(void) {
     static const char *const families[] = {"olmoe", "mixtral", "qwen3_moe", "llama", "qwen3"};
-    for (int i = 0; i < 5; i++) resumes_bit_for_bit(families[i], 0, false, "adamw");
-    resumes_bit_for_bit("olmoe", 32, false, "adamw");
-    resumes_bit_for_bit("olmoe", 32, true, "adamw");
-    resumes_bit_for_bit("olmoe", 0, false, "factored");
-    resumes_bit_for_bit("olmoe", 0, true, "factored");
-    resumes_bit_for_bit("mixtral", 32, false, "factored");
+    for (int i = 0; i < 5; i++) resumes_bit_for_bit(families[i], small_recipe(families[i]), 10);
+    resumes_bit_for_bit("factored", factored_recipe("olmoe"), 10);
+    recipe r = small_recipe("olmoe");
+    r.micro_batch_tokens = 32;
+    resumes_bit_for_bit("micro-batches", r, 10);
+    strcpy(r.optimizer.experts, "factored");
+    resumes_bit_for_bit("factored-micro-batches", r, 10);
+    r.optimizer.lazy_experts = true, r.model.moe.experts = 48; /* so many that some go without tokens */
+    resumes_bit_for_bit("factored-lazy-experts", r, 10);
+    strcpy(r.optimizer.experts, "adamw");
+    resumes_bit_for_bit("lazy-experts", r, 10);
 }
 
-static void packing_changes_no_bit(const char *experts_by) {
+static const way *find_way(const char *name) {
+    for (int i = 0; i < N_WAYS; i++)
+        if (!strcmp(ways[i].name, name)) return &ways[i];
+    CHECK(false, "no way is called %s", name);
+}
+
+/* In two micro-batches, with every loss; the first layer is dense. */
+static recipe recipe_of_way(const way *w) {
     recipe r = small_recipe("olmoe");
-    strcpy(r.optimizer.experts, experts_by);
+    r.model.moe = with_defaults(w->c);
+    r.model.num_hidden_layers = 3, r.model.dense_layers = 1, r.micro_batch_tokens = 64;
+    for (int i = 0; i < BALANCE_LOSSES; i++) r.model.moe.balance[i] = 0.01;
+    return r;
+}
+
+static void every_router_resumes_bit_for_bit(void) {
+    for (int i = 0; i < N_WAYS; i++) {
+        bool has_weights_of_its_own = i == 0 || strcmp(ways[i].c.kind, ways[i - 1].c.kind) || ways[i].c.shared_experts > 0;
+        if (has_weights_of_its_own) resumes_bit_for_bit(ways[i].name, recipe_of_way(&ways[i]), 2);
+    }
+}
+
+static void packing_changes_no_bit(recipe r) {
     dataset *d = open_data(r.data_path);
     trainer packed, plain;
     double loss[8], loss_of_plain[8];
@@ -204,22 +245,20 @@ static void packing_changes_no_bit(const char *experts_by) {
 }
 
 static void packed_weights_change_no_bit(void) {
-    packing_changes_no_bit("adamw");
-    packing_changes_no_bit("factored");
+    packing_changes_no_bit(small_recipe("olmoe"));
+    packing_changes_no_bit(factored_recipe("olmoe"));
 }
 
-static void threads_do_not_change_a_bit(const char *family, const char *experts_by) {
-    recipe r = small_recipe(family);
-    strcpy(r.optimizer.experts, experts_by);
+static void threads_do_not_change_a_bit(const char *name, recipe r) {
     dataset *d = open_data(r.data_path);
     trainer one, more;
     double loss[8], loss_of_more[8];
-    r.model.hidden_size = 32, r.model.experts = r.model.experts > 1 ? 8 : 1;
+    r.model.hidden_size = 32, r.model.moe.experts = r.model.moe.experts > 1 ? 8 : 1;
     EXPECT_OK(trainer_open(&one, &r, d));
     run_steps(&one, 8, loss);
     for (int threads = 2; threads <= 3; threads++) {
         char what[64];
-        snprintf(what, sizeof what, "%s, %d threads", family, threads);
+        snprintf(what, sizeof what, "%s, %d threads", name, threads);
         r.threads = threads;
         EXPECT_OK(trainer_open(&more, &r, d));
         run_steps(&more, 8, loss_of_more);
@@ -232,14 +271,15 @@ static void threads_do_not_change_a_bit(const char *family, const char *experts_
 }
 
 static void one_two_and_three_threads_agree(void) {
-    threads_do_not_change_a_bit("olmoe", "adamw");
-    threads_do_not_change_a_bit("olmoe", "factored");
-    threads_do_not_change_a_bit("llama", "adamw");
+    threads_do_not_change_a_bit("olmoe", small_recipe("olmoe"));
+    threads_do_not_change_a_bit("factored", factored_recipe("olmoe"));
+    threads_do_not_change_a_bit("llama", small_recipe("llama"));
+    threads_do_not_change_a_bit("hierarchical", recipe_of_way(find_way("hierarchical")));
 }
 
 static void micro_batches_sum_to_the_batch(void) {
     recipe r = small_recipe("olmoe");
-    r.model.switch_loss = r.z_loss = 0;
+    r.model.moe.balance[BALANCE_SWITCH] = r.model.moe.balance[BALANCE_Z] = 0;
     dataset *d = open_data(r.data_path);
     trainer whole, parts;
     step_report x, y;
@@ -258,6 +298,51 @@ static void micro_batches_sum_to_the_batch(void) {
     EXPECT(whole.trace.load[0] == parts.trace.load[0] && whole.trace.load[3] == parts.trace.load[3], "the loads differ");
     trainer_close(&whole), trainer_close(&parts);
     dataset_free(d);
+}
+
+/* ---- given weights --------------------------------------------------------------------------------------------------------------- */
+
+static void a_run_begins_with_given_weights(void) {
+    char from[PATH_BYTES], run[PATH_BYTES], other_data[PATH_BYTES];
+    recipe r = small_recipe("mixtral");
+    dataset *d = open_data(r.data_path);
+    trainer first, second;
+    path_of(from, "given"), path_of(run, "from-given");
+    EXPECT_OK(trainer_open(&first, &r, d));
+    run_steps(&first, 3, NULL);
+    EXPECT_OK(trainer_save(&first, from));
+
+    strcpy(r.initial, from);
+    r.seed = 9, r.model.max_position_embeddings = 32, r.model.moe.balance[BALANCE_SWITCH] = 0.1, r.model.moe.capacity = 2;
+    EXPECT_OK(trainer_open(&second, &r, d));
+    EXPECT_OK(trainer_take_initial(&second));
+    EXPECT(same_bits(first.model.weights.values, second.model.weights.values, first.model.weights.total), "the weights differ");
+    EXPECT(second.step == 0 && second.optimizer.steps == 0 && second.optimizer.moments[0] == 0, "more than weights was taken");
+    run_steps(&second, 2, NULL);
+    trainer_close(&second);
+
+    r.model.num_hidden_layers = 3, r.model.moe.top_k = 1;
+    EXPECT_OK(trainer_open(&second, &r, d));
+    EXPECT_ERROR(trainer_take_initial(&second), LAMP_INVALID, "recipe's; set these keys as it has them:\n  model.num_hidden_layers: 3 -> 2\n  router.top_k: 1 -> 2\n");
+    trainer_close(&second);
+    r.model.num_hidden_layers = 2, r.model.moe.top_k = 2;
+
+    train_report report; /* what was begun goes on without them */
+    r.steps = 2;
+    EXPECT_OK(train_run(&report, &r, run, "test", &(train_watcher){0}));
+    EXPECT_OK(file_remove_folder(from));
+    EXPECT_OK(train_run(&report, &r, run, "test", &(train_watcher){0}));
+    EXPECT_ERROR(train_run(&report, &r, path_of(run, "never"), "test", &(train_watcher){0}), LAMP_IO, "expected a model folder or a run folder");
+    EXPECT(!file_exists(run), "a run was begun without its weights");
+
+    EXPECT_OK(trainer_save(&first, from));
+    build_dataset("other-words", 1, (const char *const[]){"stone"}, 290);
+    dataset *other = open_data(path_of(other_data, "other-words"));
+    r.model.vocab_size = first.recipe.model.vocab_size;
+    EXPECT_OK(trainer_open(&second, &r, other));
+    EXPECT_ERROR(trainer_take_initial(&second), LAMP_INVALID, "tokenizer.json is not the tokenizer of this dataset");
+    trainer_close(&first), trainer_close(&second);
+    dataset_free(d), dataset_free(other);
 }
 
 /* ---- memory ------------------------------------------------------------------------------------------------------------------------ */
@@ -288,16 +373,16 @@ static void factored_experts_take_little_memory(void) {
     static const struct {
         const char *experts_by;
         int64_t micro_batch_tokens;
-    } ways[] = {{"adamw", 0}, {"factored", 64}, {"factored", 0}};
+    } settings[] = {{"adamw", 0}, {"factored", 64}, {"factored", 0}};
     int64_t bytes[3] = {0}, experts = 0, largest = 0;
     size_t activations[3];
     recipe r = small_recipe("olmoe");
-    r.model.hidden_size = 32, r.model.intermediate_size = 64, r.model.experts = 32, r.model.num_hidden_layers = 4;
+    r.model.hidden_size = 32, r.model.intermediate_size = 64, r.model.moe.experts = 32, r.model.num_hidden_layers = 4;
     dataset *d = open_data(r.data_path);
     for (int i = 0; i < 3; i++) {
         trainer tr;
         step_report report = {0};
-        strcpy(r.optimizer.experts, ways[i].experts_by), r.micro_batch_tokens = ways[i].micro_batch_tokens;
+        strcpy(r.optimizer.experts, settings[i].experts_by), r.micro_batch_tokens = settings[i].micro_batch_tokens;
         EXPECT_OK(trainer_open(&tr, &r, d));
         for (int step = 0; step < 3; step++) EXPECT_OK(trainer_step(&tr, &report));
         bytes[i] = report.bytes, activations[i] = tape_bytes(&tr.tape), experts = 0;
@@ -363,9 +448,7 @@ static void poison(const weights *table) {
         if (!strcmp(table->row[i]->kind, "norm")) table->values[table->row[i]->offset] = NAN;
 }
 
-static void a_loss_that_is_not_finite_changes_nothing(const char *experts_by) {
-    recipe r = small_recipe("olmoe");
-    strcpy(r.optimizer.experts, experts_by);
+static void a_loss_that_is_not_finite_changes_nothing(recipe r) {
     dataset *d = open_data(r.data_path);
     trainer tr, same;
     step_report report;
@@ -398,8 +481,8 @@ static void a_loss_that_is_not_finite_changes_nothing(const char *experts_by) {
 }
 
 static void a_step_that_is_not_finite_is_not_applied(void) {
-    a_loss_that_is_not_finite_changes_nothing("adamw");
-    a_loss_that_is_not_finite_changes_nothing("factored");
+    a_loss_that_is_not_finite_changes_nothing(small_recipe("olmoe"));
+    a_loss_that_is_not_finite_changes_nothing(factored_recipe("olmoe"));
 }
 
 static int poison_instead_of_writing(void *context, const trainer *tr, const char *prompt, buffer *text) {
@@ -517,11 +600,13 @@ static void sessions_do_not_show_in_the_weights(void) {
 static const test_case cases[] = {
     {"a page is learned by heart", a_page_is_learned_by_heart},
     {"20 steps equal 10, saved, loaded, and 10", twenty_steps_equal_ten_saved_loaded_and_ten},
+    {"every router resumes bit for bit", every_router_resumes_bit_for_bit},
     {"1, 2 and 3 threads agree bit for bit", one_two_and_three_threads_agree},
     {"packed weights change no bit", packed_weights_change_no_bit},
     {"micro-batches sum to the batch", micro_batches_sum_to_the_batch},
     {"nothing is allocated after the first steps", nothing_is_allocated_after_the_first_steps},
     {"factored experts take little memory", factored_experts_take_little_memory},
+    {"a run begins with given weights", a_run_begins_with_given_weights},
     {"a budget ends where it says", a_budget_ends_where_it_says},
     {"a step that is not finite is not applied", a_step_that_is_not_finite_is_not_applied},
     {"after diverging, the last good checkpoint is the latest", after_diverging_the_last_good_checkpoint_is_the_latest},

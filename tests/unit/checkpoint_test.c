@@ -29,7 +29,7 @@ typedef struct {
 /* The weights of the transformer, as models/transformer.c declares them. */
 static void declare_all(weights *table, const model_config *c) {
     weight *w;
-    ptrdiff_t D = c->hidden_size, F = c->intermediate_size, E = c->experts;
+    ptrdiff_t D = c->hidden_size, F = c->intermediate_size, E = c->moe.experts;
     ptrdiff_t queries = c->num_attention_heads * c->head_dim, keys = c->num_key_value_heads * c->head_dim;
     EXPECT_OK(weights_declare(&w, table, "embedding", -1, ROLE_EMBEDDING, 1, c->vocab_size, D, 1));
     for (int l = 0; l < c->num_hidden_layers; l++) {
@@ -53,7 +53,8 @@ static void fixture_make(fixture *f) {
     memset(f, 0, sizeof *f);
     f->config = (model_config){.family = "mixtral", .vocab_size = 11, .hidden_size = 8, .intermediate_size = 6, .num_hidden_layers = 2,
                                .num_attention_heads = 2, .num_key_value_heads = 1, .max_position_embeddings = 16, .rope_theta = 1e4,
-                               .rms_norm_eps = 1e-5, .experts = 3, .top_k = 2, .normalize = true, .end_of_text = 10};
+                               .rms_norm_eps = 1e-5, .end_of_text = 10,
+                               .moe = {.kind = "softmax", .experts = 3, .top_k = 2, .normalize = true, .scale = 1}};
     EXPECT_OK(family_complete(&f->config, "test"));
     declare_all(&f->table, &f->config);
     EXPECT_OK(weights_allocate_values(&f->table));

@@ -1,5 +1,6 @@
 /* config.json: what we write reads back, what others write is understood in every spelling, and what we cannot run is refused by name. */
 #include "models/families/family.h"
+#include "moe/route.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -24,8 +25,9 @@ static model_config small(const char *name) {
     bool sparse = strcmp(name, "llama") && strcmp(name, "qwen3");
     model_config c = {.vocab_size = 64, .hidden_size = 32, .intermediate_size = 24, .num_hidden_layers = 2, .num_attention_heads = 4,
                       .num_key_value_heads = 2, .max_position_embeddings = 128, .rope_theta = 12345.5, .rms_norm_eps = 1e-5,
-                      .tie_word_embeddings = true, .initializer_range = 0.03, .experts = sparse ? 4 : 1, .top_k = sparse ? 2 : 1,
-                      .normalize = sparse, .switch_loss = sparse ? 0.015 : 0, .end_of_text = 63};
+                      .tie_word_embeddings = true, .initializer_range = 0.03, .end_of_text = 63,
+                      .moe = {.kind = "softmax", .experts = sparse ? 4 : 1, .top_k = sparse ? 2 : 1, .normalize = sparse, .scale = 1,
+                              .balance[BALANCE_SWITCH] = sparse ? 0.015 : 0}};
     snprintf(c.family, sizeof c.family, "%s", name);
     return c;
 }
@@ -44,19 +46,75 @@ static void every_family_survives_writing_and_reading(void) {
         EXPECT(!strcmp(c.family, again.family) && c.vocab_size == again.vocab_size && c.hidden_size == again.hidden_size &&
                    c.intermediate_size == again.intermediate_size && c.num_hidden_layers == again.num_hidden_layers &&
                    c.num_attention_heads == again.num_attention_heads && c.num_key_value_heads == again.num_key_value_heads &&
-                   c.head_dim == again.head_dim && c.max_position_embeddings == again.max_position_embeddings &&
-                   c.rope_theta == again.rope_theta && c.rms_norm_eps == again.rms_norm_eps &&
-                   c.tie_word_embeddings == again.tie_word_embeddings && c.initializer_range == again.initializer_range &&
-                   c.experts == again.experts && c.top_k == again.top_k && c.normalize == again.normalize &&
-                   c.switch_loss == again.switch_loss && c.qk_norm == again.qk_norm && c.end_of_text == again.end_of_text,
+                   c.head_dim == again.head_dim && c.max_position_embeddings == again.max_position_embeddings && c.rope_theta == again.rope_theta &&
+                   c.rms_norm_eps == again.rms_norm_eps && c.tie_word_embeddings == again.tie_word_embeddings &&
+                   c.initializer_range == again.initializer_range && c.moe.experts == again.moe.experts && c.moe.top_k == again.moe.top_k &&
+                   c.moe.normalize == again.moe.normalize && c.moe.balance[BALANCE_SWITCH] == again.moe.balance[BALANCE_SWITCH] &&
+                   c.qk_norm == again.qk_norm && c.end_of_text == again.end_of_text,
                "%s", text.bytes);
         buffer_release(&text);
     }
 }
 
+/* Every router, in a model with all that none of the families has, comes back as it went, as one of ours; what a family can say stays one. */
+static void what_no_family_expresses_is_saved_as_ours(void) {
+    const struct router *const *table;
+    int n = router_table(&table);
+    for (int i = 0; i < 2 * n; i++) {
+        bool plain = i >= n;
+        model_config c = small("olmoe"), again;
+        moe_config *m = &c.moe;
+        buffer text = {0};
+        const struct router *router = table[i % n];
+        strcpy(m->kind, router->name);
+        m->normalize = false, m->top_k = router->top_k ? router->top_k : 2;
+        if (router->needs_groups || (router->takes_groups && !plain)) m->groups = 2, m->top_groups = 2;
+        if (!plain) {
+            c.dense_layers = 1, m->shared_experts = 2, m->shared_gate = m->weigh_input = true, m->scale = 2.5;
+            for (int loss = 0; loss < BALANCE_LOSSES; loss++) m->balance[loss] = 0.5 + loss;
+            if (router->takes_drop) m->capacity = 1.25, m->eval_capacity = 2, m->drop_by_score = true;
+            if (router->takes_bias) m->bias_rate = 0.001;
+            if (router->takes_jitter) m->jitter = 0.01;
+        }
+        EXPECT_OK(family_complete(&c, "test"));
+        EXPECT_OK(family_write_config(&c, &text));
+        bool ours = strstr(text.bytes, "\"model_type\": \"lamplighter\"") != NULL;
+        EXPECT(ours == !(plain && router->serves_as_softmax), "%s is saved as %s", router->name, text.bytes);
+        memset(&again, 0, sizeof again);
+        EXPECT_OK(read_text(&again, text.bytes));
+        EXPECT(!strcmp(again.family, "olmoe") && again.qk_norm == QK_NORM_FULL && again.moe.router == (ours ? router : &router_softmax), "%s", text.bytes);
+        EXPECT(again.dense_layers == c.dense_layers && again.sparse_step <= 1 && (!ours || again.dense_size == c.dense_size), "%s", text.bytes);
+        again.moe.router = m->router, strcpy(again.moe.kind, m->kind); /* the rest must agree to the last field, of ours */
+        for (int loss = 0; loss < BALANCE_LOSSES; loss++) EXPECT(!ours || again.moe.balance[loss] == m->balance[loss], "loss %d", loss);
+        EXPECT(again.moe.experts == m->experts && again.moe.top_k == m->top_k && again.moe.normalize == m->normalize && again.moe.scale == m->scale &&
+                   again.moe.groups == m->groups && (again.moe.top_groups == m->top_groups || !m->groups) && again.moe.jitter == m->jitter &&
+                   again.moe.capacity == m->capacity && again.moe.eval_capacity == m->eval_capacity && again.moe.drop_by_score == m->drop_by_score &&
+                   again.moe.shared_experts == m->shared_experts && again.moe.shared_size == m->shared_size &&
+                   again.moe.shared_gate == m->shared_gate && again.moe.weigh_input == m->weigh_input && again.moe.bias_rate == m->bias_rate,
+               "%s", text.bytes);
+        buffer_release(&text);
+    }
+}
+
+static void qwen3_moe_has_dense_layers(void) {
+    model_config c = small("qwen3_moe"), again;
+    buffer text = {0};
+    c.num_hidden_layers = 7, c.dense_layers = 2, c.sparse_step = 3, c.dense_size = 40;
+    EXPECT_OK(family_complete(&c, "test"));
+    EXPECT_OK(family_write_config(&c, &text));
+    EXPECT(strstr(text.bytes, "\"model_type\": \"qwen3_moe\""), "%s", text.bytes);
+    EXPECT_OK(read_text(&again, text.bytes));
+    EXPECT(again.dense_layers == 2 && again.sparse_step == 3 && again.dense_size == 40, "%s", text.bytes);
+    for (int l = 0; l < 7; l++) EXPECT(model_layer_is_sparse(&again, l) == (l == 2 || l == 5), "layer %d", l); /* as transformers: (l + 1) % 3 == 0 */
+    buffer_release(&text);
+}
+
 #define SIZES                                                                                                                              \
     "\"vocab_size\": 64, \"hidden_size\": 32, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"max_position_embeddings\": 128"
 #define OLMOE "{\"model_type\": \"olmoe\", " SIZES ", \"intermediate_size\": 24, \"num_experts\": 4, \"num_experts_per_tok\": 2"
+#define OURS                                                                                                                               \
+    "{\"model_type\": \"lamplighter\", \"backbone\": \"olmoe\", " SIZES                                                                      \
+    ", \"intermediate_size\": 24, \"num_experts\": 4, \"num_experts_per_tok\": 2"
 #define QWEN3_MOE                                                                                                                          \
     "{\"model_type\": \"qwen3_moe\", " SIZES ", \"num_key_value_heads\": 2, \"moe_intermediate_size\": 24, \"num_experts_per_tok\": 2"
 #define LLAMA "{\"model_type\": \"llama\", " SIZES ", \"intermediate_size\": 24"
@@ -64,17 +122,17 @@ static void every_family_survives_writing_and_reading(void) {
 static void what_is_absent_is_the_familys_own(void) {
     model_config c;
     EXPECT_OK(read_text(&c, OLMOE "}"));
-    EXPECT(c.rms_norm_eps == 1e-5 && c.rope_theta == 1e4 && c.num_key_value_heads == 4 && c.head_dim == 8 && !c.normalize &&
+    EXPECT(c.rms_norm_eps == 1e-5 && c.rope_theta == 1e4 && c.num_key_value_heads == 4 && c.head_dim == 8 && !c.moe.normalize &&
                c.end_of_text == -1 && !c.tie_word_embeddings,
            "eps %g, theta %g, heads %d of %d", c.rms_norm_eps, c.rope_theta, (int)c.num_key_value_heads, (int)c.head_dim);
     EXPECT_OK(read_text(&c, QWEN3_MOE ", \"num_local_experts\": 4, \"norm_topk_prob\": true, \"head_dim\": null}"));
-    EXPECT(c.rms_norm_eps == 1e-6 && c.head_dim == 8 && c.experts == 4 && c.normalize, "eps %g, head_dim %d", c.rms_norm_eps,
+    EXPECT(c.rms_norm_eps == 1e-6 && c.head_dim == 8 && c.moe.experts == 4 && c.moe.normalize, "eps %g, head_dim %d", c.rms_norm_eps,
            (int)c.head_dim);
     EXPECT_OK(read_text(&c, "{\"model_type\": \"qwen3\", " SIZES ", \"intermediate_size\": 24}"));
     EXPECT(c.head_dim == 128, "head_dim %d", (int)c.head_dim);
     EXPECT_OK(read_text(&c, "{\"model_type\": \"mixtral\", " SIZES
                             ", \"intermediate_size\": 24, \"num_local_experts\": 4, \"num_experts_per_tok\": 2}"));
-    EXPECT(c.normalize && c.rope_theta == 1e6, "normalize %d, theta %g", c.normalize, c.rope_theta);
+    EXPECT(c.moe.normalize && c.rope_theta == 1e6, "normalize %d, theta %g", c.moe.normalize, c.rope_theta);
 }
 
 static void both_spellings_of_transformers_are_read(void) {
@@ -103,19 +161,17 @@ static void what_we_cannot_run_is_refused_by_name(void) {
         {LLAMA ", \"partial_rotary_factor\": 0.5}", "\"partial_rotary_factor\": expected 1, found 0.5"},
         {LLAMA ", \"sliding_window\": 64}", "\"sliding_window\": expected null or at least max_position_embeddings, found 64"},
         {LLAMA ", \"sliding_window\": \"x\"}", "\"sliding_window\""},
-        {LLAMA ", \"layer_types\": [\"full_attention\", \"sliding_attention\"]}",
-         "\"layer_types\": expected full_attention in every layer"},
+        {LLAMA ", \"layer_types\": [\"full_attention\", \"sliding_attention\"]}", "\"layer_types\": expected full_attention in every layer"},
         {LLAMA ", \"attention_bias\": true}", "\"attention_bias\": expected nothing, false or null, found true"},
         {LLAMA ", \"mlp_bias\": true}", "\"mlp_bias\""},
         {OLMOE ", \"clip_qkv\": 8.0}", "\"clip_qkv\": expected nothing, false or null, found 8.0"},
         {LLAMA ", \"hidden_act\": \"gelu\"}", "\"hidden_act\": expected \"silu\", found \"gelu\""},
-        {QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [0]}", "\"mlp_only_layers\""},
-        {QWEN3_MOE ", \"num_experts\": 4, \"decoder_sparse_step\": 2}", "\"decoder_sparse_step\": expected 1, found 2"},
+        {QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [1]}", "\"mlp_only_layers\": expected the first layers: 0, 1, ..., found [1]"},
+        {OLMOE ", \"mlp_only_layers\": [0]}", "\"mlp_only_layers\": expected nothing, false or null, found [0]"},
+        {OLMOE ", \"decoder_sparse_step\": 2}", "\"decoder_sparse_step\": expected 1, found 2"},
         {QWEN3_MOE ", \"num_experts\": 4, \"shared_expert_intermediate_size\": 8}", "\"shared_expert_intermediate_size\""},
-        {LLAMA ", \"quantization_config\": {\"bits\": 4}}",
-         "\"quantization_config\": expected nothing, false or null, found {\"bits\": 4}"},
-        {"{\"model_type\": \"olmeo\"}",
-         "unknown family \"olmeo\"; did you mean olmoe? expected one of llama, mixtral, olmoe, qwen3, qwen3_moe"},
+        {LLAMA ", \"quantization_config\": {\"bits\": 4}}", "\"quantization_config\": expected nothing, false or null, found {\"bits\": 4}"},
+        {"{\"model_type\": \"olmeo\"}", "unknown family \"olmeo\"; did you mean olmoe? expected one of llama, mixtral, olmoe, qwen3, qwen3_moe"},
         {"{\"model_type\": \"deepseek_v3\"}", "unknown family \"deepseek_v3\"; expected one of llama"},
     };
     model_config c;
@@ -163,6 +219,14 @@ static void inconsistent_sizes_are_refused(void) {
         {QWEN3_MOE ", \"num_experts\": 1}", "\"num_experts_per_tok\": expected 1 to 1"},
         {QWEN3_MOE ", \"num_experts\": 0}", "\"num_experts\": expected 1 to"},
         {QWEN3_MOE "}", "\"num_experts\": expected an integer, found nothing"},
+        {QWEN3_MOE ", \"num_experts\": 4, \"decoder_sparse_step\": 0}", "\"decoder_sparse_step\": expected 1 to"},
+        {QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [0, 1], \"intermediate_size\": 9}", "no layer has experts"},
+        {QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [0]}", "\"intermediate_size\": expected an integer, found nothing"},
+        {"{\"model_type\": \"lamplighter\"}", "\"backbone\": expected text, found nothing"},
+        {OURS "}", "\"mixture\": expected an object, found nothing"},
+        {OURS ", \"mixture\": {}}", "\"mixture\": \"kind\": expected text, found nothing"},
+        {OURS ", \"mixture\": {\"kind\": \"sigmoid\", \"scale\": -1}}", "\"mixture\": \"scale\": expected 0 to 1e+06, found -1"},
+        {OURS ", \"mixture\": {\"kind\": \"sigmoid\", \"scale\": 1, \"weigh_input\": false, \"groups\": -2}}", "\"mixture\": \"groups\": expected 0 to"},
     };
     model_config c;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) EXPECT_ERROR(read_text(&c, cases[i].text), LAMP_MALFORMED, cases[i].message);
@@ -170,19 +234,19 @@ static void inconsistent_sizes_are_refused(void) {
 
 static void a_recipe_must_fit_its_family(void) {
     model_config c = small("mixtral");
-    c.normalize = false;
+    c.moe.normalize = false;
     EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "demo.ini: family mixtral always scales the chosen probabilities");
     c = small("llama");
-    c.experts = 4;
+    c.moe.experts = 4;
     EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "family llama is dense: expected 1 expert and top_k 1, found 4 and 1");
     c = small("olmoe");
-    c.experts = c.top_k = 1;
+    c.moe.experts = c.moe.top_k = 1;
     EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "family olmoe is sparse: expected at least 2 experts, found 1");
     c = small("olmoe");
-    c.top_k = 5;
+    c.moe.top_k = 5;
     EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "expected 1 to 4, the number of experts, found 5");
     c = small("olmoe");
-    c.switch_loss = NAN;
+    c.moe.balance[BALANCE_SWITCH] = NAN;
     EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "\"router_aux_loss_coef\"");
 }
 
@@ -224,6 +288,8 @@ static void names_are_those_of_the_hub(void) {
 
 static const test_case cases[] = {
     {"every family survives writing and reading", every_family_survives_writing_and_reading},
+    {"what no family expresses is saved as ours", what_no_family_expresses_is_saved_as_ours},
+    {"qwen3_moe has dense layers", qwen3_moe_has_dense_layers},
     {"what is absent is the family's own", what_is_absent_is_the_familys_own},
     {"both spellings of transformers are read", both_spellings_of_transformers_are_read},
     {"what we cannot run is refused by name", what_we_cannot_run_is_refused_by_name},

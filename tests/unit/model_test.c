@@ -11,21 +11,9 @@ enum { V = 37, D = 24, F = 20, L = 2, T = 70 };
 
 /* Weights are larger than one would train with, so that attention and experts weigh in the logits. */
 static const model_config base = {
-    .family = "olmoe",
-    .vocab_size = V,
-    .hidden_size = D,
-    .intermediate_size = F,
-    .num_hidden_layers = L,
-    .num_attention_heads = 4,
-    .num_key_value_heads = 2,
-    .head_dim = 8,
-    .max_position_embeddings = 128,
-    .rope_theta = 10000,
-    .rms_norm_eps = 1e-6,
-    .initializer_range = 0.2,
-    .experts = 5,
-    .top_k = 2,
-    .end_of_text = -1,
+    .family = "olmoe", .vocab_size = V, .hidden_size = D, .intermediate_size = F, .num_hidden_layers = L, .num_attention_heads = 4, .num_key_value_heads = 2,
+    .head_dim = 8, .max_position_embeddings = 128, .rope_theta = 10000, .rms_norm_eps = 1e-6, .initializer_range = 0.2, .end_of_text = -1,
+    .moe = {.router = &router_softmax, .experts = 5, .top_k = 2, .scale = 1},
 };
 
 typedef struct {
@@ -111,25 +99,25 @@ static void sparse_without_norms(void) { check_model("sparse", &base); }
 
 static void sparse_with_head_norms(void) {
     model_config c = base;
-    c.qk_norm = QK_NORM_HEAD, c.normalize = true, c.tie_word_embeddings = true;
+    c.qk_norm = QK_NORM_HEAD, c.moe.normalize = true, c.tie_word_embeddings = true;
     check_model("sparse, tied, head norms", &c);
 }
 
 static void sparse_with_full_norms(void) {
     model_config c = base;
-    c.qk_norm = QK_NORM_FULL, c.num_key_value_heads = 4, c.top_k = 1;
+    c.qk_norm = QK_NORM_FULL, c.num_key_value_heads = 4, c.moe.top_k = 1;
     check_model("sparse, full norms", &c);
 }
 
 static void dense_tied(void) {
     model_config c = base;
-    c.experts = c.top_k = 1, c.tie_word_embeddings = true, c.num_key_value_heads = 1;
+    c.moe.experts = c.moe.top_k = 1, c.tie_word_embeddings = true, c.num_key_value_heads = 1;
     check_model("dense, tied", &c);
 }
 
 static void dense_with_norms(void) {
     model_config c = base;
-    c.experts = c.top_k = 1, c.qk_norm = QK_NORM_HEAD;
+    c.moe.experts = c.moe.top_k = 1, c.qk_norm = QK_NORM_HEAD;
     check_model("dense, head norms", &c);
     c.qk_norm = QK_NORM_FULL, c.tie_word_embeddings = true;
     check_model("dense, full norms", &c);
@@ -190,10 +178,10 @@ static void training_passes_repeat_and_allocate_nothing(void) {
     moe_trace trace;
     int32_t target[T];
     ptrdiff_t start[] = {0, 25, T};
-    c.switch_loss = 0.01, c.qk_norm = QK_NORM_FULL;
+    c.moe.balance[BALANCE_SWITCH] = 0.01, c.moe.balance[BALANCE_Z] = 0.001, c.qk_norm = QK_NORM_FULL;
     subject_open(&s, &c);
     EXPECT_OK(weights_allocate_gradients(&s.m.weights));
-    EXPECT_OK(moe_trace_open(&trace, L, (int)c.experts));
+    EXPECT_OK(moe_trace_open(&trace, L, (int)c.moe.experts));
     for (int i = 0; i < T; i++) target[i] = (i * 5 + 1) % V;
     token_batch batch = {T, s.token, target, 2, start};
     real *gradients = malloc(sizeof(real) * (size_t)s.m.weights.total);
@@ -201,7 +189,7 @@ static void training_passes_repeat_and_allocate_nothing(void) {
     s.t.gradient_ready = note_arrival, s.t.ready_context = &ready;
     size_t size = sizeof(real) * (size_t)s.m.weights.total, bytes = 0;
     long allocations = 0;
-    s.t.training = true, s.t.loss_scale = 1.0 / T, s.m.z_loss = 0.001;
+    s.t.training = true, s.t.loss_scale = 1.0 / T;
     for (int step = 0; step < 3; step++) {
         tape_reset(&s.t);
         weights_zero_gradients(&s.m.weights);
@@ -220,8 +208,8 @@ static void training_passes_repeat_and_allocate_nothing(void) {
     EXPECT(tape_loss(&s.t, "switch") >= 0.01 * L && tape_loss(&s.t, "z") > 0, "switch %g, z %g", tape_loss(&s.t, "switch"), tape_loss(&s.t, "z"));
     for (int l = 0; l < L; l++) {
         int64_t pairs = 0;
-        for (int e = 0; e < c.experts; e++) pairs += trace.load[l * c.experts + e];
-        EXPECT(pairs == T * c.top_k, "layer %d: %lld pairs", l, (long long)pairs);
+        for (int e = 0; e < c.moe.experts; e++) pairs += trace.load[l * c.moe.experts + e];
+        EXPECT(pairs == T * c.moe.top_k, "layer %d: %lld pairs", l, (long long)pairs);
     }
     for (int i = 0; i < s.m.weights.n; i++) {
         const weight *w = s.m.weights.row[i];
@@ -249,7 +237,7 @@ static void parameters_are_counted(void) {
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         model m;
         model_config c = base;
-        c.experts = table[i].experts, c.top_k = table[i].chosen, c.tie_word_embeddings = table[i].tied, c.qk_norm = QK_NORM_HEAD;
+        c.moe.experts = table[i].experts, c.moe.top_k = table[i].chosen, c.tie_word_embeddings = table[i].tied, c.qk_norm = QK_NORM_HEAD;
         EXPECT_OK(model_open(&m, &c));
         model_costs found = model_count(&m, 64);
         const model_costs *x = &table[i].expected;

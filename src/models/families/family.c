@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/options.h"
+#include "moe/route.h"
 
 static const family *const families[] = {&family_llama, &family_mixtral, &family_olmoe, &family_qwen3, &family_qwen3_moe};
 
@@ -45,24 +46,37 @@ static int check_positive(const char *key, double value, const char *where) {
     return LAMP_OK;
 }
 
-static int check_experts(const model_config *c, const family *f, const char *where) {
+static int check_layers(const model_config *c, const char *where) {
+    for (int64_t l = 0; l < c->num_hidden_layers; l++)
+        if (model_layer_is_sparse(c, l)) return LAMP_OK;
+    FAIL(LAMP_MALFORMED,
+         "%s: no layer has experts: expected fewer than %" PRId64 " layers before the first, found first_k_dense_replace %" PRId64
+         " and decoder_sparse_step %" PRId64,
+         where, c->num_hidden_layers, c->dense_layers, c->sparse_step);
+}
+
+static int complete_experts(model_config *c, const family *f, const char *where) {
+    moe_config *m = &c->moe;
     if (!f->experts_key) {
-        if (c->experts != 1 || c->top_k != 1)
-            FAIL(LAMP_MALFORMED, "%s: family %s is dense: expected 1 expert and top_k 1, found %" PRId64 " and %" PRId64, where,
-                 f->model_type, c->experts, c->top_k);
+        if (m->experts != 1 || m->top_k != 1)
+            FAIL(LAMP_MALFORMED, "%s: family %s is dense: expected 1 expert and top_k 1, found %" PRId64 " and %" PRId64, where, f->model_type,
+                 m->experts, m->top_k);
         return LAMP_OK;
     }
-    TRY(check_range(f->experts_key, c->experts, 1 << 20, where));
-    if (c->top_k < 1 || c->top_k > c->experts)
-        FAIL(LAMP_MALFORMED, "%s: \"num_experts_per_tok\": expected 1 to %" PRId64 ", the number of experts, found %" PRId64, where,
-             c->experts, c->top_k);
-    if (c->experts == 1) FAIL(LAMP_MALFORMED, "%s: family %s is sparse: expected at least 2 experts, found 1", where, f->model_type);
-    if (f->always_normalizes && !c->normalize)
+    TRY(check_range(f->experts_key, m->experts, 1 << 20, where));
+    if (m->top_k < 1 || m->top_k > m->experts)
+        FAIL(LAMP_MALFORMED, "%s: \"num_experts_per_tok\": expected 1 to %" PRId64 ", the number of experts, found %" PRId64, where, m->experts,
+             m->top_k);
+    if (m->experts == 1) FAIL(LAMP_MALFORMED, "%s: family %s is sparse: expected at least 2 experts, found 1", where, f->model_type);
+    if (!isfinite(m->balance[BALANCE_SWITCH]) || m->balance[BALANCE_SWITCH] < 0)
+        FAIL(LAMP_MALFORMED, "%s: \"router_aux_loss_coef\": expected at least 0, found %g", where, m->balance[BALANCE_SWITCH]);
+    TRY(router_choose(m, where));
+    if (f->always_normalizes && !m->normalize && m->router == &router_softmax)
         FAIL(LAMP_MALFORMED, "%s: family %s always scales the chosen probabilities to sum to one: expected normalize true", where,
              f->model_type);
-    if (!isfinite(c->switch_loss) || c->switch_loss < 0)
-        FAIL(LAMP_MALFORMED, "%s: \"router_aux_loss_coef\": expected at least 0, found %g", where, c->switch_loss);
-    return LAMP_OK;
+    if (m->shared_experts > 0 && m->shared_size == 0) m->shared_size = c->intermediate_size;
+    if (c->dense_size == 0) c->dense_size = m->top_k * c->intermediate_size + m->shared_experts * m->shared_size;
+    return check_layers(c, where);
 }
 
 int family_complete(model_config *c, const char *where) {
@@ -87,7 +101,7 @@ int family_complete(model_config *c, const char *where) {
              where, c->hidden_size / c->num_attention_heads, f->model_type, c->head_dim);
     TRY(check_positive("rope_theta", c->rope_theta, where));
     TRY(check_positive("rms_norm_eps", c->rms_norm_eps, where));
-    TRY(check_experts(c, f, where));
+    TRY(complete_experts(c, f, where));
     if (c->end_of_text < -1 || c->end_of_text >= c->vocab_size)
         FAIL(LAMP_MALFORMED, "%s: \"eos_token_id\": expected a token below vocab_size (%" PRId64 "), found %" PRId64, where, c->vocab_size,
              c->end_of_text);
@@ -99,11 +113,15 @@ int family_complete(model_config *c, const char *where) {
 
 double family_parameter_count(const model_config *c) {
     double width = (double)c->hidden_size, queries = (double)c->num_attention_heads * (double)c->head_dim,
-           keys = (double)c->num_key_value_heads * (double)c->head_dim, inner = (double)c->intermediate_size, experts = (double)c->experts;
-    double attention = 2 * width * (queries + keys), feed_forward = 3 * experts * inner * width + (experts > 1 ? experts * width : 0);
+           keys = (double)c->num_key_value_heads * (double)c->head_dim, experts = (double)c->moe.experts, sparse_layers = 0;
+    for (int64_t l = 0; l < c->num_hidden_layers; l++) sparse_layers += model_layer_is_sparse(c, l);
+    double dense_layers = (double)c->num_hidden_layers - sparse_layers, dense = experts > 1 ? (double)c->dense_size : (double)c->intermediate_size;
+    double inner = experts * (double)c->intermediate_size + (double)c->moe.shared_experts * (double)c->moe.shared_size;
+    double routers = sparse_layers > 0 && c->moe.router->declare ? sparse_layers * experts * width : 0;
+    double attention = 2 * width * (queries + keys), feed_forward = 3 * width * (sparse_layers * inner + dense_layers * dense) + routers;
     double norms = 2 * width + (c->qk_norm == QK_NORM_FULL ? queries + keys : c->qk_norm == QK_NORM_HEAD ? 2 * (double)c->head_dim : 0);
     double tables = (double)c->vocab_size * width * (c->tie_word_embeddings ? 1 : 2);
-    return (double)c->num_hidden_layers * (attention + feed_forward + norms) + tables + width;
+    return (double)c->num_hidden_layers * (attention + norms) + feed_forward + tables + width;
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------------------- */
@@ -124,6 +142,15 @@ static const family_tensor usual_tensors[] = {
     {.kind = "mlp.up", .tensor = "model.layers.{l}.mlp.up_proj.weight"},
     {.kind = "mlp.down", .tensor = "model.layers.{l}.mlp.down_proj.weight"},
     {.kind = "moe.router", .tensor = "model.layers.{l}.mlp.gate.weight"},
+    {.kind = "moe.router_noise", .tensor = "model.layers.{l}.mlp.gate.noise.weight"},
+    {.kind = "moe.router_bias", .tensor = "model.layers.{l}.mlp.gate.e_score_correction_bias"},
+    {.kind = "moe.router_threshold", .tensor = "model.layers.{l}.mlp.gate.threshold"},
+    {.kind = "moe.group_router", .tensor = "model.layers.{l}.mlp.group_gate.weight"},
+    {.kind = "moe.group_router_noise", .tensor = "model.layers.{l}.mlp.group_gate.noise.weight"},
+    {.kind = "shared.gate", .tensor = "model.layers.{l}.mlp.shared_expert.gate_proj.weight"},
+    {.kind = "shared.up", .tensor = "model.layers.{l}.mlp.shared_expert.up_proj.weight"},
+    {.kind = "shared.down", .tensor = "model.layers.{l}.mlp.shared_expert.down_proj.weight"},
+    {.kind = "shared.expert_gate", .tensor = "model.layers.{l}.mlp.shared_expert_gate.weight"},
     {.kind = "moe.gate",
      .tensor = "model.layers.{l}.mlp.experts.{e}.gate_proj.weight",
      .fused = "model.layers.{l}.mlp.experts.gate_up_proj",
@@ -163,7 +190,7 @@ static void expand(char name[TENSOR_NAME_BYTES], const char *pattern, int layer,
 }
 
 void family_place_group(family_place *place, const family *f, const weight *w, ptrdiff_t group) {
-    if (w->role == ROLE_NORM) *place = (family_place){.rank = 1, .shape = {w->in}};
+    if (weight_is_vector(w)) *place = (family_place){.rank = 1, .shape = {w->in}};
     else *place = (family_place){.rank = 2, .shape = {w->out, w->in}};
     expand(place->name, find_tensor(f, w->kind)->tensor, w->layer, group);
 }

@@ -25,6 +25,8 @@ typedef struct {
     qk_norm qk_norm;
     const char *inner_key;    /* intermediate_size of the model_config, in config.json */
     const char *experts_key;  /* NULL: dense */
+    const char *sparse_family; /* of a dense one: the family that is this one with experts */
+    const char *dense_key;    /* inner width of layers without experts; NULL: all layers have experts */
     bool always_normalizes;   /* the chosen probabilities sum to one, whatever norm_topk_prob says */
     bool head_dim_is_derived; /* hidden_size / num_attention_heads and nothing else */
     int64_t head_dim;         /* where config.json is silent; 0: hidden_size / num_attention_heads */
@@ -38,10 +40,10 @@ extern const family family_llama, family_mixtral, family_olmoe, family_qwen3, fa
 /* LAMP_UNSUPPORTED with the nearest name and all others. where names the source of the word. */
 int family_find(const family **f, const char *model_type, const char *where);
 
-/* Fills what may be left open (head_dim 0, qk_norm), then checks every size and that the family can express the model. */
+/* Fills what may be left open (head_dim 0, qk_norm, the router), then checks every size and that they go together. */
 int family_complete(model_config *config, const char *where);
 
-/* Of a completed config; a double, so that absurd sizes do not overflow. */
+/* Of a completed config, without a router's smaller parts; a double, so that absurd sizes do not overflow. */
 double family_parameter_count(const model_config *config);
 
 int family_read_config(model_config *config, const char *path);

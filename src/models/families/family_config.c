@@ -7,6 +7,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "models/families/family.h"
+#include "models/families/lamplighter.h"
+#include "moe/route.h"
 
 /* ---- reading ----------------------------------------------------------------------------------------------------------------- */
 
@@ -58,9 +60,8 @@ static int check_layer_types(const json_t *root, const char *where) {
 
 /* What would change the function computed. A window at least as long as the context changes nothing. */
 static int check_supported(const json_t *root, int64_t context, const char *where) {
-    static const char *const must_be_off[] = {"attention_bias",    "mlp_bias",         "clip_qkv",
-                                              "mlp_only_layers",   "n_shared_experts", "num_shared_experts",
-                                              "quantization_config", "shared_expert_intermediate_size"};
+    static const char *const must_be_off[] = {
+        "attention_bias", "mlp_bias", "clip_qkv", "n_shared_experts", "num_shared_experts", "quantization_config", "shared_expert_intermediate_size"};
     for (size_t i = 0; i < sizeof must_be_off / sizeof *must_be_off; i++)
         if (!is_off(json_object_get(root, must_be_off[i]))) return refuse(root, must_be_off[i], "nothing, false or null", where);
     const json_t *act = setting(root, "hidden_act"), *window = setting(root, "sliding_window"),
@@ -68,8 +69,6 @@ static int check_supported(const json_t *root, int64_t context, const char *wher
     if (act && (!json_is_string(act) || (strcmp(json_string_value(act), "silu") && strcmp(json_string_value(act), "swish"))))
         return refuse(root, "hidden_act", "\"silu\"", where);
     if (rotary && json_number_value(rotary) != 1) return refuse(root, "partial_rotary_factor", "1", where);
-    const json_t *sparse_step = setting(root, "decoder_sparse_step");
-    if (sparse_step && json_integer_value(sparse_step) != 1) return refuse(root, "decoder_sparse_step", "1", where);
     if (window && !json_is_false(json_object_get(root, "use_sliding_window")) && json_integer_value(window) < context)
         return refuse(root, "sliding_window", "null or at least max_position_embeddings", where);
     return check_layer_types(root, where);
@@ -79,21 +78,41 @@ static int read_size(int64_t *size, const json_t *root, const char *key, const c
     return json_get_integer(size, root, key, 1, INT64_MAX, where);
 }
 
+/* mlp_only_layers: only the first ones, in order. */
+static int read_dense_layers(model_config *c, const json_t *root, const family *f, const char *where) {
+    const json_t *list = setting(root, "mlp_only_layers");
+    if (!f->dense_key) {
+        if (!is_off(list)) return refuse(root, "mlp_only_layers", "nothing, false or null", where);
+        if (setting(root, "decoder_sparse_step") && json_integer_value(setting(root, "decoder_sparse_step")) != 1)
+            return refuse(root, "decoder_sparse_step", "1", where);
+        return LAMP_OK;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!json_is_integer(json_array_get(list, i)) || json_integer_value(json_array_get(list, i)) != (json_int_t)i)
+            return refuse(root, "mlp_only_layers", "the first layers: 0, 1, ...", where);
+    c->dense_layers = (int64_t)json_array_size(list);
+    if (setting(root, "decoder_sparse_step")) TRY(json_get_integer(&c->sparse_step, root, "decoder_sparse_step", 1, 1 << 14, where));
+    if (c->dense_layers > 0 || c->sparse_step > 1) TRY(read_size(&c->dense_size, root, f->dense_key, where));
+    return LAMP_OK;
+}
+
 static int read_experts(model_config *c, const json_t *root, const family *f, const char *where) {
-    c->experts = c->top_k = 1;
+    moe_config *m = &c->moe;
+    m->experts = m->top_k = m->scale = 1;
+    strcpy(m->kind, router_softmax.name);
+    TRY(read_dense_layers(c, root, f, where));
     if (!f->experts_key) return LAMP_OK;
     static const char *const spellings[] = {"num_experts", "num_local_experts"};
     const char *other = spellings[!strcmp(f->experts_key, spellings[0])];
     const char *key = setting(root, f->experts_key) || !setting(root, other) ? f->experts_key : other;
-    TRY(read_size(&c->experts, root, key, where));
+    TRY(read_size(&m->experts, root, key, where));
     for (int i = 0; i < 2; i++)
-        if (setting(root, spellings[i]) && json_integer_value(json_object_get(root, spellings[i])) != c->experts)
-            FAIL(LAMP_MALFORMED, "%s: \"%s\": expected %" PRId64 " as in \"%s\", found another number", where, spellings[i], c->experts,
-                 key);
-    TRY(read_size(&c->top_k, root, "num_experts_per_tok", where));
-    c->normalize = f->always_normalizes;
-    if (!f->always_normalizes && setting(root, "norm_topk_prob")) TRY(json_get_bool(&c->normalize, root, "norm_topk_prob", where));
-    if (setting(root, "router_aux_loss_coef")) TRY(json_get_number(&c->switch_loss, root, "router_aux_loss_coef", where));
+        if (setting(root, spellings[i]) && json_integer_value(json_object_get(root, spellings[i])) != m->experts)
+            FAIL(LAMP_MALFORMED, "%s: \"%s\": expected %" PRId64 " as in \"%s\", found another number", where, spellings[i], m->experts, key);
+    TRY(read_size(&m->top_k, root, "num_experts_per_tok", where));
+    m->normalize = f->always_normalizes;
+    if (!f->always_normalizes && setting(root, "norm_topk_prob")) TRY(json_get_bool(&m->normalize, root, "norm_topk_prob", where));
+    if (setting(root, "router_aux_loss_coef")) TRY(json_get_number(&m->balance[BALANCE_SWITCH], root, "router_aux_loss_coef", where));
     return LAMP_OK;
 }
 
@@ -113,8 +132,11 @@ static int read_config(model_config *c, const json_t *root, const char *where) {
     const family *f;
     if (!json_is_object(root)) FAIL(LAMP_MALFORMED, "%s: expected an object", where);
     TRY(json_get_text(&model_type, root, "model_type", where));
+    bool own = !strcmp(model_type, LAMPLIGHTER_MODEL_TYPE);
+    if (own) TRY(json_get_text(&model_type, root, "backbone", where));
     TRY(family_find(&f, model_type, where));
-    *c = (model_config){.head_dim = f->head_dim, .rms_norm_eps = f->rms_norm_eps, .rope_theta = f->rope_theta, .initializer_range = 0.02};
+    *c = (model_config){
+        .head_dim = f->head_dim, .rms_norm_eps = f->rms_norm_eps, .rope_theta = f->rope_theta, .initializer_range = 0.02, .sparse_step = 1};
     strcpy(c->family, f->model_type);
     TRY(read_size(&c->vocab_size, root, "vocab_size", where));
     TRY(read_size(&c->hidden_size, root, "hidden_size", where));
@@ -132,6 +154,7 @@ static int read_config(model_config *c, const json_t *root, const char *where) {
     TRY(check_rope(&c->rope_theta, root, "rope_scaling", where));
     TRY(check_rope(&c->rope_theta, root, "rope_parameters", where));
     TRY(read_experts(c, root, f, where));
+    if (own) TRY(lamplighter_read(c, root, where));
     TRY(read_end_of_text(c, root, where));
     TRY(check_supported(root, c->max_position_embeddings, where));
     if (setting(root, "auto_map")) log_warning("%s: \"auto_map\" is ignored: no code from a model folder is ever run", where);
@@ -148,15 +171,25 @@ int family_read_config(model_config *config, const char *path) {
 
 /* ---- writing ----------------------------------------------------------------------------------------------------------------- */
 
+static void write_dense_layers(json_writer *w, const model_config *c, const family *f) {
+    json_put_integer(w, f->dense_key, c->dense_size);
+    json_put_integer(w, "decoder_sparse_step", c->sparse_step > 1 ? c->sparse_step : 1);
+    json_begin_array(w, "mlp_only_layers");
+    for (int64_t l = 0; l < c->dense_layers; l++) json_put_integer(w, NULL, l);
+    json_end_array(w);
+}
+
 int family_write_config(const model_config *c, buffer *out) {
     const family *f;
     TRY(family_find(&f, c->family, "the model to save"));
     json_writer w = {.out = out, .indented = true};
+    bool own = lamplighter_is_needed(c, f);
     json_begin_object(&w, NULL);
     json_begin_array(&w, "architectures");
-    json_put_text(&w, NULL, f->architecture);
+    json_put_text(&w, NULL, own ? LAMPLIGHTER_ARCHITECTURE : f->architecture);
     json_end_array(&w);
-    json_put_text(&w, "model_type", f->model_type);
+    json_put_text(&w, "model_type", own ? LAMPLIGHTER_MODEL_TYPE : f->model_type);
+    if (own) json_put_text(&w, "backbone", f->model_type);
     json_put_text(&w, "torch_dtype", "float32");
     json_put_integer(&w, "vocab_size", c->vocab_size);
     json_put_integer(&w, "hidden_size", c->hidden_size);
@@ -176,12 +209,14 @@ int family_write_config(const model_config *c, buffer *out) {
     json_put_bool(&w, "tie_word_embeddings", c->tie_word_embeddings);
     json_put_number(&w, "initializer_range", c->initializer_range > 0 ? c->initializer_range : 0.02);
     if (f->experts_key) {
-        json_put_integer(&w, f->experts_key, c->experts);
-        json_put_integer(&w, "num_experts_per_tok", c->top_k);
-        json_put_bool(&w, "norm_topk_prob", c->normalize);
-        json_put_number(&w, "router_aux_loss_coef", c->switch_loss);
+        json_put_integer(&w, f->experts_key, c->moe.experts);
+        json_put_integer(&w, "num_experts_per_tok", c->moe.top_k);
+        json_put_bool(&w, "norm_topk_prob", c->moe.normalize);
+        json_put_number(&w, "router_aux_loss_coef", c->moe.balance[BALANCE_SWITCH]);
         json_put_bool(&w, "output_router_logits", false);
     }
+    if (f->dense_key && !own) write_dense_layers(&w, c, f);
+    if (own) lamplighter_write(&w, c);
     json_put_null(&w, "bos_token_id"); /* absent, it would become the family's own */
     json_put_null(&w, "pad_token_id");
     if (c->end_of_text >= 0) json_put_integer(&w, "eos_token_id", c->end_of_text);

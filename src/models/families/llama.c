@@ -6,6 +6,7 @@ const family family_llama = {
     .architecture = "LlamaForCausalLM",
     .qk_norm = QK_NORM_NONE,
     .inner_key = "intermediate_size",
+    .sparse_family = "mixtral",
     .rms_norm_eps = 1e-6,
     .rope_theta = 1e4,
 };

@@ -6,6 +6,7 @@ const family family_qwen3 = {
     .architecture = "Qwen3ForCausalLM",
     .qk_norm = QK_NORM_HEAD,
     .inner_key = "intermediate_size",
+    .sparse_family = "qwen3_moe",
     .head_dim = 128,
     .rms_norm_eps = 1e-6,
     .rope_theta = 1e4,

@@ -1,5 +1,5 @@
-/* Qwen3-MoE: Qwen3 with a mixture in every layer. intermediate_size in its config.json is the width of dense layers, which we do not
- * run. */
+/* Qwen3-MoE: Qwen3 with a mixture in every layer, or in every decoder_sparse_step-th one outside mlp_only_layers; the others are dense, of
+ * width intermediate_size. */
 #include "models/families/family.h"
 
 const family family_qwen3_moe = {
@@ -8,6 +8,7 @@ const family family_qwen3_moe = {
     .qk_norm = QK_NORM_HEAD,
     .inner_key = "moe_intermediate_size",
     .experts_key = "num_experts",
+    .dense_key = "intermediate_size",
     .rms_norm_eps = 1e-6,
     .rope_theta = 1e4,
 };

@@ -1,0 +1,227 @@
+#include "moe/route.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+/* ---- the table ----------------------------------------------------------------------------------------------------------------- */
+
+static const struct router *const routers[] = {&router_softmax,      &router_switch,    &router_gshard,        &router_sigmoid, &router_noisy_top_k,
+                                               &router_hierarchical, &router_batchwise, &router_expert_choice, &router_hash,    &router_random};
+
+enum { N_ROUTERS = sizeof routers / sizeof *routers };
+
+int router_table(const struct router *const **table) {
+    *table = routers;
+    return N_ROUTERS;
+}
+
+static int router_find(const struct router **found, const char *name, const char *where) {
+    char known[256] = "";
+    for (int i = 0; i < N_ROUTERS; i++) {
+        if (!strcmp(routers[i]->name, name)) return *found = routers[i], LAMP_OK;
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", routers[i]->name);
+    }
+    FAIL(LAMP_INVALID, "%s: router.kind: unknown router \"%.64s\"; expected one of %s", where, name, known);
+}
+
+static int check_groups(const moe_config *c, const char *where) {
+    const struct router *r = c->router;
+    if (c->groups == 0) {
+        if (r->needs_groups)
+            FAIL(LAMP_INVALID, "%s: router.kind %s needs groups of experts; set router.groups and router.top_groups", where, r->name);
+        return LAMP_OK;
+    }
+    if (!r->takes_groups)
+        FAIL(LAMP_INVALID,
+             "%s: router.groups: expected 0 with router.kind %s, which knows no groups; found %lld. softmax, sigmoid and hierarchical do", where,
+             r->name, (long long)c->groups);
+    if (c->experts % c->groups)
+        FAIL(LAMP_INVALID, "%s: router.groups: expected a divisor of router.experts (%lld), found %lld", where, (long long)c->experts,
+             (long long)c->groups);
+    if (c->top_groups < 1 || c->top_groups > c->groups)
+        FAIL(LAMP_INVALID, "%s: router.top_groups: expected 1 to router.groups (%lld), found %lld", where, (long long)c->groups,
+             (long long)c->top_groups);
+    if (r->needs_groups && c->top_k % c->top_groups)
+        FAIL(LAMP_INVALID, "%s: router.top_k: expected a multiple of router.top_groups (%lld), as many experts from each group; found %lld", where,
+             (long long)c->top_groups, (long long)c->top_k);
+    if (c->top_k > c->top_groups * (c->experts / c->groups))
+        FAIL(LAMP_INVALID, "%s: router.top_k: expected at most %lld, the experts in router.top_groups groups; found %lld", where,
+             (long long)(c->top_groups * (c->experts / c->groups)), (long long)c->top_k);
+    return LAMP_OK;
+}
+
+int router_choose(moe_config *c, const char *where) {
+    const struct router *r;
+    TRY(router_find(&r, c->kind, where));
+    c->router = r;
+    if (r->normalize == NORMALIZE_ALWAYS) c->normalize = true;
+    if (r->normalize == NORMALIZE_NEVER && c->normalize)
+        FAIL(LAMP_INVALID, "%s: router.normalize: expected false with router.kind %s, found true; a single weight scaled to one could not learn",
+             where, r->name);
+    if (r->top_k && c->top_k != r->top_k)
+        FAIL(LAMP_INVALID, "%s: router.top_k: expected %lld with router.kind %s, found %lld", where, (long long)r->top_k, r->name,
+             (long long)c->top_k);
+    TRY(check_groups(c, where));
+    if (c->bias_rate > 0 && !r->takes_bias)
+        FAIL(LAMP_INVALID, "%s: balance.bias_rate: expected 0 with router.kind %s, which has no bias; sigmoid has one", where, r->name);
+    if (c->jitter > 0 && !r->takes_jitter) FAIL(LAMP_INVALID, "%s: router.jitter: expected 0 with router.kind %s; switch takes it", where, r->name);
+    if ((c->capacity > 0 || c->eval_capacity > 0) && !r->takes_drop)
+        FAIL(LAMP_INVALID, "%s: router.capacity: expected 0 with router.kind %s, whose experts all receive the same number of tokens", where,
+             r->name);
+    return LAMP_OK;
+}
+
+/* ---- choosing ------------------------------------------------------------------------------------------------------------------ */
+
+routing routing_make(tape *t, ptrdiff_t tokens, ptrdiff_t pairs) {
+    routing r = {.tokens = tokens, .pairs = pairs};
+    r.expert = tape_keep(t, sizeof *r.expert * (size_t)pairs);
+    r.token = tape_keep(t, sizeof *r.token * (size_t)pairs);
+    r.token_start = tape_keep(t, sizeof *r.token_start * (size_t)(tokens + 1));
+    r.token_start[0] = 0;
+    return r;
+}
+
+void choose_best(int32_t *best, const real *score, ptrdiff_t n, ptrdiff_t K) {
+    for (ptrdiff_t k = 0; k < K; k++) {
+        int32_t found = -1;
+        for (int32_t i = 0; i < n; i++) {
+            if (found >= 0 && !(score[i] > score[found])) continue;
+            bool taken = false;
+            for (ptrdiff_t j = 0; j < k; j++) taken |= best[j] == i;
+            if (!taken) found = i;
+        }
+        best[k] = found;
+    }
+}
+
+/* allowed (E) = score, and minus infinity outside the best groups. room for groups values and indices. */
+static void keep_best_groups(real *allowed, const real *score, const moe_config *c, int group_best, real *group_score, int32_t *best) {
+    ptrdiff_t size = c->experts / c->groups, K = group_best < size ? group_best : size;
+    for (ptrdiff_t g = 0; g < c->groups; g++) {
+        choose_best(best, score + g * size, size, K);
+        group_score[g] = 0;
+        for (ptrdiff_t k = 0; k < K; k++) group_score[g] += score[g * size + best[k]];
+    }
+    choose_best(best, group_score, c->groups, c->top_groups);
+    for (ptrdiff_t e = 0; e < c->experts; e++) {
+        bool kept = false;
+        for (ptrdiff_t k = 0; k < c->top_groups; k++) kept |= best[k] == e / size;
+        allowed[e] = kept ? score[e] : (real)-INFINITY;
+    }
+}
+
+routing routing_choose(tape *t, const real *score, ptrdiff_t N, const moe_config *c, int group_best) {
+    ptrdiff_t E = c->experts, K = c->top_k;
+    routing r = routing_make(t, N, N * K);
+    if (c->groups > 0) { /* the best experts of the best groups: all others are out of the question */
+        real *allowed = tape_borrow(t, N * E), *group_score = tape_borrow(t, c->groups);
+        int32_t *best = tape_keep(t, sizeof *best * (size_t)(c->groups > group_best ? c->groups : group_best));
+        for (ptrdiff_t n = 0; n < N; n++) {
+            keep_best_groups(allowed + n * E, score + n * E, c, group_best, group_score, best);
+            choose_best(r.expert + n * K, allowed + n * E, E, K);
+        }
+        tape_return(t, allowed), tape_return(t, group_score);
+    } else {
+#pragma omp parallel for schedule(static) if (N * E > 4096)
+        for (ptrdiff_t n = 0; n < N; n++) choose_best(r.expert + n * K, score + n * E, E, K);
+    }
+    for (ptrdiff_t i = 0; i < N * K; i++) r.token[i] = (int32_t)(i / K);
+    for (ptrdiff_t n = 0; n < N; n++) r.token_start[n + 1] = (n + 1) * K;
+    return r;
+}
+
+static int larger_first(const void *a, const void *b) {
+    const scored *x = a, *y = b;
+    if (x->score != y->score) return x->score < y->score ? 1 : -1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+void scored_sort(scored *list, size_t n) { qsort(list, n, sizeof *list, larger_first); }
+
+routing routing_of_mask(tape *t, const bool *mask, ptrdiff_t N, ptrdiff_t E) {
+    ptrdiff_t pairs = 0;
+    for (ptrdiff_t i = 0; i < N * E; i++) pairs += mask[i];
+    routing r = routing_make(t, N, pairs);
+    pairs = 0;
+    for (ptrdiff_t n = 0; n < N; n++) {
+        for (ptrdiff_t e = 0; e < E; e++)
+            if (mask[n * E + e]) r.expert[pairs] = (int32_t)e, r.token[pairs++] = (int32_t)n;
+        r.token_start[n + 1] = pairs;
+    }
+    return r;
+}
+
+routing routing_choose_tokens(tape *t, const real *score, ptrdiff_t N, ptrdiff_t E, ptrdiff_t room) {
+    scored *list = tape_keep(t, sizeof *list * (size_t)(N * E));
+    bool *mask = tape_keep(t, (size_t)(N * E));
+    memset(mask, 0, (size_t)(N * E));
+#pragma omp parallel for schedule(dynamic) if (N * E > 4096)
+    for (ptrdiff_t e = 0; e < E; e++) {
+        for (ptrdiff_t n = 0; n < N; n++) list[e * N + n] = (scored){score[n * E + e], (int32_t)n};
+        scored_sort(list + e * N, (size_t)N);
+        for (ptrdiff_t i = 0; i < room; i++) mask[list[e * N + i].index * E + e] = true;
+    }
+    return routing_of_mask(t, mask, N, E);
+}
+
+/* ---- weights of pairs ---------------------------------------------------------------------------------------------------------- */
+
+struct pick_saved {
+    tensor *x, *y;
+    const int32_t *row, *col;
+    real factor;
+};
+
+/* y_i = f x[row_i, col_i]:   dx[row_i, col_i] += f dy_i */
+static void pick_backward(tape *t, void *saved) {
+    struct pick_saved *s = saved;
+    real *dx = tape_gradient(t, s->x);
+    for (ptrdiff_t i = 0; i < s->y->rows; i++) dx[s->row[i] * s->x->cols + s->col[i]] += s->factor * s->y->dx[i];
+}
+
+tensor *pick(tape *t, tensor *x, const int32_t *row, const int32_t *col, ptrdiff_t n, double factor) {
+    tensor *y = tape_tensor(t, n, 1);
+    for (ptrdiff_t i = 0; i < n; i++) y->x[i] = (real)factor * x->x[row[i] * x->cols + col[i]];
+    RECORD(t, y, pick_backward, (struct pick_saved){x, y, row, col, (real)factor});
+    return y;
+}
+
+struct normalize_saved {
+    tensor *x, *y;
+    const ptrdiff_t *start;
+    ptrdiff_t segments;
+    real total;
+};
+
+/* y_i = a x_i / s with s = sum_j x_j:   dx_i += (a dy_i - sum_j y_j dy_j) / s */
+static void normalize_backward(tape *t, void *saved) {
+    struct normalize_saved *s = saved;
+    const real *x = s->x->x, *y = s->y->x, *dy = s->y->dx;
+    real *dx = tape_gradient(t, s->x);
+    for (ptrdiff_t g = 0; g < s->segments; g++) {
+        real sum = 0, mean = 0;
+        for (ptrdiff_t i = s->start[g]; i < s->start[g + 1]; i++) sum += x[i], mean += y[i] * dy[i];
+        for (ptrdiff_t i = s->start[g]; i < s->start[g + 1]; i++) dx[i] += (s->total * dy[i] - mean) / sum;
+    }
+}
+
+tensor *normalize(tape *t, tensor *x, const ptrdiff_t *start, ptrdiff_t segments, double total) {
+    tensor *y = tape_tensor(t, x->rows, 1);
+    for (ptrdiff_t g = 0; g < segments; g++) {
+        real sum = 0;
+        for (ptrdiff_t i = start[g]; i < start[g + 1]; i++) sum += x->x[i];
+        for (ptrdiff_t i = start[g]; i < start[g + 1]; i++) y->x[i] = (real)total * x->x[i] / sum;
+    }
+    RECORD(t, y, normalize_backward, (struct normalize_saved){x, y, start, segments, (real)total});
+    return y;
+}
+
+tensor *routing_weigh(tape *t, const routing *r, tensor *score, const moe_config *c) {
+    tensor *w = pick(t, score, r->token, r->expert, r->pairs, c->normalize ? 1 : c->scale);
+    return c->normalize ? normalize(t, w, r->token_start, r->tokens, c->scale) : w;
+}

@@ -150,6 +150,7 @@ int trainer_take_initial(trainer *tr) {
     TRY_TO(done, check_same_model(tr, model_folder_config(folder), path));
     TRY_TO(done, check_same_tokenizer(tr, path));
     TRY_TO(done, model_folder_load(folder, &tr->model.weights, true));
+    weights_pack(&tr->model.weights, tr->tape.products);
 done:
     model_folder_close(folder);
     return status;

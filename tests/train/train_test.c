@@ -317,6 +317,7 @@ static void a_run_begins_with_given_weights(void) {
     EXPECT_OK(trainer_open(&second, &r, d));
     EXPECT_OK(trainer_take_initial(&second));
     EXPECT(same_bits(first.model.weights.values, second.model.weights.values, first.model.weights.total), "the weights differ");
+    EXPECT(same_bits(first.model.weights.packed, second.model.weights.packed, first.model.weights.total_packed), "the packed weights differ");
     EXPECT(second.step == 0 && second.optimizer.steps == 0 && second.optimizer.moments[0] == 0, "more than weights was taken");
     run_steps(&second, 2, NULL);
     trainer_close(&second);

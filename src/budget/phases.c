@@ -45,7 +45,8 @@ static double sum_squares(const real *x, ptrdiff_t n) {
     SPEND(PHASE_UPDATE, sum = machine->sum_squares(x, n));
     return sum;
 }
-static void adamw(const updated_weight *u, const adamw_step *step) { SPEND(PHASE_UPDATE, machine->adamw(u, step)); }
+static void adamw(const updated_weight *u, const update_step *step) { SPEND(PHASE_UPDATE, machine->adamw(u, step)); }
+static void factored(const updated_weight *u, const update_step *step) { SPEND(PHASE_UPDATE, machine->factored(u, step)); }
 
 const struct kernels *phases_watch(tape *t) {
     machine = t->k, machine_products = t->products;
@@ -54,7 +55,7 @@ const struct kernels *phases_watch(tape *t) {
     watched_products.linear = linear, watched_products.linear_dx = linear_dx, watched_products.linear_dw = linear_dw;
     watched_products.attention = attention, watched_products.attention_backward = attention_backward;
     watched.swiglu = swiglu, watched.swiglu_backward = swiglu_backward;
-    watched.sum_squares = sum_squares, watched.adamw = adamw;
+    watched.sum_squares = sum_squares, watched.adamw = adamw, watched.factored = factored;
     t->k = &watched, t->products = &watched_products;
     phases_clear();
     return &watched;

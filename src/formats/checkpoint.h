@@ -19,18 +19,12 @@
 #include "tensor/weights.h"
 #include "text/tokenizer.h"
 
-/* Optimiser memory laid out like the weights' block. */
-typedef struct {
-    const char *name; /* "first_moment" */
-    real *values;
-} moment_block;
-
 typedef struct {
     const model_config *config;
     const weights *weights;
     const tokenizer *tokenizer; /* may be NULL */
     int n_moments;
-    const moment_block *moments;
+    const weight_moment *moments;
     const char *state; /* JSON text; may be NULL */
     const char *tokenizer_from; /* a folder whose tokenizer's files are copied as they are, in place of `tokenizer`; may be NULL */
     const char *interruptible;  /* what this is called while it is done ("writing"): LAMP_INTERRUPTED may end it. NULL: a save that must be made */
@@ -46,8 +40,8 @@ int checkpoint_resolve(char path[PATH_BYTES], const char *model);
 /* Compares every byte with the manifest; LAMP_CHECKPOINT names the file that differs. A folder without a manifest passes. */
 int checkpoint_verify(const char *folder);
 
-/* Fills the blocks of the n named moments. */
-int checkpoint_load_moments(const char *folder, const weights *table, int n, const moment_block *moments);
+/* Fills n moments. */
+int checkpoint_load_moments(const char *folder, int n, const weight_moment *moments);
 
 /* Appends the text of trainer.json. */
 int checkpoint_load_state(buffer *state, const char *folder);

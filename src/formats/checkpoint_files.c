@@ -14,9 +14,11 @@
 
 enum { MOMENT_NAME_BYTES = 128 };
 
-static void moment_name(char name[MOMENT_NAME_BYTES], const char *moment, const weight *w) {
-    if (w->layer < 0) snprintf(name, MOMENT_NAME_BYTES, "%s.%s", moment, w->kind);
-    else snprintf(name, MOMENT_NAME_BYTES, "%s.layers.%d.%s", moment, w->layer, w->kind);
+/* name, and shape of rank 3 */
+static void moment_place(char name[MOMENT_NAME_BYTES], int64_t shape[3], const weight_moment *m) {
+    if (m->of->layer < 0) snprintf(name, MOMENT_NAME_BYTES, "%s.%s", m->name, m->of->kind);
+    else snprintf(name, MOMENT_NAME_BYTES, "%s.layers.%d.%s", m->name, m->of->layer, m->of->kind);
+    shape[0] = m->of->groups, shape[1] = m->out, shape[2] = m->in;
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------------------------------- */
@@ -81,15 +83,14 @@ static int write_weights(safetensors_writer *writer, const checkpoint *contents)
 }
 
 static int write_moments(safetensors_writer *writer, const checkpoint *contents) {
-    const weights *table = contents->weights;
+    for (int m = 0; m < contents->n_moments; m++) {
+        char name[MOMENT_NAME_BYTES];
+        int64_t shape[3];
+        moment_place(name, shape, &contents->moments[m]);
+        TRY(safetensors_writer_declare(writer, name, 3, shape));
+    }
     for (int m = 0; m < contents->n_moments; m++)
-        for (int i = 0; i < table->n; i++) {
-            char name[MOMENT_NAME_BYTES];
-            const weight *w = table->row[i];
-            moment_name(name, contents->moments[m].name, w);
-            TRY(safetensors_writer_declare(writer, name, 3, (const int64_t[]){w->groups, w->out, w->in}));
-        }
-    for (int m = 0; m < contents->n_moments; m++) TRY(safetensors_writer_write(writer, contents->moments[m].values, table->total));
+        TRY(safetensors_writer_write(writer, contents->moments[m].values, moment_size(&contents->moments[m])));
     return LAMP_OK;
 }
 
@@ -192,31 +193,27 @@ int checkpoint_write_files(const char *folder, int64_t step, const checkpoint *c
 
 /* ---- reading ----------------------------------------------------------------------------------------------------------------- */
 
-static int load_moment(const moment_block *moment, const weights *table, const safetensors *file) {
-    for (int i = 0; i < table->n; i++) {
-        const weight *w = table->row[i];
-        char name[MOMENT_NAME_BYTES], expected[SHAPE_TEXT_BYTES], found[SHAPE_TEXT_BYTES];
-        const int64_t shape[] = {w->groups, w->out, w->in};
-        moment_name(name, moment->name, w);
-        const safetensors_entry *entry = safetensors_find(file, name);
-        if (!entry || entry->rank != 3 || memcmp(entry->shape, shape, sizeof shape)) {
-            safetensors_shape_to_text(expected, shape, 3);
-            if (entry) safetensors_shape_to_text(found, entry->shape, entry->rank);
-            FAIL(LAMP_MALFORMED, "%s: tensor %s: expected %s, found %s", file->path, name, expected, entry ? found : "nothing");
-        }
-        TRY(safetensors_read(moment->values + w->offset, entry, 0, weight_size(w)));
+static int load_moment(const weight_moment *moment, const safetensors *file) {
+    char name[MOMENT_NAME_BYTES], expected[SHAPE_TEXT_BYTES], found[SHAPE_TEXT_BYTES];
+    int64_t shape[3];
+    moment_place(name, shape, moment);
+    const safetensors_entry *entry = safetensors_find(file, name);
+    if (!entry || entry->rank != 3 || memcmp(entry->shape, shape, sizeof shape)) {
+        safetensors_shape_to_text(expected, shape, 3);
+        if (entry) safetensors_shape_to_text(found, entry->shape, entry->rank);
+        FAIL(LAMP_MALFORMED, "%s: tensor %s: expected %s, found %s", file->path, name, expected, entry ? found : "nothing");
     }
-    return LAMP_OK;
+    return safetensors_read(moment->values, entry, 0, moment_size(moment));
 }
 
-int checkpoint_load_moments(const char *folder, const weights *table, int n, const moment_block *moments) {
+int checkpoint_load_moments(const char *folder, int n, const weight_moment *moments) {
     char path[PATH_BYTES];
     safetensors *file;
     int status = LAMP_OK;
     TRY(file_join(path, folder, "optimizer.safetensors"));
     if (!file_exists(path)) FAIL(LAMP_CHECKPOINT, "%s: expected the optimiser's state, found nothing: it can be run but not resumed", path);
     TRY(safetensors_open(&file, path));
-    for (int m = 0; m < n && status >= 0; m++) status = load_moment(&moments[m], table, file);
+    for (int m = 0; m < n && status >= 0; m++) status = load_moment(&moments[m], file);
     safetensors_close(file);
     return status;
 }

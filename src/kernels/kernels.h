@@ -44,7 +44,7 @@ typedef struct {
     double learning_rate, beta1, beta2, epsilon, decay;
     double gradient_scale;           /* clipping: what every gradient is multiplied by first */
     double correction1, correction2; /* 1 - beta^t */
-} adamw_step;
+} update_step;
 
 /* The groups of a weight: value[g] is (out, in). packed: what pack_rows made of all groups, packed_size apart; NULL: value is read, and
  * packed anew in every product. */
@@ -95,9 +95,9 @@ struct products_int8 {
     void (*pack)(real *packed, const matrix_int8 *w, ptrdiff_t in, ptrdiff_t out);
 };
 
-/* A weight at its update. Gradient and moments are laid out like w: (groups, out, in). */
+/* A weight at its update. Gradient and adamw's moments are laid out like w: (groups, out, in). */
 typedef struct {
-    real *w, *first, *second;
+    real *w, *first, *second; /* of factored, first is (groups, out) and second (groups, in) */
     const real *gradient;
     ptrdiff_t groups, out, in;
     real *packed; /* remade from the new w by products; NULL: there is none */
@@ -145,7 +145,11 @@ struct kernels {
     /* ---- whole blocks ---- */
     double (*sum_squares)(const real *x, ptrdiff_t n);
     /* m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w (1 - lr decay) - lr (m / c1) / (sqrt(v / c2) + eps)   (Loshchilov & Hutter 2019) */
-    void (*adamw)(const updated_weight *u, const adamw_step *step);
+    void (*adamw)(const updated_weight *u, const update_step *step);
+    /* r = b2 r + (1 - b2) mean of each row of g^2;  c likewise of each column;  v = r c^T / mean(r);
+     * w = w (1 - lr decay) - lr g / (sqrt(v / c2) + eps), r in first and c in second (Shazeer et al. 2017, appendix D).
+     * step: one of each group; where gradient_scale is 0 the group stays as it is. */
+    void (*factored)(const updated_weight *u, const update_step *step);
 
     /* Multiply-adds done in registers by the calling thread for about this long, times two, per second: the roof of everything above. */
     double (*peak_flops)(double seconds);

@@ -3,7 +3,8 @@
  * The pair's weight w multiplies the activation instead of the output, which is the same sum, so outputs need not be kept: with
  * da = dy D (dy the token's gradient, read through the plan),
  *     dw = <da, silu(g) u>,   dD += dy^T a,   dg, du as in the kernel,   dG += dg^T x,   dU += du^T x,   dx = dg G + du U
- * Kept per row are g and u, 2 F values; a is made again from them. */
+ * Kept per row are g and u, 2 F values; a is made again from them. The use of each weight ends with its own d-weight, the last to need it:
+ * where an update takes gradients as they are produced, there is one of them at a time. */
 #include "moe/moe.h"
 
 struct saved {
@@ -23,11 +24,14 @@ static void experts_backward(tape *t, void *saved) {
     weight_linear_dx(t, dact, dy, s->w.down, s->groups, false);
     t->k->swiglu_backward(act, s->gate, s->up, drow_weight, dact, s->row_weight, rows, F);
     weight_linear_dw(t, s->w.down, dy, (rows_of){act, NULL}, s->groups);
-    weight_linear_dw(t, s->w.gate, dgate, x, s->groups);
-    weight_linear_dw(t, s->w.up, dup, x, s->groups);
+    tape_end_use(t, s->w.down);
     real *dx = tape_gradient(t, s->x);
     weight_linear_dx(t, dx, dgate, s->w.gate, s->groups, true);
     weight_linear_dx(t, dx, dup, s->w.up, s->groups, true);
+    weight_linear_dw(t, s->w.gate, dgate, x, s->groups);
+    tape_end_use(t, s->w.gate);
+    weight_linear_dw(t, s->w.up, dup, x, s->groups);
+    tape_end_use(t, s->w.up);
     if (s->weights) {
         real *dweights = tape_gradient(t, s->weights);
         for (ptrdiff_t i = 0; i < rows; i++) dweights[i] += drow_weight[s->row[i]];
@@ -46,6 +50,7 @@ static void run(tape *t, tensor *y, tensor *x, const mlp_weights *w, tensor *pai
     weight_linear(t, y->x, (rows_of){act, NULL}, w->down, groups);
     tape_return(t, act);
     RECORD(t, y, experts_backward, (struct saved){*w, x, y, pair_weights, gate, up, row_weight, row, groups});
+    tape_use(t, w->gate), tape_use(t, w->up), tape_use(t, w->down);
 }
 
 tensor *experts(tape *t, tensor *x, const mlp_weights *w, const moe_plan *p, const routing *r) {

@@ -28,7 +28,7 @@ struct saved {
 static void threshold_backward(tape *t, void *saved) {
     struct saved *s = saved;
     ptrdiff_t N = s->g->rows, E = s->g->cols;
-    real *dg = tape_gradient(t, s->g), *dthreshold = weight_gradient(s->threshold);
+    real *dg = tape_gradient(t, s->g), *dthreshold = tape_weight_gradient(t, s->threshold);
     for (ptrdiff_t i = 0; i < N * E; i++) {
         dg[i] += s->factor * (real)s->difference[i];
         dthreshold[i % E] -= s->factor * (real)s->difference[i] / (real)E;
@@ -47,6 +47,7 @@ static void threshold_loss(tape *t, tensor *g, const routing *r, const moe_layer
     for (ptrdiff_t i = 0; i < N * E; i++) sum += difference[i] * ((double)g->x[i] - (double)threshold->value[0][i % E] / (double)E);
     tape_add_loss(t, balance_terms[BALANCE_THRESHOLD].name, sum * factor);
     RECORD(t, NULL, threshold_backward, (struct saved){g, threshold, difference, (real)factor});
+    tape_use(t, threshold);
 }
 
 static routing choose_above(tape *t, const tensor *g, const weight *threshold) {

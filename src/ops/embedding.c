@@ -9,12 +9,13 @@ struct saved {
 
 static void embedding_backward(tape *t, void *saved) {
     struct saved *s = saved;
-    t->k->scatter_add(weight_gradient(s->w), s->y->dx, s->token, s->y->rows, s->y->cols);
+    t->k->scatter_add(tape_weight_gradient(t, s->w), s->y->dx, s->token, s->y->rows, s->y->cols);
 }
 
 tensor *embedding(tape *t, const weight *w, const int32_t *token, ptrdiff_t N) {
     tensor *y = tape_tensor(t, N, w->in);
     t->k->gather(y->x, w->value[0], token, N, w->in);
     RECORD(t, y, embedding_backward, (struct saved){w, token, y});
+    tape_use(t, w);
     return y;
 }

@@ -1,7 +1,7 @@
 /* loss = scale sum_n (log sum_v exp(z_nv) - z_n,target),  z = x w^T
  *   dz = scale (softmax(z) - onehot(target)),   dx = dz w,   dw = dz^T x
  * Nothing stands between the loss and backward's beginning, so dz is final as soon as z is known: dx and dw are made chunk by chunk in
- * forward, and the backward that is recorded only hands dx over. */
+ * forward, and the backward that is recorded only hands dx over; dw is ready then. */
 #include "ops/ops.h"
 
 #include <string.h>
@@ -38,5 +38,6 @@ const double *head_loss(tape *t, tensor *x, const weight *w, const int32_t *targ
     for (ptrdiff_t n = 0; n < N; n++) sum += loss[n];
     tape_add_loss(t, "loss", sum * t->loss_scale);
     RECORD(t, NULL, head_loss_backward, (struct saved){x, dx});
+    tape_use(t, w);
     return loss;
 }

@@ -18,5 +18,6 @@ tensor *linear(tape *t, tensor *x, const weight *w) {
     ptrdiff_t start[] = {0, x->rows};
     weight_linear(t, y->x, tensor_rows(x), w, (row_groups){1, start});
     RECORD(t, y, linear_backward, (struct saved){w, x, y});
+    tape_use(t, w);
     return y;
 }

@@ -1,7 +1,7 @@
 /* The operations a backbone is written in. One file is one operation: its derivation, forward and backward. N tokens, width D.
  *
- * To add one: a file with `tensor *name(tape *, inputs, weights, sizes)` that calls kernels, RECORDs a struct of what backward needs, and
- * a static backward with its derivation above it; its declaration here; its case in tests/grad/ops_test.c. */
+ * To add one: a file with `tensor *name(tape *, inputs, weights, sizes)` that calls kernels, RECORDs a struct of what backward needs and
+ * the weights it uses (tape_use), and a static backward with its derivation above it; its declaration here; its case in tests/grad/ops_test.c. */
 #ifndef OPS_H
 #define OPS_H
 

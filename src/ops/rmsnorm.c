@@ -10,7 +10,7 @@ struct saved {
 static void rmsnorm_backward(tape *t, void *saved) {
     struct saved *s = saved;
     ptrdiff_t width = s->w->in, rows = s->x->rows * s->x->cols / width;
-    t->k->rmsnorm_backward(tape_gradient(t, s->x), weight_gradient(s->w), s->y->dx, s->x->x, s->inverse_rms, s->w->value[0], rows, width);
+    t->k->rmsnorm_backward(tape_gradient(t, s->x), tape_weight_gradient(t, s->w), s->y->dx, s->x->x, s->inverse_rms, s->w->value[0], rows, width);
 }
 
 tensor *rmsnorm(tape *t, tensor *x, const weight *w, double epsilon) {
@@ -19,5 +19,6 @@ tensor *rmsnorm(tape *t, tensor *x, const weight *w, double epsilon) {
     real *inverse_rms = tape_keep(t, sizeof(real) * (size_t)rows);
     t->k->rmsnorm(y->x, inverse_rms, x->x, w->value[0], rows, width, (real)epsilon);
     RECORD(t, y, rmsnorm_backward, (struct saved){w, x, y, inverse_rms});
+    tape_use(t, w);
     return y;
 }

@@ -1,81 +1,139 @@
 #include "optim/optimizer.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
 
+bool optimizer_consumes(const optimizer_config *config, const weight *w) { return w->role == ROLE_EXPERT && !strcmp(config->experts, "factored"); }
+
+/* Two moments of each weight, one after the other in the block. */
+static int allocate_moments(optimizer *o, const weights *table) {
+    TRY(memory_new(&o->moment, 2 * (size_t)table->n, sizeof *o->moment, "the table of moments"));
+    for (int i = 0; i < table->n; i++) {
+        const weight *w = table->row[i];
+        bool factored = optimizer_consumes(&o->config, w);
+        o->moment[o->n_moments++] = (weight_moment){factored ? "row_squares" : "first_moment", w, w->out, factored ? 1 : w->in, NULL};
+        o->moment[o->n_moments++] = (weight_moment){factored ? "column_squares" : "second_moment", w, factored ? 1 : w->out, w->in, NULL};
+    }
+    for (int m = 0; m < o->n_moments; m++) o->total += moment_size(&o->moment[m]);
+    TRY(memory_new_block(&o->moments, (size_t)o->total, sizeof(real), "moments"));
+    real *values = o->moments;
+    for (int m = 0; m < o->n_moments; m++) o->moment[m].values = values, values += moment_size(&o->moment[m]);
+    return LAMP_OK;
+}
+
+static bool has_own_counts(const optimizer_config *c, const weight *w) {
+    return w->role == ROLE_EXPERT && (c->lazy_experts || optimizer_consumes(c, w));
+}
+
+static int allocate_counts(optimizer *o, const weights *table) {
+    ptrdiff_t most = 0;
+    for (int i = 0; i < table->n; i++) {
+        if (!has_own_counts(&o->config, table->row[i])) continue;
+        o->n_experts += table->row[i]->groups;
+        if (table->row[i]->groups > most) most = table->row[i]->groups;
+    }
+    TRY(memory_new(&o->expert_steps, (size_t)o->n_experts, sizeof *o->expert_steps, "steps of experts"));
+    TRY(memory_new(&o->counts, (size_t)table->n, sizeof *o->counts, "steps of experts"));
+    TRY(memory_new(&o->matrix_step, (size_t)most, sizeof *o->matrix_step, "updates of experts"));
+    int64_t *next = o->expert_steps;
+    for (int i = 0; i < table->n; i++)
+        if (has_own_counts(&o->config, table->row[i])) o->counts[i] = next, next += table->row[i]->groups;
+    return LAMP_OK;
+}
+
 int optimizer_open(optimizer *o, const optimizer_config *config, const weights *table) {
     *o = (optimizer){.config = *config};
     int status = LAMP_OK;
-    TRY_TO(done, memory_new_block(&o->first, (size_t)table->total, sizeof(real), "first moments"));
-    TRY_TO(done, memory_new_block(&o->second, (size_t)table->total, sizeof(real), "second moments"));
-    for (int i = 0; i < table->n; i++)
-        if (config->lazy_experts && table->row[i]->role == ROLE_EXPERT) o->n_experts += table->row[i]->groups;
-    TRY_TO(done, memory_new(&o->expert_steps, (size_t)o->n_experts, sizeof *o->expert_steps, "steps of experts"));
+    TRY_TO(done, allocate_moments(o, table));
+    TRY_TO(done, allocate_counts(o, table));
 done:
     if (status < 0) optimizer_close(o);
     return status;
 }
 
 void optimizer_close(optimizer *o) {
-    memory_free(o->first);
-    memory_free(o->second);
+    memory_free(o->moment);
+    memory_free(o->moments);
     memory_free(o->expert_steps);
+    memory_free(o->counts);
+    memory_free(o->matrix_step);
     *o = (optimizer){0};
 }
 
-static double squared_norm(const struct kernels *k, const weight *w) {
+/* Of groups first .. first + groups of w. */
+static double squared_norm(const struct kernels *k, const weight *w, ptrdiff_t first, ptrdiff_t groups) {
     const weight_step *s = w->step;
+    const ptrdiff_t size = w->out * w->in;
     double sum = 0;
-    if (!s->squared) return k->sum_squares(w->gradient, weight_size(w));
-    for (ptrdiff_t i = 0; i < w->groups * s->squares_size; i++) sum += (double)s->squares[i];
+    if (!s->squared) return k->sum_squares(s->gradient + first * size, groups * size);
+    for (ptrdiff_t i = first * s->squares_size; i < (first + groups) * s->squares_size; i++) sum += (double)s->squares[i];
     return sum;
 }
 
-double optimizer_gradient_norm(const struct kernels *k, const weights *table) {
+double optimizer_gradient_norm(const optimizer *o, const struct kernels *k, const weights *table) {
     double sum = 0;
-    for (int i = 0; i < table->n; i++) sum += squared_norm(k, table->row[i]);
+    for (int i = 0; i < table->n; i++)
+        if (!optimizer_consumes(&o->config, table->row[i])) sum += squared_norm(k, table->row[i], 0, table->row[i]->groups);
     return sqrt(sum);
 }
 
-static void count_step(adamw_step *step, const optimizer_config *c, int64_t steps) {
-    step->correction1 = 1 - pow(c->beta1, (double)steps), step->correction2 = 1 - pow(c->beta2, (double)steps);
+static update_step begin_step(const optimizer_config *c, const weight *w, double learning_rate, double norm, double clip) {
+    return (update_step){
+        .learning_rate = learning_rate,
+        .beta1 = c->beta1,
+        .beta2 = c->beta2,
+        .epsilon = c->epsilon,
+        .decay = weight_is_vector(w) || w->role == ROLE_EMBEDDING ? 0 : c->weight_decay,
+        .gradient_scale = clip > 0 && norm > clip ? clip / norm : 1,
+    };
 }
 
-static void update_reached_experts(const struct kernels *k, updated_weight u, const weight *w, adamw_step step, const optimizer_config *c,
-                                   int64_t *steps) {
+static void count_step(update_step *step, int64_t steps) {
+    step->correction1 = 1 - pow(step->beta1, (double)steps), step->correction2 = 1 - pow(step->beta2, (double)steps);
+}
+
+static updated_weight updated(const optimizer *o, const struct products *products, const weight *w) {
+    const weight_moment *m = &o->moment[2 * w->index];
+    return (updated_weight){w->value[0], m[0].values, m[1].values, w->step->gradient, w->groups, w->out, w->in, w->packed, products};
+}
+
+int optimizer_consume(optimizer *o, const struct kernels *k, const struct products *products, const weight *w, double learning_rate) {
+    const optimizer_config *c = &o->config;
+    const updated_weight u = updated(o, products, w);
+    int not_finite = 0;
+    for (ptrdiff_t g = 0; g < w->groups; g++) {
+        double norm = sqrt(squared_norm(k, w, g, 1));
+        o->matrix_step[g] = begin_step(c, w, learning_rate, norm, c->clip_matrix);
+        not_finite += !isfinite(norm);
+        if (!isfinite(norm) || (c->lazy_experts && w->step->rows[g] == 0)) o->matrix_step[g].gradient_scale = 0;
+        else count_step(&o->matrix_step[g], ++o->counts[w->index][g]);
+    }
+    k->factored(&u, o->matrix_step);
+    return not_finite;
+}
+
+static void update_reached_experts(const struct kernels *k, updated_weight u, const weight *w, update_step step, int64_t *steps) {
     const ptrdiff_t size = w->out * w->in, packed = u.packed ? u.products->packed_size(w->in, w->out) : 0;
     u.groups = 1;
     for (ptrdiff_t e = 0; e < w->groups; e++) {
-        if (w->step->rows[e] > 0) count_step(&step, c, ++steps[e]), k->adamw(&u, &step);
+        if (w->step->rows[e] > 0) count_step(&step, ++steps[e]), k->adamw(&u, &step);
         u.w += size, u.first += size, u.second += size, u.gradient += size;
         if (u.packed) u.packed += packed;
     }
 }
 
 void optimizer_step(optimizer *o, const struct kernels *k, const struct products *products, weights *table, double learning_rate, double norm) {
-    const optimizer_config *c = &o->config;
-    adamw_step step = {
-        .learning_rate = learning_rate,
-        .beta1 = c->beta1,
-        .beta2 = c->beta2,
-        .epsilon = c->epsilon,
-        .gradient_scale = c->clip > 0 && norm > c->clip ? c->clip / norm : 1,
-    };
-    int64_t *expert_steps = o->expert_steps;
-    count_step(&step, c, ++o->steps);
+    o->steps++;
     for (int i = 0; i < table->n; i++) {
         const weight *w = table->row[i];
-        if (w->role == ROLE_STATE) continue;
-        const updated_weight u = {
-            table->values + w->offset, o->first + w->offset, o->second + w->offset, w->gradient, w->groups, w->out, w->in, w->packed, products};
-        step.decay = weight_is_vector(w) || w->role == ROLE_EMBEDDING ? 0 : c->weight_decay;
-        if (!o->expert_steps || w->role != ROLE_EXPERT) {
-            k->adamw(&u, &step);
-            continue;
-        }
-        update_reached_experts(k, u, w, step, c, expert_steps);
-        expert_steps += w->groups;
+        if (w->role == ROLE_STATE || optimizer_consumes(&o->config, w)) continue;
+        update_step step = begin_step(&o->config, w, learning_rate, norm, o->config.clip);
+        const updated_weight u = updated(o, products, w);
+        count_step(&step, o->steps);
+        if (o->counts[i]) update_reached_experts(k, u, w, step, o->counts[i]);
+        else k->adamw(&u, &step);
     }
 }

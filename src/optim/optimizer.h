@@ -1,32 +1,51 @@
 /* AdamW over the weights table (Loshchilov & Hutter 2019), with the gradient clipped to a global norm. Matrices, the router and experts
- * decay; embeddings, norms and thresholds do not, and state is left alone. Moments are one block each, laid out like the weights. */
+ * decay; embeddings, norms and thresholds do not, and state is left alone.
+ *
+ * Experts may be updated by what Shazeer et al. 2017 (appendix D) use for thousands of them: no first moment, of the second only the means
+ * of each matrix's rows and columns, and gradients that are consumed as backward produces them. No norm over all of them is known then, so
+ * each matrix is clipped by itself. */
 #ifndef OPTIMIZER_H
 #define OPTIMIZER_H
 
+#include "base/options.h"
 #include "kernels/kernels.h"
 #include "tensor/weights.h"
 
 typedef struct {
     double beta1, beta2, epsilon, weight_decay;
-    double clip;       /* largest global gradient norm; 0: none */
-    bool lazy_experts; /* an expert that no token reached keeps weights and moments, and its own count of steps */
+    double clip;                     /* largest global gradient norm; 0: none */
+    bool lazy_experts;               /* an expert that no token reached keeps weights and moments, and its own count of steps */
+    char experts[OPTION_TEXT_BYTES]; /* "adamw" or "factored" */
+    double clip_matrix;              /* factored: largest gradient norm of one expert's matrix; 0: none */
 } optimizer_config;
 
 typedef struct {
     optimizer_config config;
-    real *first, *second;  /* moments */
+    weight_moment *moment; /* two of each weight, in table order */
+    int n_moments;
+    real *moments; /* their block */
+    ptrdiff_t total;
     int64_t steps;         /* applied so far */
-    int64_t *expert_steps; /* of each expert, in the order of the table; NULL unless lazy_experts */
+    int64_t *expert_steps; /* of each expert's matrices, in table order; NULL unless they are factored or lazy */
     ptrdiff_t n_experts;
+    int64_t **counts;         /* of each weight: where its groups are in expert_steps; NULL: steps counts */
+    update_step *matrix_step; /* for the groups of one weight */
 } optimizer;
 
 int optimizer_open(optimizer *o, const optimizer_config *config, const weights *table);
 void optimizer_close(optimizer *o);
 
-/* The global norm of the gradients, from the squares that their products left where there are any. */
-double optimizer_gradient_norm(const struct kernels *k, const weights *table);
+/* w is updated by optimizer_consume instead of optimizer_step. */
+bool optimizer_consumes(const optimizer_config *config, const weight *w);
 
-/* One update from the gradients, which are complete and whose norm is given. Packed copies are remade by `products`. */
+/* Updates w from its gradient, which nobody needs afterwards. Returns how many of its matrices stay as they are, their gradient not being
+ * finite. */
+int optimizer_consume(optimizer *o, const struct kernels *k, const struct products *products, const weight *w, double learning_rate);
+
+/* The global norm of the gradients that are not consumed, from the squares that their products left where there are any. */
+double optimizer_gradient_norm(const optimizer *o, const struct kernels *k, const weights *table);
+
+/* One update from these gradients, which are complete and whose norm is given. Packed copies are remade by `products`. */
 void optimizer_step(optimizer *o, const struct kernels *k, const struct products *products, weights *table, double learning_rate, double norm);
 
 #endif

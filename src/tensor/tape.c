@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-enum { MAX_ENTRIES = 1 << 16, MAX_BLOCKS = 1 << 12 };
+enum { MAX_ENTRIES = 1 << 16, MAX_USES = 1 << 16, MAX_BLOCKS = 1 << 12 };
 
 int tape_open(tape *t, const struct kernels *k) {
     *t = (tape){.k = k, .products = &k->products, .loss_scale = 1};
@@ -14,6 +14,7 @@ int tape_open(tape *t, const struct kernels *k) {
     TRY_TO(done, arena_reserve(&t->kept, "kept activations", bytes));
     TRY_TO(done, arena_reserve(&t->passing, "passing gradients", bytes));
     TRY_TO(done, memory_new(&t->entry, MAX_ENTRIES, sizeof *t->entry, "the tape"));
+    TRY_TO(done, memory_new(&t->use, MAX_USES, sizeof *t->use, "the tape's uses of weights"));
     TRY_TO(done, memory_new(&t->block, MAX_BLOCKS, sizeof *t->block, "the tape's free list"));
 done:
     if (status < 0) tape_close(t);
@@ -24,12 +25,13 @@ void tape_close(tape *t) {
     arena_release(&t->kept);
     arena_release(&t->passing);
     memory_free(t->entry);
+    memory_free(t->use);
     memory_free(t->block);
     *t = (tape){0};
 }
 
 void tape_reset(tape *t) {
-    t->n_entries = 0, t->n_losses = 0, t->random.first_token = 0;
+    t->n_entries = 0, t->n_uses = 0, t->n_losses = 0, t->random.first_token = 0;
     arena_rewind(&t->kept, 0);
     for (int i = 0; i < t->n_blocks; i++) t->block[i].taken = false;
 }
@@ -79,7 +81,7 @@ void tape_record(tape *t, tensor *output, backward_function *backward, const voi
     if (!t->training) return;
     CHECK(t->n_entries < MAX_ENTRIES, "%d operations recorded", t->n_entries);
     void *copy = memcpy(tape_keep(t, bytes), saved, bytes);
-    t->entry[t->n_entries++] = (tape_entry){backward, copy, output, t->kept.used};
+    t->entry[t->n_entries++] = (tape_entry){backward, copy, output, t->kept.used, t->n_uses};
 }
 
 real *tape_gradient(tape *t, tensor *a) {
@@ -90,10 +92,62 @@ real *tape_gradient(tape *t, tensor *a) {
     return a->dx;
 }
 
+real *tape_weight_gradient_place(tape *t, const weight *w) {
+    weight_step *s = w->step;
+    CHECK(!s->ready, "%s of layer %d is used after its gradient was taken", w->kind, w->layer);
+    if (!s->gradient) s->gradient = tape_borrow(t, weight_size(w));
+    return s->gradient;
+}
+
+static void complete(tape *t, const weight *w) {
+    if (!w->step->written) memset(tape_weight_gradient_place(t, w), 0, sizeof(real) * (size_t)weight_size(w));
+    w->step->written = true;
+}
+
+real *tape_weight_gradient(tape *t, const weight *w) {
+    complete(t, w);
+    w->step->squared = false;
+    return tape_weight_gradient_place(t, w);
+}
+
+static void make_ready(tape *t, const weight *w) {
+    weight_step *s = w->step;
+    if (!t->gradient_ready || s->ready) return;
+    complete(t, w);
+    s->ready = true;
+    t->gradient_ready(t->ready_context, w);
+    if (s->passing) tape_return(t, s->gradient), s->gradient = NULL;
+}
+
+void tape_use(tape *t, const weight *w) {
+    if (!t->training) return;
+    CHECK(t->n_uses < MAX_USES, "%d uses of weights recorded", t->n_uses);
+    t->use[t->n_uses++] = w;
+    w->step->uses++;
+}
+
+static void end_use(tape *t, int i) {
+    const weight *w = t->use[i];
+    t->use[i] = NULL;
+    if (w && --w->step->uses == 0) make_ready(t, w);
+}
+
+void tape_end_use(tape *t, const weight *w) {
+    int i = t->entry[t->n_entries].first_use; /* of the entry whose backward is running */
+    while (i < t->n_uses && t->use[i] != w) i++;
+    CHECK(i < t->n_uses, "%s of layer %d is not in use here", w->kind, w->layer);
+    end_use(t, i);
+}
+
+void tape_complete_gradients(tape *t, const weights *table) {
+    for (int i = 0; i < table->n; i++) complete(t, table->row[i]), make_ready(t, table->row[i]);
+}
+
 void tape_backward(tape *t) {
     while (t->n_entries > 0) {
         tape_entry *e = &t->entry[--t->n_entries];
         if (!e->output || e->output->dx) e->backward(t, e->saved);
+        while (t->n_uses > e->first_use) end_use(t, --t->n_uses);
         if (e->output) tape_return(t, e->output->dx), e->output->dx = NULL;
         if (t->n_entries > 0) arena_rewind(&t->kept, t->entry[t->n_entries - 1].kept_after);
     }

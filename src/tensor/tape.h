@@ -7,7 +7,11 @@
  *   passing   a free list: gradients of tensors, taken and zeroed at first touch, returned once the backward of the operation that made
  *             the tensor has run; and whatever forward needs only for a moment.
  *
- * Neither can fail: address space is reserved when the tape is made (base/arena.h). */
+ * Neither can fail: address space is reserved when the tape is made (base/arena.h).
+ *
+ * Gradients of weights. Every use of a weight by a recorded operation is counted in forward and uncounted in backward. At zero its gradient
+ * is whole, and gradient_ready may take it: an update, or a reduction over ranks, need not wait for the rest of backward. A gradient that
+ * is passing (tensor/weights.h) is lent from passing memory until then. */
 #ifndef TAPE_H
 #define TAPE_H
 
@@ -39,7 +43,11 @@ typedef struct {
     void *saved;
     tensor *output;
     size_t kept_after;
+    int first_use; /* its weights are use[first_use] and on, to those of the next entry */
 } tape_entry;
+
+/* w's gradient is whole. w is not read again in this backward, so it may change. */
+typedef void gradient_ready_function(void *context, const weight *w);
 
 typedef struct {
     char *bytes;
@@ -60,10 +68,15 @@ struct tape {
         const char *name;
         double value;
     } loss[TAPE_LOSSES];
+    /* Called once for each weight and step; NULL where more micro-batches will add to the gradients. */
+    gradient_ready_function *gradient_ready;
+    void *ready_context;
 
     arena kept, passing; /* private from here on */
     tape_entry *entry;
     int n_entries;
+    const weight **use; /* NULL where it has ended */
+    int n_uses;
     passing_block *block;
     int n_blocks;
 };
@@ -94,7 +107,18 @@ void tape_record(tape *t, tensor *output, backward_function *backward, const voi
 /* a->dx, zeroed at first touch: backward functions add to it. */
 real *tape_gradient(tape *t, tensor *a);
 
+/* The operation just recorded will add to w's gradient. Its use ends with its backward. */
+void tape_use(tape *t, const weight *w);
+/* For a backward that is done with w, but not with its other weights. */
+void tape_end_use(tape *t, const weight *w);
+
+/* w's gradient, zero or what was added to it so far; or, for one who overwrites it if it is not written, only the place. */
+real *tape_weight_gradient(tape *t, const weight *w);
+real *tape_weight_gradient_place(tape *t, const weight *w);
+
 void tape_backward(tape *t);
+/* After backward, the gradients that nothing was added to: they are zero, and ready. */
+void tape_complete_gradients(tape *t, const weights *table);
 
 void tape_add_loss(tape *t, const char *name, double value);
 double tape_loss(const tape *t, const char *name); /* 0 if the ledger has no such line */

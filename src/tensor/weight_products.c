@@ -15,9 +15,9 @@ void weight_linear_dx(const tape *t, real *dx, rows_of dy, const weight *w, row_
     products_of(t, w)->linear_dx(dx, dy, &m, g, w->in, w->out, accumulate);
 }
 
-void weight_linear_dw(const tape *t, const weight *w, rows_of dy, rows_of x, row_groups g) {
+void weight_linear_dw(tape *t, const weight *w, rows_of dy, rows_of x, row_groups g) {
     weight_step *s = w->step;
-    products_of(t, w)->linear_dw(w->gradient, s->squares, dy, x, g, w->in, w->out, s->written);
+    products_of(t, w)->linear_dw(tape_weight_gradient_place(t, w), s->squares, dy, x, g, w->in, w->out, s->written);
     s->squared = s->squares && (s->squared || !s->written);
     s->written = true;
     for (int e = 0; e < g.groups; e++) s->rows[e] += g.start[e + 1] - g.start[e];

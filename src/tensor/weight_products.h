@@ -11,6 +11,6 @@ void weight_linear(const tape *t, real *y, rows_of x, const weight *w, row_group
 /* dx (rows, in) (+)= dy w */
 void weight_linear_dx(const tape *t, real *dx, rows_of dy, const weight *w, row_groups g, bool accumulate);
 /* w's gradient += dy^T x */
-void weight_linear_dw(const tape *t, const weight *w, rows_of dy, rows_of x, row_groups g);
+void weight_linear_dw(tape *t, const weight *w, rows_of dy, rows_of x, row_groups g);
 
 #endif

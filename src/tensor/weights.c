@@ -32,7 +32,7 @@ int weights_declare(weight **w, weights *table, const char *kind, int layer, wei
     TRY_TO(done, memory_new(&value, (size_t)groups, sizeof *value, "pointers to experts"));
     TRY_TO(done, memory_new(&step, 1, sizeof *step, "a row of the weights table"));
     TRY_TO(done, memory_new(&step->rows, (size_t)groups, sizeof *step->rows, "rows that reached experts"));
-    *row = (weight){kind, layer, role, groups, out, in, deviation, table->total, value, NULL, NULL, step};
+    *row = (weight){kind, layer, role, groups, out, in, deviation, table->n, table->total, value, NULL, step};
     table->row[table->n++] = row;
     table->total += weight_size(row);
     *w = row;
@@ -51,8 +51,14 @@ int weights_allocate_values(weights *table) {
 }
 
 int weights_allocate_gradients(weights *table) {
-    TRY(memory_new_block(&table->gradients, (size_t)table->total, sizeof(real), "gradients"));
-    for (int i = 0; i < table->n; i++) table->row[i]->gradient = table->gradients + table->row[i]->offset;
+    for (int i = 0; i < table->n; i++)
+        if (!table->row[i]->step->passing) table->total_gradients += weight_size(table->row[i]);
+    TRY(memory_new_block(&table->gradients, (size_t)table->total_gradients, sizeof(real), "gradients"));
+    real *gradient = table->gradients;
+    for (int i = 0; i < table->n; i++) {
+        const weight *w = table->row[i];
+        if (!w->step->passing) w->step->gradient = gradient, gradient += weight_size(w);
+    }
     return LAMP_OK;
 }
 
@@ -71,15 +77,14 @@ void weights_initialize(weights *table, uint64_t seed) {
 static bool is_packed(const weight *w) { return w->role == ROLE_MATRIX || w->role == ROLE_EXPERT; }
 
 int weights_allocate_packed(weights *table, const struct products *p, bool packed) {
-    ptrdiff_t squares = 0;
     for (int i = 0; i < table->n; i++) {
         weight *w = table->row[i];
         if (!is_packed(w)) continue;
         w->step->squares_size = p->squares_size(w->in, w->out);
-        squares += w->groups * w->step->squares_size;
+        table->total_squares += w->groups * w->step->squares_size;
         if (packed) table->total_packed += w->groups * p->packed_size(w->in, w->out);
     }
-    TRY(memory_new_block(&table->squares, (size_t)squares, sizeof(real), "squares of gradients"));
+    TRY(memory_new_block(&table->squares, (size_t)table->total_squares, sizeof(real), "squares of gradients"));
     TRY(memory_new_block(&table->packed, (size_t)table->total_packed, sizeof(real), "packed weights"));
     real *square = table->squares, *copy = table->packed;
     for (int i = 0; i < table->n; i++) {
@@ -107,22 +112,14 @@ void weights_pack(weights *table, const struct products *p) {
 void weights_zero_gradients(weights *table) {
     for (int i = 0; i < table->n; i++) {
         weight_step *s = table->row[i]->step;
-        s->written = s->squared = false;
+        s->written = s->ready = s->squared = false;
+        s->uses = 0;
+        if (s->passing) s->gradient = NULL;
         memset(s->rows, 0, sizeof *s->rows * (size_t)table->row[i]->groups);
     }
 }
 
-static void complete(const weight *w) {
-    if (!w->step->written) memset(w->gradient, 0, sizeof(real) * (size_t)weight_size(w));
-    w->step->written = true;
-}
-
-void weights_complete_gradients(weights *table) {
-    for (int i = 0; i < table->n; i++) complete(table->row[i]);
-}
-
-real *weight_gradient(const weight *w) {
-    complete(w);
-    w->step->squared = false;
-    return w->gradient;
+size_t weights_bytes(const weights *table) {
+    ptrdiff_t values = table->values ? table->total : 0;
+    return sizeof(real) * (size_t)(values + table->total_gradients + table->total_packed + table->total_squares);
 }

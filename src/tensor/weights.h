@@ -4,7 +4,9 @@
  * A weight is not a tensor: it may have many groups (experts), each with a pointer of its own, because a group may lie in our block or
  * inside a mapped file. Values, gradients and optimiser moments are one block each, in table order:
  *
- *     block:  | weight 0: group 0, group 1, ... | weight 1 | ...          weight.offset counts reals from the start */
+ *     block:  | weight 0: group 0, group 1, ... | weight 1 | ...          weight.offset counts reals from the start of the values
+ *
+ * except the gradients that an update takes as they are produced: those pass through the tape's memory, one weight at a time. */
 #ifndef WEIGHTS_H
 #define WEIGHTS_H
 
@@ -17,11 +19,15 @@
 /* A threshold is learned like a norm, from one and without decay. State is not learned: it has no gradient, and the optimiser leaves it alone. */
 typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT, ROLE_THRESHOLD, ROLE_STATE } weight_role;
 
-/* What happened to a weight's gradient in this optimiser step. */
+/* A weight's gradient, and what happened to it in this optimiser step. */
 typedef struct {
-    bool written;  /* false: the gradient is stale, and the first contribution overwrites it */
-    bool squared;  /* squares hold the sum of squares of every group */
-    real *squares; /* (groups, squares_size), left by linear_dw; NULL: nobody asked for them */
+    real *gradient; /* (groups, out, in), in the block; NULL unless training */
+    bool passing;   /* it has no place in the block: the tape lends one from the first contribution until the gradient is ready */
+    bool written;   /* false: the gradient is stale, and the first contribution overwrites it */
+    bool ready;     /* nothing will be added to it any more */
+    int uses;       /* by recorded operations whose backward is still to come */
+    bool squared;   /* squares hold the sum of squares of every group */
+    real *squares;  /* (groups, squares_size), left by linear_dw; NULL: nobody asked for them */
     ptrdiff_t squares_size;
     int64_t *rows; /* (groups) of the batch that reached each */
 } weight_step;
@@ -32,10 +38,10 @@ typedef struct {
     weight_role role;
     ptrdiff_t groups, out, in; /* norms, thresholds and state are one group of (1, in) */
     double deviation;          /* of the initial normal distribution; norms and thresholds start at one */
-    ptrdiff_t offset;          /* of group 0 in the blocks */
+    int index;                 /* of its row in the table */
+    ptrdiff_t offset;          /* of group 0 in the values */
     real **value;              /* groups pointers to (out, in), row-major; borrowed from the block or from a mapped file */
     real *packed;              /* the kernels' own copy of value, remade at every update; NULL: there is none */
-    real *gradient;            /* (groups, out, in), in the block; NULL unless training */
     weight_step *step;         /* owned */
 } weight;
 
@@ -43,11 +49,19 @@ typedef struct {
     weight **row; /* owned; addresses are stable */
     int n;
     size_t capacity;
-    ptrdiff_t total;          /* reals in one block */
+    ptrdiff_t total;          /* reals in values; the others have their own: */
     real *values, *gradients; /* the blocks; NULL until allocated */
     real *packed, *squares;   /* the same of weight.packed and weight_step.squares */
-    ptrdiff_t total_packed;   /* reals in packed */
+    ptrdiff_t total_gradients, total_packed, total_squares;
 } weights;
+
+/* What an optimiser remembers of a weight: values (groups, out, in), where out and in may be the weight's or 1. */
+typedef struct {
+    const char *name; /* "first_moment" */
+    const weight *of;
+    ptrdiff_t out, in;
+    real *values;
+} weight_moment;
 
 void weights_release(weights *table);
 
@@ -57,7 +71,7 @@ int weights_declare(weight **w, weights *table, const char *kind, int layer, wei
 
 /* The value block, and value[] pointing into it. Not for weights that stay in a mapped file. */
 int weights_allocate_values(weights *table);
-int weights_allocate_gradients(weights *table);
+int weights_allocate_gradients(weights *table); /* of those that are not passing */
 
 /* Every value from its deviation, as a function of (seed, row of the table, element). */
 void weights_initialize(weights *table, uint64_t seed);
@@ -67,14 +81,14 @@ int weights_allocate_packed(weights *table, const struct products *p, bool packe
 /* Makes every packed copy from the values: after initialisation, and after loading. */
 void weights_pack(weights *table, const struct products *p);
 
-/* All gradients are zero: stale until written, or completed. */
+/* A new step: all gradients are zero, that is stale until written or completed (tensor/tape.h). */
 void weights_zero_gradients(weights *table);
-/* Fills the gradients that nothing was added to since. */
-void weights_complete_gradients(weights *table);
-/* w's gradient for one who adds to it by hand. */
-real *weight_gradient(const weight *w);
+
+/* Of all blocks together. */
+size_t weights_bytes(const weights *table);
 
 static inline bool weight_is_vector(const weight *w) { return w->role == ROLE_NORM || w->role == ROLE_THRESHOLD || w->role == ROLE_STATE; }
 static inline ptrdiff_t weight_size(const weight *w) { return w->groups * w->out * w->in; }
+static inline ptrdiff_t moment_size(const weight_moment *m) { return m->of->groups * m->out * m->in; }
 
 #endif

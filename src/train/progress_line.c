@@ -12,5 +12,6 @@ void progress_line(buffer *line, const trainer *tr, const step_report *r) {
     if (tr->trace.load) buffer_printf(line, " | balance %.2f drop %.1f%% dead %d", r->balance, 100 * r->dropped, r->dead);
     buffer_printf(line, " | mem %sB", human_count(text, (double)r->bytes));
     buffer_printf(line, " | ETA %s", human_duration(text, r->seconds_left));
+    if (r->skipped > 0) buffer_printf(line, " | %d MATRICES SKIPPED: not finite", r->skipped);
     if (!r->applied) buffer_append_text(line, " | NOT APPLIED: not finite");
 }

@@ -102,6 +102,11 @@ static const option rows[] = {
      "of matrices; embeddings and norms have none"},
     {"optim", "clip", OPTION_NUMBER, AT(optimizer.clip), "1", 0, 1e6, SCALE_LOG, NULL, "", "largest global gradient norm; 0: no clipping"},
 
+    {"optim", "experts", OPTION_CHOICE, AT(optimizer.experts), "adamw", 0, 0, SCALE_LINEAR, "adamw|factored", "",
+     "how expert matrices are updated; factored: without a first moment, with the mean squares of rows and columns, during backward; where a "
+     "step is one micro-batch, their gradients take no memory either"},
+    {"optim", "clip_matrix", OPTION_NUMBER, AT(optimizer.clip_matrix), "1", 0, 1e6, SCALE_LOG, NULL, "",
+     "factored: largest gradient norm of each expert matrix, while optim.clip is of all other weights; 0: no clipping"},
     {"optim", "lazy_experts", OPTION_BOOL, AT(optimizer.lazy_experts), "false", 0, 0, SCALE_LINEAR, NULL, "",
      "skip experts that no token reached in a step; each then counts its own steps"},
 

@@ -151,6 +151,7 @@ int run_folder_add_step(run_folder *run, const step_report *report) {
         json_put_number(&w, key, report->balance_loss[i]);
     }
     json_put_number(&w, "gradient_norm", report->gradient_norm);
+    if (report->skipped > 0) json_put_integer(&w, "skipped_matrices", report->skipped);
     json_put_number(&w, "learning_rate", report->learning_rate);
     json_put_number(&w, "seconds", report->step_seconds);
     json_put_number(&w, "tokens_per_second", report->tokens_per_second);

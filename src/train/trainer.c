@@ -21,6 +21,12 @@ static int adopt_vocabulary(recipe *r, const dataset *data) {
     return LAMP_OK;
 }
 
+/* Where one backward makes the whole gradient, what consumes it does so at once, and it needs no room of its own. */
+static void choose_passing_gradients(const recipe *r, weights *table) {
+    for (int i = 0; i < table->n; i++)
+        table->row[i]->step->passing = r->micro_batch_tokens == r->batch_tokens && optimizer_consumes(&r->optimizer, table->row[i]);
+}
+
 int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     *tr = (trainer){.recipe = *r, .data = data};
     int status = LAMP_OK;
@@ -33,6 +39,7 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     TRY_TO(done, model_open(&tr->model, &own->model));
     tr->costs = model_count(&tr->model, T);
     TRY_TO(done, weights_allocate_values(&tr->model.weights));
+    choose_passing_gradients(own, &tr->model.weights);
     TRY_TO(done, weights_allocate_gradients(&tr->model.weights));
     TRY_TO(done, optimizer_open(&tr->optimizer, &own->optimizer, &tr->model.weights));
     TRY_TO(done, tape_open(&tr->tape, tr->k));
@@ -95,8 +102,21 @@ static void report_routing(const trainer *tr, step_report *report) {
     }
 }
 
-/* first_token: how many of the step's came before. */
+typedef struct {
+    trainer *trainer;
+    step_report *report;
+} step_context;
+
+static void consume(void *context, const weight *w) {
+    step_context *c = context;
+    trainer *tr = c->trainer;
+    if (!optimizer_consumes(&tr->optimizer.config, w)) return;
+    c->report->skipped += optimizer_consume(&tr->optimizer, tr->k, tr->tape.products, w, c->report->learning_rate);
+}
+
+/* first_token: how many of the step's came before. Gradients are whole in the last one. A loss that is not finite has no gradient. */
 static int run_micro_batch(trainer *tr, step_report *report, int64_t first_token) {
+    const bool last = first_token + tr->recipe.micro_batch_tokens == tr->recipe.batch_tokens;
     TRY(loader_next(tr->loader, &tr->batch));
     tape *t = &tr->tape;
     tape_reset(t);
@@ -108,7 +128,11 @@ static int run_micro_batch(trainer *tr, step_report *report, int64_t first_token
     model_loss(t, &tr->model, &tokens, tr->trace.load ? &tr->trace : NULL);
     report->loss += tape_loss(t, "loss");
     for (int i = 0; i < BALANCE_LOSSES; i++) report->balance_loss[i] += tape_loss(t, balance_terms[i].name);
-    tape_backward(t);
+    if (last) comm_all_reduce(&report->loss, 1);
+    t->gradient_ready = last ? consume : NULL, t->ready_context = &(step_context){tr, report};
+    if (isfinite(report->loss)) tape_backward(t);
+    if (isfinite(report->loss) && last) tape_complete_gradients(t, &tr->model.weights);
+    t->gradient_ready = NULL, t->ready_context = NULL;
     return LAMP_OK;
 }
 
@@ -118,11 +142,9 @@ int trainer_step(trainer *tr, step_report *report) {
     *report = (step_report){0};
     weights_zero_gradients(&tr->model.weights);
     moe_trace_clear(&tr->trace);
-    for (int64_t done = 0; done < r->batch_tokens; done += r->micro_batch_tokens) TRY(run_micro_batch(tr, report, done));
-    comm_all_reduce(&report->loss, 1);
     report->learning_rate = schedule_learning_rate(&r->schedule, budget_used(tr, 1));
-    weights_complete_gradients(&tr->model.weights);
-    report->gradient_norm = optimizer_gradient_norm(tr->k, &tr->model.weights);
+    for (int64_t done = 0; done < r->batch_tokens; done += r->micro_batch_tokens) TRY(run_micro_batch(tr, report, done));
+    report->gradient_norm = isfinite(report->loss) ? optimizer_gradient_norm(&tr->optimizer, tr->k, &tr->model.weights) : NAN;
     report->applied = isfinite(report->loss) && isfinite(report->gradient_norm);
     if (report->applied) {
         optimizer_step(&tr->optimizer, tr->k, tr->tape.products, &tr->model.weights, report->learning_rate, report->gradient_norm);
@@ -140,7 +162,7 @@ int trainer_step(trainer *tr, step_report *report) {
     report->loss_z = z_score(tr, report->loss);
     if (report->applied) tr->window[tr->n_losses++ % LOSS_WINDOW] = report->loss;
     report_routing(tr, report);
-    report->bytes = (int64_t)(sizeof(real) * (size_t)(4 * tr->model.weights.total + tr->model.weights.total_packed) + tape_bytes(&tr->tape));
+    report->bytes = (int64_t)(weights_bytes(&tr->model.weights) + sizeof(real) * (size_t)tr->optimizer.total + tape_bytes(&tr->tape));
     if (tr->bad_steps >= BAD_STEPS)
         FAIL(LAMP_DIVERGED,
              "step %lld: loss %g, gradient norm %g: not finite for %d steps in a row; these steps were not applied. Try a lower optim.learning_rate, "

@@ -34,13 +34,16 @@ typedef struct {
     double used;              /* share of the budget */
     double loss, loss_z;      /* nats per token; standard deviations from the mean of the last 128 */
     double balance_loss[BALANCE_LOSSES];
-    double gradient_norm, learning_rate;
+    double gradient_norm; /* without the experts, if they are factored */
+    double learning_rate;
     double step_seconds, tokens_per_second, share_of_peak, seconds_left;
     double balance;           /* the worst layer's max/mean load */
     double dropped;           /* share of pairs, worst layer */
     int dead;                 /* experts without a token in this step, all layers */
     int64_t bytes;            /* weights, gradients, moments and activations */
-    bool applied;             /* false: loss or gradient was not finite, the weights are as before */
+    int skipped;              /* factored: matrices that are as before, their gradient not being finite */
+    bool applied;             /* false: the loss was not finite, and all weights are as before; or the gradient norm, and only experts that
+                               * are factored have moved */
 } step_report;
 
 /* Resolves the recipe against the data. */

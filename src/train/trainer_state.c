@@ -2,7 +2,7 @@
  *
  *     {"version": 1, "step": 1200, "tokens": ..., "seconds": ..., "optimizer_steps": ..., "bad_steps": 0, "dataset": HASH,
  *      "sequence": ..., "cursor": {DOMAIN: ..., ...}, "losses": [the last 128, oldest first],
- *      "expert_steps": [of each expert, if they are lazy]}
+ *      "expert_steps": [of each expert's matrices, if they count their own]}
  *
  * Random numbers need no state: they are functions of seed and step. */
 #include <math.h>
@@ -87,11 +87,11 @@ static int read_state(trainer *tr, const json_t *root, const char *where) {
 
 int trainer_save(const trainer *tr, const char *run) {
     buffer text = {0};
-    moment_block moments[] = {{"first_moment", tr->optimizer.first}, {"second_moment", tr->optimizer.second}};
+    const optimizer *o = &tr->optimizer;
     int status = write_state(&text, tr);
     if (status >= 0) {
         checkpoint contents = {.config = &tr->model.config, .weights = &tr->model.weights, .tokenizer = tr->data->tokenizer,
-                               .n_moments = 2, .moments = moments, .state = text.bytes};
+                               .n_moments = o->n_moments, .moments = o->moment, .state = text.bytes};
         status = checkpoint_save(run, tr->step, &contents, (int)tr->recipe.keep_checkpoints);
     }
     buffer_release(&text);
@@ -104,12 +104,11 @@ int trainer_resume(trainer *tr, const char *checkpoint_folder) {
     buffer text = {0};
     json_t *root = NULL;
     char where[PATH_BYTES];
-    moment_block moments[] = {{"first_moment", tr->optimizer.first}, {"second_moment", tr->optimizer.second}};
     TRY_TO(done, checkpoint_verify(checkpoint_folder));
     TRY_TO(done, model_folder_open(&folder, checkpoint_folder));
     TRY_TO(done, model_folder_load(folder, &tr->model.weights, true));
     weights_pack(&tr->model.weights, tr->tape.products);
-    TRY_TO(done, checkpoint_load_moments(checkpoint_folder, &tr->model.weights, 2, moments));
+    TRY_TO(done, checkpoint_load_moments(checkpoint_folder, tr->optimizer.n_moments, tr->optimizer.moment));
     TRY_TO(done, checkpoint_load_state(&text, checkpoint_folder));
     TRY_TO(done, file_join(where, checkpoint_folder, "trainer.json"));
     TRY_TO(done, json_read_bytes(&root, text.bytes, text.length, where));
@@ -151,6 +150,7 @@ int trainer_take_initial(trainer *tr) {
     TRY_TO(done, check_same_model(tr, model_folder_config(folder), path));
     TRY_TO(done, check_same_tokenizer(tr, path));
     TRY_TO(done, model_folder_load(folder, &tr->model.weights, true));
+    weights_pack(&tr->model.weights, tr->tape.products);
 done:
     model_folder_close(folder);
     return status;

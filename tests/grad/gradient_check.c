@@ -83,7 +83,7 @@ void problem_check(problem *p) {
             if (p->leaf[j].dx) memcpy(analytic[j], p->leaf[j].dx, sizeof(real) * (size_t)size);
         }
         CHECK(memory_new(&gradients, (size_t)p->weights.total, sizeof(real), "gradients") == LAMP_OK, "weights");
-        weights_complete_gradients(&p->weights);
+        tape_complete_gradients(&t, &p->weights);
         if (p->weights.total) memcpy(gradients, p->weights.gradients, sizeof(real) * (size_t)p->weights.total);
         for (int j = 0; j < p->n_leaves; j++) {
             double error = worst_error(&t, p, p->leaf[j].x, analytic[j], p->leaf[j].rows * p->leaf[j].cols);

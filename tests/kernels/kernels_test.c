@@ -33,7 +33,7 @@ typedef struct {
     attention_shape shape;
     real number;
     bool flag, packed;
-    adamw_step step;
+    update_step step;
 } arguments;
 
 typedef void call(const struct kernels *k, const arguments *a, real *const *out);
@@ -572,20 +572,29 @@ static void sum_squares_equals_a_plain_sum(void) {
         }
 }
 
-/* Three weights of a third each, or one that is a column; with a packed copy, which must be what packing the new w gives. */
-static void call_adamw(const struct kernels *k, const arguments *a, real *const *out) {
-    const ptrdiff_t groups = a->rows % 3 ? 1 : 3, in = a->width, rows = a->rows / groups / in;
-    const ptrdiff_t size = a->packed ? k->products.packed_size(in, rows) : 0;
+typedef void update(const updated_weight *u, const update_step *step);
+
+/* With a packed copy, which must be what packing the new w gives. */
+static void call_update(const struct kernels *k, update *run, const arguments *a, const update_step *step, ptrdiff_t groups, ptrdiff_t rows,
+                        real *const *out) {
+    const ptrdiff_t in = a->width, size = a->packed ? k->products.packed_size(in, rows) : 0;
     real *packed = a->packed ? malloc(sizeof(real) * (size_t)(groups * size)) : NULL;
-    k->adamw(&(updated_weight){out[0], out[1], out[2], a->x, groups, rows, in, packed, &k->products}, &a->step);
+    run(&(updated_weight){out[0], out[1], out[2], a->x, groups, rows, in, packed, &k->products}, step);
     if (!packed) return;
     real *again = malloc(sizeof(real) * (size_t)size);
     for (ptrdiff_t g = 0; g < groups; g++) {
+        if (step[run == k->factored ? g : 0].gradient_scale == 0) continue;
         k->products.pack_rows(again, out[0] + g * rows * in, 0, rows, in, rows);
         EXPECT(!memcmp(again, packed + g * size, sizeof(real) * (size_t)size), "%s: group %td of %td x %td was not packed anew", k->name, g, rows,
                in);
     }
     free(again), free(packed);
+}
+
+/* Three weights of a third each, or one that is a column. */
+static void call_adamw(const struct kernels *k, const arguments *a, real *const *out) {
+    const ptrdiff_t groups = a->rows % 3 ? 1 : 3;
+    call_update(k, k->adamw, a, &a->step, groups, a->rows / groups / a->width, out);
 }
 
 /* The numbers of the step reach the kernel as float, and 1 - beta is formed from them: so it is here. */
@@ -598,18 +607,18 @@ static void adamw_equals_its_formula(void) {
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         ptrdiff_t n = sizes[s].n;
         arguments a = {.rows = n, .width = sizes[s].width, .packed = sizes[s].packed, .x = numbers(n)};
-        a.step = (adamw_step){.learning_rate = 0.01,
-                              .beta1 = 0.9,
-                              .beta2 = 0.95,
-                              .epsilon = 1e-8,
-                              .decay = s % 2 ? 0.1 : 0,
-                              .gradient_scale = 0.4,
-                              .correction1 = 0.271,
-                              .correction2 = 0.142625};
+        a.step = (update_step){.learning_rate = 0.01,
+                               .beta1 = 0.9,
+                               .beta2 = 0.95,
+                               .epsilon = 1e-8,
+                               .decay = s % 2 ? 0.1 : 0,
+                               .gradient_scale = 0.4,
+                               .correction1 = 0.271,
+                               .correction2 = 0.142625};
         real *v = numbers(n);
         for (ptrdiff_t i = 0; i < n; i++) v[i] = v[i] * v[i];
         ptrdiff_t w = part(n, numbers(n)), first = part(n, numbers(n)), second = part(n, v);
-        const adamw_step *p = &a.step;
+        const update_step *p = &a.step;
         double b1 = (double)(real)p->beta1, b2 = (double)(real)p->beta2;
         for (ptrdiff_t i = 0; i < n; i++) {
             double g = (double)a.x[i] * p->gradient_scale, m = b1 * expected[first + i], square = b2 * expected[second + i];
@@ -620,6 +629,65 @@ static void adamw_equals_its_formula(void) {
             put(w + i, kept - step * expected[first + i], fabs(kept) + step * magnitude[first + i]);
         }
         check("adamw", call_adamw, &a, 1);
+    }
+}
+
+/* Every group has its own step; the second of several stays as it is. */
+static update_step step_of_group(const arguments *a, ptrdiff_t g) {
+    update_step step = a->step;
+    step.gradient_scale *= g == 1 ? 0 : 1 / (double)(g + 1), step.correction2 /= (double)(g + 1);
+    return step;
+}
+
+static void call_factored(const struct kernels *k, const arguments *a, real *const *out) {
+    update_step step[MOST_GROUPS];
+    for (ptrdiff_t g = 0; g < a->rows; g++) step[g] = step_of_group(a, g);
+    call_update(k, k->factored, a, step, a->rows, a->out, out);
+}
+
+static void expect_factored(const arguments *a, ptrdiff_t g, ptrdiff_t w, ptrdiff_t row, ptrdiff_t column) {
+    const update_step p = step_of_group(a, g);
+    const ptrdiff_t in = a->width, out = a->out;
+    const real *x = a->x + g * out * in;
+    double mean = 0, rest = (1 - p.beta2) * p.gradient_scale * p.gradient_scale;
+    if (p.gradient_scale == 0) return;
+    for (ptrdiff_t o = 0; o < out; o++) {
+        put(row + o, p.beta2 * expected[row + o], p.beta2 * expected[row + o]);
+        for (ptrdiff_t i = 0; i < in; i++) term(row + o, rest * (double)x[o * in + i] * (double)x[o * in + i] / (double)in);
+        mean += expected[row + o] / (double)out;
+    }
+    for (ptrdiff_t i = 0; i < in; i++) {
+        put(column + i, p.beta2 * expected[column + i], p.beta2 * expected[column + i]);
+        for (ptrdiff_t o = 0; o < out; o++) term(column + i, rest * (double)x[o * in + i] * (double)x[o * in + i] / (double)out);
+    }
+    for (ptrdiff_t o = 0; o < out; o++)
+        for (ptrdiff_t i = 0; i < in; i++) {
+            double v = mean > 0 ? expected[row + o] * expected[column + i] / mean : 0, at = expected[w + o * in + i];
+            double kept = at * (1 - p.learning_rate * p.decay);
+            double step = p.learning_rate * p.gradient_scale * (double)x[o * in + i] / (sqrt(v / p.correction2) + p.epsilon);
+            put(w + o * in + i, kept - step, fabs(kept) + fabs(step));
+        }
+}
+
+static void factored_equals_its_formula(void) {
+    static const struct {
+        ptrdiff_t groups, out, in;
+        bool packed, zero; /* zero: the first gradient is, and so are the means */
+    } sizes[] = {{0, 1, 1, 0, 0},   {1, 1, 1, 1, 0},     {1, 17, 3, 0, 1},   {2, 3, 17, 1, 0},   {3, 33, 300, 1, 1},
+                 {5, 64, 40, 1, 0}, {1, 200, 257, 1, 0}, {2, 96, 520, 1, 1}, {4, 130, 33, 0, 0}, {1, 70, 600, 0, 0}};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        const ptrdiff_t groups = sizes[s].groups, out = sizes[s].out, in = sizes[s].in;
+        real *x = numbers(groups * out * in), *row_means = numbers(groups * out), *column_means = numbers(groups * in);
+        for (ptrdiff_t i = 0; i < groups * out; i++) row_means[i] = sizes[s].zero && i < out ? 0 : row_means[i] * row_means[i];
+        for (ptrdiff_t i = 0; i < groups * in; i++) column_means[i] = sizes[s].zero && i < in ? 0 : column_means[i] * column_means[i];
+        for (ptrdiff_t i = 0; sizes[s].zero && i < out * in; i++) x[i] = 0;
+        arguments a = {.rows = groups, .width = in, .out = out, .packed = sizes[s].packed, .x = x};
+        a.step = (update_step){.learning_rate = 0.01, .beta2 = 0.95, .epsilon = 1e-8, .decay = s % 2 ? 0.1 : 0, .gradient_scale = 0.4};
+        a.step.correction2 = 0.142625;
+        ptrdiff_t w = part(groups * out * in, numbers(groups * out * in)), row = part(groups * out, row_means),
+                  column = part(groups * in, column_means);
+        for (ptrdiff_t g = 0; g < groups; g++) expect_factored(&a, g, w + g * out * in, row + g * out, column + g * in);
+        check("factored", call_factored, &a, (double)(in > out ? in : out));
     }
 }
 
@@ -655,6 +723,7 @@ static const test_case cases[] = {
     {"rows are moved and summed", rows_are_moved_and_summed},
     {"sum_squares equals a plain sum", sum_squares_equals_a_plain_sum},
     {"adamw equals its formula", adamw_equals_its_formula},
+    {"factored equals its formula", factored_equals_its_formula},
     {"tables are chosen by name", tables_are_chosen_by_name},
 };
 

@@ -250,7 +250,8 @@ static void idle_experts_are_harmless(void) {
     for (int p = 0; p < 3; p++)
         for (ptrdiff_t i = 0; i < weight_size(parts[p]); i++) {
             bool idle = i >= parts[p]->out * parts[p]->in;
-            EXPECT((parts[p]->gradient[i] == 0) == idle, "%s, element %td: gradient %g", parts[p]->kind, i, (double)parts[p]->gradient[i]);
+            EXPECT((parts[p]->step->gradient[i] == 0) == idle, "%s, element %td: gradient %g", parts[p]->kind, i,
+                   (double)parts[p]->step->gradient[i]);
         }
     layer_close(&l);
 }

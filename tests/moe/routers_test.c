@@ -357,7 +357,7 @@ static void batchwise_experts_are_full_and_thresholds_learn_to_be(void) {
         last = tape_loss(&l.t, "threshold");
         if (step == 0) first = last;
         tape_backward(&l.t);
-        for (int e = 0; e < 8; e++) l.w.threshold->value[0][e] -= (real)0.5 * l.w.threshold->gradient[e];
+        for (int e = 0; e < 8; e++) l.w.threshold->value[0][e] -= (real)0.5 * l.w.threshold->step->gradient[e];
     }
     EXPECT(first > 0.01 && last >= 0 && last < 0.02 * first, "the loss of the thresholds went from %g to %g", first, last);
     l.t.training = false;

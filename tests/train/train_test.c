@@ -78,6 +78,12 @@ static recipe small_recipe(const char *family) {
     return r;
 }
 
+static recipe factored_recipe(const char *family) {
+    recipe r = small_recipe(family);
+    strcpy(r.optimizer.experts, "factored");
+    return r;
+}
+
 static dataset *open_data(const char *path) {
     dataset *d = NULL;
     EXPECT_OK(dataset_open(&d, path));
@@ -100,19 +106,20 @@ static void expect_same_trainer(const trainer *a, const trainer *b, const char *
     ptrdiff_t n = a->model.weights.total;
     EXPECT(n > 0 && n == b->model.weights.total, "%s", what);
     EXPECT(same_bits(a->model.weights.values, b->model.weights.values, n), "%s: the weights differ", what);
-    EXPECT(same_bits(a->optimizer.first, b->optimizer.first, n), "%s: the first moments differ", what);
-    EXPECT(same_bits(a->optimizer.second, b->optimizer.second, n), "%s: the second moments differ", what);
+    EXPECT(a->optimizer.total == b->optimizer.total && same_bits(a->optimizer.moments, b->optimizer.moments, a->optimizer.total),
+           "%s: the moments differ", what);
     EXPECT(a->step == b->step && a->tokens == b->tokens && a->optimizer.steps == b->optimizer.steps, "%s: the counts differ", what);
 }
 
 /* ---- learning --------------------------------------------------------------------------------------------------------------------- */
 
-static void learns_one_text_by_heart(const char *family) {
+static void learns_one_text_by_heart(const char *family, const char *experts_by) {
     char path[PATH_BYTES];
     recipe r = small_recipe(family);
     strcpy(r.data_path, path_of(path, "page-data"));
     r.model.hidden_size = 32, r.model.intermediate_size = 48, r.model.max_position_embeddings = 32;
     r.schedule.learning_rate = 0.01, r.optimizer.weight_decay = 0;
+    strcpy(r.optimizer.experts, experts_by);
     r.batch_tokens = 256, r.steps = 160;
     dataset *d = open_data(r.data_path);
     trainer tr;
@@ -124,7 +131,7 @@ static void learns_one_text_by_heart(const char *family) {
         EXPECT_OK(trainer_step(&tr, &report));
         if (report.step == 1) first = report.loss;
     }
-    EXPECT(first > 4 && report.loss < 0.15, "%s: loss from %.3f to %.3f", family, first, report.loss);
+    EXPECT(first > 4 && report.loss < 0.15, "%s, %s: loss from %.3f to %.3f", family, experts_by, first, report.loss);
     trainer_close(&tr);
     dataset_free(d);
 }
@@ -132,8 +139,9 @@ static void learns_one_text_by_heart(const char *family) {
 static void a_page_is_learned_by_heart(void) {
     write_domain("page", 3, 2, 90);
     build_dataset("page-data", 1, (const char *const[]){"page"}, 300);
-    learns_one_text_by_heart("olmoe");
-    learns_one_text_by_heart("llama");
+    learns_one_text_by_heart("olmoe", "adamw");
+    learns_one_text_by_heart("olmoe", "factored");
+    learns_one_text_by_heart("llama", "adamw");
 }
 
 /* ---- the same, again ------------------------------------------------------------------------------------------------------------- */
@@ -186,10 +194,15 @@ static void resumes_bit_for_bit(const char *name, recipe r, int half) {
 static void twenty_steps_equal_ten_saved_loaded_and_ten(void) {
     static const char *const families[] = {"olmoe", "mixtral", "qwen3_moe", "llama", "qwen3"};
     for (int i = 0; i < 5; i++) resumes_bit_for_bit(families[i], small_recipe(families[i]), 10);
+    resumes_bit_for_bit("factored", factored_recipe("olmoe"), 10);
     recipe r = small_recipe("olmoe");
     r.micro_batch_tokens = 32;
     resumes_bit_for_bit("micro-batches", r, 10);
+    strcpy(r.optimizer.experts, "factored");
+    resumes_bit_for_bit("factored-micro-batches", r, 10);
     r.optimizer.lazy_experts = true, r.model.moe.experts = 48; /* so many that some go without tokens */
+    resumes_bit_for_bit("factored-lazy-experts", r, 10);
+    strcpy(r.optimizer.experts, "adamw");
     resumes_bit_for_bit("lazy-experts", r, 10);
 }
 
@@ -215,8 +228,7 @@ static void every_router_resumes_bit_for_bit(void) {
     }
 }
 
-static void packed_weights_change_no_bit(void) {
-    recipe r = small_recipe("olmoe");
+static void packing_changes_no_bit(recipe r) {
     dataset *d = open_data(r.data_path);
     trainer packed, plain;
     double loss[8], loss_of_plain[8];
@@ -230,6 +242,11 @@ static void packed_weights_change_no_bit(void) {
     EXPECT(!memcmp(loss, loss_of_plain, sizeof loss), "the losses differ: the last are %.17g and %.17g", loss[7], loss_of_plain[7]);
     trainer_close(&packed), trainer_close(&plain);
     dataset_free(d);
+}
+
+static void packed_weights_change_no_bit(void) {
+    packing_changes_no_bit(small_recipe("olmoe"));
+    packing_changes_no_bit(factored_recipe("olmoe"));
 }
 
 static void threads_do_not_change_a_bit(const char *name, recipe r) {
@@ -255,6 +272,7 @@ static void threads_do_not_change_a_bit(const char *name, recipe r) {
 
 static void one_two_and_three_threads_agree(void) {
     threads_do_not_change_a_bit("olmoe", small_recipe("olmoe"));
+    threads_do_not_change_a_bit("factored", factored_recipe("olmoe"));
     threads_do_not_change_a_bit("llama", small_recipe("llama"));
     threads_do_not_change_a_bit("hierarchical", recipe_of_way(find_way("hierarchical")));
 }
@@ -299,7 +317,8 @@ static void a_run_begins_with_given_weights(void) {
     EXPECT_OK(trainer_open(&second, &r, d));
     EXPECT_OK(trainer_take_initial(&second));
     EXPECT(same_bits(first.model.weights.values, second.model.weights.values, first.model.weights.total), "the weights differ");
-    EXPECT(second.step == 0 && second.optimizer.steps == 0 && second.optimizer.first[0] == 0, "more than weights was taken");
+    EXPECT(same_bits(first.model.weights.packed, second.model.weights.packed, first.model.weights.total_packed), "the packed weights differ");
+    EXPECT(second.step == 0 && second.optimizer.steps == 0 && second.optimizer.moments[0] == 0, "more than weights was taken");
     run_steps(&second, 2, NULL);
     trainer_close(&second);
 
@@ -330,10 +349,11 @@ static void a_run_begins_with_given_weights(void) {
 /* ---- memory ------------------------------------------------------------------------------------------------------------------------ */
 
 static void nothing_is_allocated_after_the_first_steps(void) {
-    static const char *const families[] = {"olmoe", "llama"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const families[] = {"olmoe", "llama", "olmoe"};
+    for (int i = 0; i < 3; i++) {
         recipe r = small_recipe(families[i]);
-        r.micro_batch_tokens = 32;
+        if (i < 2) r.micro_batch_tokens = 32;
+        else strcpy(r.optimizer.experts, "factored");
         dataset *d = open_data(r.data_path);
         trainer tr;
         EXPECT_OK(trainer_open(&tr, &r, d));
@@ -346,6 +366,42 @@ static void nothing_is_allocated_after_the_first_steps(void) {
         trainer_close(&tr);
         dataset_free(d);
     }
+}
+
+/* Layers enough that one expert weight is little beside all of them. Of factored experts there are values, rows and columns, and where a step
+ * is one micro-batch, one gradient at a time. */
+static void factored_experts_take_little_memory(void) {
+    static const struct {
+        const char *experts_by;
+        int64_t micro_batch_tokens;
+    } settings[] = {{"adamw", 0}, {"factored", 64}, {"factored", 0}};
+    int64_t bytes[3] = {0}, experts = 0, largest = 0;
+    size_t activations[3];
+    recipe r = small_recipe("olmoe");
+    r.model.hidden_size = 32, r.model.intermediate_size = 64, r.model.moe.experts = 32, r.model.num_hidden_layers = 4;
+    dataset *d = open_data(r.data_path);
+    for (int i = 0; i < 3; i++) {
+        trainer tr;
+        step_report report = {0};
+        strcpy(r.optimizer.experts, settings[i].experts_by), r.micro_batch_tokens = settings[i].micro_batch_tokens;
+        EXPECT_OK(trainer_open(&tr, &r, d));
+        for (int step = 0; step < 3; step++) EXPECT_OK(trainer_step(&tr, &report));
+        bytes[i] = report.bytes, activations[i] = tape_bytes(&tr.tape), experts = 0;
+        const weights *table = &tr.model.weights;
+        for (int j = 0; j < table->n; j++) {
+            const weight *w = table->row[j];
+            EXPECT(w->step->ready && w->step->uses == 0, "%s of layer %d: %d uses are left", w->kind, w->layer, w->step->uses);
+            if (w->role == ROLE_EXPERT) experts += (int64_t)sizeof(real) * weight_size(w), largest = (int64_t)sizeof(real) * weight_size(w);
+        }
+        EXPECT(table->total_gradients == table->total - (i == 2 ? experts / (int64_t)sizeof(real) : 0), "%td gradients", table->total_gradients);
+        trainer_close(&tr);
+    }
+    int64_t states = 2 * experts * (1 - (32 + 64) / (2.0 * 32 * 64));
+    EXPECT(bytes[0] - bytes[1] - (int64_t)(activations[0] - activations[1]) == states, "%lld bytes less, expected %lld",
+           (long long)(bytes[0] - bytes[1]), (long long)states);
+    EXPECT(bytes[0] - bytes[2] >= states + experts - 2 * largest, "%lld bytes less, expected %lld", (long long)(bytes[0] - bytes[2]),
+           (long long)(states + experts - 2 * largest));
+    dataset_free(d);
 }
 
 /* ---- budgets ----------------------------------------------------------------------------------------------------------------------- */
@@ -393,8 +449,7 @@ static void poison(const weights *table) {
         if (!strcmp(table->row[i]->kind, "norm")) table->values[table->row[i]->offset] = NAN;
 }
 
-static void a_step_that_is_not_finite_is_not_applied(void) {
-    recipe r = small_recipe("olmoe");
+static void a_loss_that_is_not_finite_changes_nothing(recipe r) {
     dataset *d = open_data(r.data_path);
     trainer tr, same;
     step_report report;
@@ -409,7 +464,7 @@ static void a_step_that_is_not_finite_is_not_applied(void) {
         EXPECT(!report.applied && !isfinite(report.loss) && tr.bad_steps == bad, "bad step %d: loss %g", tr.bad_steps, report.loss);
     }
     EXPECT(tr.step == 4 && tr.optimizer.steps == 2, "step %d", (int)tr.step);
-    EXPECT(same_bits(tr.optimizer.first, same.optimizer.first, tr.model.weights.total), "the first moments changed");
+    EXPECT(same_bits(tr.optimizer.moments, same.optimizer.moments, tr.optimizer.total), "the moments changed");
     EXPECT(!memcmp(tr.model.weights.values, same.model.weights.values, (size_t)bytes), "the weights changed");
 
     /* One good step, and the count of three begins again. */
@@ -424,6 +479,11 @@ static void a_step_that_is_not_finite_is_not_applied(void) {
     EXPECT(report.step == 8 && !report.applied, "step %d", (int)report.step);
     trainer_close(&tr), trainer_close(&same);
     dataset_free(d);
+}
+
+static void a_step_that_is_not_finite_is_not_applied(void) {
+    a_loss_that_is_not_finite_changes_nothing(small_recipe("olmoe"));
+    a_loss_that_is_not_finite_changes_nothing(factored_recipe("olmoe"));
 }
 
 static int poison_instead_of_writing(void *context, const trainer *tr, const char *prompt, buffer *text) {
@@ -546,6 +606,7 @@ static const test_case cases[] = {
     {"packed weights change no bit", packed_weights_change_no_bit},
     {"micro-batches sum to the batch", micro_batches_sum_to_the_batch},
     {"nothing is allocated after the first steps", nothing_is_allocated_after_the_first_steps},
+    {"factored experts take little memory", factored_experts_take_little_memory},
     {"a run begins with given weights", a_run_begins_with_given_weights},
     {"a budget ends where it says", a_budget_ends_where_it_says},
     {"a step that is not finite is not applied", a_step_that_is_not_finite_is_not_applied},

@@ -22,7 +22,8 @@
 typedef struct {
     model_config config;
     weights table;
-    real *first_moment, *second_moment;
+    real *moments;
+    weight_moment *moment; /* a whole one of each weight, and one of its rows */
 } fixture;
 
 /* The weights of the transformer, as models/transformer.c declares them. */
@@ -58,19 +59,24 @@ static void fixture_make(fixture *f) {
     declare_all(&f->table, &f->config);
     EXPECT_OK(weights_allocate_values(&f->table));
     weights_initialize(&f->table, 1);
-    f->first_moment = calloc((size_t)f->table.total, sizeof(real));
-    f->second_moment = calloc((size_t)f->table.total, sizeof(real));
-    for (ptrdiff_t i = 0; i < f->table.total; i++) f->first_moment[i] = (real)i, f->second_moment[i] = (real)-i;
+    f->moments = calloc(2 * (size_t)f->table.total, sizeof(real));
+    f->moment = calloc(2 * (size_t)f->table.n, sizeof *f->moment);
+    for (ptrdiff_t i = 0; i < 2 * f->table.total; i++) f->moments[i] = (real)i;
+    real *values = f->moments;
+    for (int i = 0; i < 2 * f->table.n; i++) {
+        const weight *w = f->table.row[i / 2];
+        f->moment[i] = (weight_moment){i % 2 ? "row_squares" : "first_moment", w, w->out, i % 2 ? 1 : w->in, values};
+        values += moment_size(&f->moment[i]);
+    }
 }
 
 static void fixture_release(fixture *f) {
     weights_release(&f->table);
-    free(f->first_moment), free(f->second_moment);
+    free(f->moments), free(f->moment);
 }
 
 static int save(const fixture *f, const char *run, int64_t step, int keep) {
-    const moment_block moments[] = {{"first_moment", f->first_moment}, {"second_moment", f->second_moment}};
-    checkpoint contents = {.config = &f->config, .weights = &f->table, .n_moments = 2, .moments = moments, .state = "{\"step\": 3}\n"};
+    checkpoint contents = {.config = &f->config, .weights = &f->table, .n_moments = 2 * f->table.n, .moments = f->moment, .state = "{\"step\": 3}\n"};
     return checkpoint_save(run, step, &contents, keep);
 }
 
@@ -125,19 +131,19 @@ static void what_is_saved_loads_bit_for_bit(void) {
     EXPECT_OK(checkpoint_verify(path));
 
     size_t bytes = (size_t)f.table.total * sizeof(real);
-    memset(g.table.values, 0, bytes), memset(g.first_moment, 0, bytes), memset(g.second_moment, 0, bytes);
-    const moment_block moments[] = {{"first_moment", g.first_moment}, {"second_moment", g.second_moment}};
+    const weight_moment *last = &g.moment[2 * g.table.n - 1];
+    size_t moment_bytes = (size_t)(last->values + moment_size(last) - g.moments) * sizeof(real);
+    memset(g.table.values, 0, bytes), memset(g.moments, 0, moment_bytes);
     EXPECT_OK(model_folder_open(&folder, path));
     EXPECT_OK(model_folder_load(folder, &g.table, true));
-    EXPECT_OK(checkpoint_load_moments(path, &g.table, 2, moments));
+    EXPECT_OK(checkpoint_load_moments(path, 2 * g.table.n, g.moment));
     EXPECT_OK(checkpoint_load_state(&state, path));
     EXPECT(!memcmp(f.table.values, g.table.values, bytes), "weights differ");
-    EXPECT(!memcmp(f.first_moment, g.first_moment, bytes) && !memcmp(f.second_moment, g.second_moment, bytes), "moments differ");
+    EXPECT(!memcmp(f.moments, g.moments, moment_bytes), "moments differ");
     EXPECT(!strcmp(state.bytes, "{\"step\": 3}\n"), "state \"%s\"", state.bytes);
     EXPECT(!strcmp(model_folder_config(folder)->family, "mixtral"), "family %s", model_folder_config(folder)->family);
-    const moment_block absent[] = {{"third_moment", g.first_moment}};
-    EXPECT_ERROR(checkpoint_load_moments(path, &g.table, 1, absent), LAMP_MALFORMED,
-                 "tensor third_moment.embedding: expected [1, 11, 8], found nothing");
+    g.moment[0].name = "third_moment";
+    EXPECT_ERROR(checkpoint_load_moments(path, 1, g.moment), LAMP_MALFORMED, "tensor third_moment.embedding: expected [1, 11, 8], found nothing");
     model_folder_close(folder);
     buffer_release(&state);
     fixture_release(&f), fixture_release(&g);

@@ -162,6 +162,16 @@ static void the_loss_is_the_cross_entropy_of_the_logits(void) {
     subject_close(&s);
 }
 
+typedef struct {
+    real *gradients; /* when they were ready */
+    int n;
+} arrivals;
+
+static void note_arrival(void *context, const weight *w) {
+    arrivals *a = context;
+    memcpy(a->gradients + w->offset, w->step->gradient, sizeof(real) * (size_t)weight_size(w)), a->n++;
+}
+
 static void training_passes_repeat_and_allocate_nothing(void) {
     subject s;
     model_config c = base;
@@ -175,17 +185,22 @@ static void training_passes_repeat_and_allocate_nothing(void) {
     for (int i = 0; i < T; i++) target[i] = (i * 5 + 1) % V;
     token_batch batch = {T, s.token, target, 2, start};
     real *gradients = malloc(sizeof(real) * (size_t)s.m.weights.total);
+    arrivals ready = {.gradients = malloc(sizeof(real) * (size_t)s.m.weights.total)};
+    s.t.gradient_ready = note_arrival, s.t.ready_context = &ready;
     size_t size = sizeof(real) * (size_t)s.m.weights.total, bytes = 0;
     long allocations = 0;
     s.t.training = true, s.t.loss_scale = 1.0 / T;
     for (int step = 0; step < 3; step++) {
         tape_reset(&s.t);
         weights_zero_gradients(&s.m.weights);
+        ready.n = 0;
         moe_trace_clear(&trace);
         model_loss(&s.t, &s.m, &batch, &trace);
         tape_backward(&s.t);
         for (int i = 0; i < s.t.n_blocks; i++) EXPECT(!s.t.block[i].taken, "block %d of %zu bytes was not returned", i, s.t.block[i].size);
-        weights_complete_gradients(&s.m.weights);
+        EXPECT(ready.n == s.m.weights.n, "%d gradients were ready after backward", ready.n);
+        tape_complete_gradients(&s.t, &s.m.weights);
+        EXPECT(ready.n == s.m.weights.n && !memcmp(ready.gradients, s.m.weights.gradients, size), "a gradient changed after it was ready");
         if (step == 0) memcpy(gradients, s.m.weights.gradients, size), bytes = tape_bytes(&s.t), allocations = test_allocations();
         EXPECT(!memcmp(gradients, s.m.weights.gradients, size), "step %d has other gradients", step);
         EXPECT(tape_bytes(&s.t) == bytes && test_allocations() == allocations, "step %d took memory", step);
@@ -199,10 +214,10 @@ static void training_passes_repeat_and_allocate_nothing(void) {
     for (int i = 0; i < s.m.weights.n; i++) {
         const weight *w = s.m.weights.row[i];
         double sum = 0;
-        for (ptrdiff_t j = 0; j < weight_size(w); j++) sum += fabs((double)w->gradient[j]);
+        for (ptrdiff_t j = 0; j < weight_size(w); j++) sum += fabs((double)w->step->gradient[j]);
         EXPECT(sum > 0 && isfinite(sum), "%s of layer %d: gradient %g", w->kind, w->layer, sum);
     }
-    free(gradients);
+    free(gradients), free(ready.gradients);
     moe_trace_close(&trace);
     subject_close(&s);
 }

@@ -127,6 +127,69 @@ static void a_second_pass_takes_no_new_memory(void) {
     tape_close(&t);
 }
 
+/* What was ready, in order, and a copy of each gradient at that moment. */
+typedef struct {
+    const weight *w[8];
+    real gradient[8][64];
+    int n;
+} arrivals;
+
+static void note_arrival(void *context, const weight *w) {
+    arrivals *a = context;
+    memcpy(a->gradient[a->n], w->step->gradient, sizeof(real) * (size_t)weight_size(w));
+    a->w[a->n++] = w;
+}
+
+/* The embedding is also the head; nothing uses the last weight. Some gradients have no place of their own. */
+static void gradients_are_ready_once_and_whole(void) {
+    enum { N = 9, V = 6, D = 4, F = 5 };
+    static const int32_t token[N] = {1, 2, 3, 1, 5, 0, 1, 2, 2}, target[N] = {2, 3, 1, 5, 0, 1, 2, 2, 4};
+    static const int order[] = {3, 2, 1, 0, 4};
+    static real whole[5][64];
+    for (int passing = 0; passing < 2; passing++) {
+        tape t;
+        weights table = {0};
+        weight *w[5];
+        arrivals a = {0};
+        open_tape(&t);
+        EXPECT_OK(weights_declare(&w[0], &table, "embedding", -1, ROLE_EMBEDDING, 1, V, D, 1));
+        EXPECT_OK(weights_declare(&w[1], &table, "norm", -1, ROLE_NORM, 1, 1, D, 0));
+        EXPECT_OK(weights_declare(&w[2], &table, "up", -1, ROLE_MATRIX, 1, F, D, 1));
+        EXPECT_OK(weights_declare(&w[3], &table, "down", -1, ROLE_MATRIX, 1, D, F, 1));
+        EXPECT_OK(weights_declare(&w[4], &table, "idle", -1, ROLE_MATRIX, 1, F, D, 1));
+        for (int i = 0; i < 5; i++) w[i]->step->passing = passing && i != 1;
+        EXPECT_OK(weights_allocate_values(&table));
+        EXPECT_OK(weights_allocate_gradients(&table));
+        EXPECT(table.total_gradients == (passing ? D : table.total), "room for %td gradients", table.total_gradients);
+        weights_initialize(&table, 1);
+        t.training = true, t.ready_context = &a;
+        for (int step = 0; step < 2; step++) {
+            weights_zero_gradients(&table);
+            a.n = 0;
+            if (!passing) t.gradient_ready = NULL, pass(&t, w, token, target, 4); /* of two micro-batches the first */
+            EXPECT(a.n == 0, "%d gradients were ready in the first micro-batch", a.n);
+            t.gradient_ready = note_arrival;
+            if (passing) t.training = false, pass(&t, w, token, target, N), t.training = true; /* an evaluation: nothing is recorded */
+            pass(&t, w, token + (passing ? 0 : 4), target + (passing ? 0 : 4), passing ? N : N - 4);
+            EXPECT(a.n == 4 && !w[4]->step->ready, "%d gradients were ready after backward", a.n);
+            tape_complete_gradients(&t, &table);
+            EXPECT(a.n == 5 && taken(&t) == 0, "%d gradients were ready, %d blocks are taken", a.n, taken(&t));
+            for (int i = 0; i < 5; i++) {
+                const weight *arrived = w[order[i]];
+                EXPECT(a.w[i] == arrived && !arrived->step->gradient == arrived->step->passing, "arrival %d is %s", i, a.w[i]->kind);
+                for (ptrdiff_t j = 0; j < weight_size(arrived); j++) {
+                    double found = (double)a.gradient[i][j], expected = passing ? (double)whole[i][j] : (double)arrived->step->gradient[j];
+                    EXPECT(passing ? fabs(found - expected) < 1e-6 : found == expected, "%s, element %td: %g when ready, then %g", arrived->kind, j,
+                           found, expected);
+                }
+            }
+            memcpy(whole, a.gradient, sizeof whole);
+        }
+        weights_release(&table);
+        tape_close(&t);
+    }
+}
+
 enum { ROWS = 3, TOTAL = 30 * 40 + 40 + 3 * 20 * 40 };
 
 static void declare(weights *table) {
@@ -138,24 +201,28 @@ static void declare(weights *table) {
 }
 
 static void weights_lie_in_one_block(void) {
+    tape t;
     weights table = {0};
+    open_tape(&t);
     declare(&table);
     EXPECT_OK(weights_allocate_gradients(&table));
+    EXPECT(weights_bytes(&table) == 2 * TOTAL * sizeof(real), "%zu bytes", weights_bytes(&table));
     EXPECT(table.n == ROWS && table.total == TOTAL, "%d rows, %td numbers", table.n, table.total);
     ptrdiff_t offset = 0;
     for (int i = 0; i < ROWS; i++) {
         const weight *w = table.row[i];
-        EXPECT(w->offset == offset && w->gradient == table.gradients + offset, "row %d begins at %td", i, w->offset);
+        EXPECT(w->offset == offset && w->step->gradient == table.gradients + offset, "row %d begins at %td", i, w->offset);
         for (ptrdiff_t g = 0; g < w->groups; g++) EXPECT(w->value[g] == table.values + offset + g * w->out * w->in, "row %d, group %td", i, g);
         offset += weight_size(w);
     }
     for (int i = 0; i < TOTAL; i++) EXPECT(table.gradients[i] == 0, "gradient %d begins as %g", i, (double)table.gradients[i]);
     for (int i = 0; i < TOTAL; i++) table.gradients[i] = 1;
     weights_zero_gradients(&table);
-    weights_complete_gradients(&table);
+    tape_complete_gradients(&t, &table);
     for (int i = 0; i < TOTAL; i++) EXPECT(table.gradients[i] == 0, "gradient %d is %g", i, (double)table.gradients[i]);
     weights_release(&table);
     weights_release(&table);
+    tape_close(&t);
 }
 
 static void initial_weights_are_a_function_of_the_seed(void) {
@@ -201,6 +268,7 @@ static const test_case cases[] = {
     {"borrowed memory comes back", borrowed_memory_comes_back},
     {"the ledger adds by name", the_ledger_adds_by_name},
     {"a second pass takes no new memory", a_second_pass_takes_no_new_memory},
+    {"gradients are ready once, and whole", gradients_are_ready_once_and_whole},
     {"weights lie in one block", weights_lie_in_one_block},
     {"initial weights are a function of the seed", initial_weights_are_a_function_of_the_seed},
     {"a state appends layer by layer", a_state_appends_layer_by_layer},

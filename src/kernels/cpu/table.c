@@ -50,5 +50,6 @@ const struct kernels TABLE_NAME(ISA) = {
     .sum_rows = sum_rows,
     .sum_squares = sum_squares,
     .adamw = adamw,
+    .factored = factored,
     .peak_flops = peak_flops,
     BF16_ENTRIES INT8_PEAK};

@@ -57,13 +57,14 @@ typedef struct {
 
 struct tape {
     const struct kernels *k;
-    const struct products *products; /* of attention and of all weights but the router's (weight_products.c) */
-    bool training;                   /* forward records, and the layers see training-time behaviour */
-    double loss_scale;               /* 1 / predicted tokens of the whole step: what every summed loss is multiplied by */
-    struct {                         /* what random numbers of this pass are functions of; first_token: how many tokens of the step came before */
+    const struct products *products;        /* of attention and of all weights but the router's */
+    const struct products *router_products; /* exact unless asked otherwise (weight_products.c) */
+    bool training;                          /* forward records, and the layers see training-time behaviour */
+    double loss_scale;                      /* 1 / predicted tokens of the whole step: what every summed loss is multiplied by */
+    struct {                                /* what random numbers of this pass are functions of; first_token: how many tokens of the step came before */
         uint64_t seed, step, first_token;
     } random;
-    int n_losses;                    /* the ledger: every loss by name, summed over what ran since tape_reset */
+    int n_losses;                           /* the ledger: every loss by name, summed over what ran since tape_reset */
     struct {
         const char *name;
         double value;

@@ -1,7 +1,7 @@
 #include "tensor/weight_products.h"
 
-/* The router's products are exact whatever the precision: rounding there changes which experts are chosen. */
-static const struct products *products_of(const tape *t, const weight *w) { return w->role == ROLE_ROUTER ? &t->k->products : t->products; }
+/* The router's products have a precision of their own: rounding there changes which experts are chosen. */
+static const struct products *products_of(const tape *t, const weight *w) { return w->role == ROLE_ROUTER ? t->router_products : t->products; }
 
 static matrices matrices_of(const weight *w) { return (matrices){w->value, w->packed}; }
 

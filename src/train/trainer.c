@@ -44,9 +44,12 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     TRY_TO(done, optimizer_open(&tr->optimizer, &own->optimizer, &tr->model.weights));
     TRY_TO(done, tape_open(&tr->tape, tr->k));
     bool bf16 = !strcmp(own->precision, "bf16") || (!strcmp(own->precision, "auto") && tr->k->products_bf16);
-    if (bf16 && !tr->k->products_bf16)
-        FAIL_TO(done, LAMP_UNSUPPORTED, "train.precision bf16: the %s kernels have no bf16 products; auto takes what the machine has", tr->k->name);
+    bool router_bf16 = !strcmp(own->router_precision, "bf16");
+    if ((bf16 || router_bf16) && !tr->k->products_bf16)
+        FAIL_TO(done, LAMP_UNSUPPORTED, "train.%sprecision bf16: the %s kernels have no bf16 products; %s", bf16 ? "" : "router_", tr->k->name,
+                bf16 ? "auto takes what the machine has" : "f32 works everywhere");
     if (bf16) tr->tape.products = tr->k->products_bf16;
+    if (router_bf16) tr->tape.router_products = tr->k->products_bf16;
     TRY_TO(done, weights_allocate_packed(&tr->model.weights, tr->tape.products, own->pack_weights));
     weights_initialize(&tr->model.weights, (uint64_t)own->seed);
     weights_pack(&tr->model.weights, tr->tape.products);

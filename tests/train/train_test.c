@@ -12,6 +12,7 @@
 #include "data/dataset_build.h"
 #include "formats/checkpoint.h"
 #include "infer/loaded_model.h"
+#include "train/flips.h"
 #include "train/run_folder.h"
 #include "train/train.h"
 #include "train/trainer.h"
@@ -598,6 +599,62 @@ static void sessions_do_not_show_in_the_weights(void) {
     }
 }
 
+/* ---- flips ------------------------------------------------------------------------------------------------------------------------ */
+
+static const struct products *exact_products;
+static void negated_linear(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
+    exact_products->linear(y, x, w, g, in, out);
+    for (ptrdiff_t i = 0; i < g.start[g.groups] * out; i++) y[i] = -y[i];
+}
+
+/* Routers that do not round flip nothing; routers that read every logit the wrong way round flip all, of four experts and two choices. */
+static void flips_are_counted(void) {
+    recipe r = small_recipe("olmoe");
+    dataset *d = open_data(r.data_path);
+    trainer tr;
+    evaluation e;
+    double share[2];
+    EXPECT_OK(trainer_open(&tr, &r, d));
+    EXPECT_OK(evaluation_open(&e, &tr.model, 3, 16));
+    struct kernels k = *tr.tape.k;
+    struct products negated = k.products;
+    exact_products = tr.tape.router_products;
+    negated.linear = negated_linear, tr.tape.k = &k;
+    k.products_bf16 = exact_products;
+    EXPECT_OK(flips_measure(share, &e, &tr.tape, &tr.model, d, 64));
+    EXPECT(share[0] == 0 && share[1] == 0, "the same routers: %g and %g flip", share[0], share[1]);
+    double loss = score_loss(&e.total);
+    k.products_bf16 = &negated;
+    EXPECT_OK(flips_measure(share, &e, &tr.tape, &tr.model, d, 64));
+    EXPECT(share[0] == 1 && share[1] > 0.1, "negated routers: %g and %g flip", share[0], share[1]);
+    EXPECT(score_loss(&e.total) == loss, "the scores are not those of exact routers: %g, not %g", score_loss(&e.total), loss);
+    k.products_bf16 = NULL;
+    EXPECT_ERROR(flips_measure(share, &e, &tr.tape, &tr.model, d, 64), LAMP_UNSUPPORTED, "no bf16 products");
+    evaluation_close(&e), trainer_close(&tr);
+    dataset_free(d);
+}
+
+static void the_router_has_its_own_precision(void) {
+    recipe r = small_recipe("olmoe");
+    dataset *d = open_data(r.data_path);
+    trainer a, b;
+    double loss[2];
+    EXPECT_OK(trainer_open(&a, &r, d));
+    strcpy(r.router_precision, "bf16");
+    if (!a.k->products_bf16) {
+        EXPECT_ERROR(trainer_open(&b, &r, d), LAMP_UNSUPPORTED, "train.router_precision bf16");
+    } else {
+        EXPECT_OK(trainer_open(&b, &r, d));
+        EXPECT(a.tape.router_products == &a.k->products && b.tape.router_products == b.k->products_bf16, "the tapes have other products");
+        EXPECT(a.tape.products == b.tape.products, "the precision of the rest changes too");
+        run_steps(&a, 1, &loss[0]), run_steps(&b, 1, &loss[1]);
+        EXPECT(loss[0] != loss[1] && fabs(loss[0] - loss[1]) < 0.1, "losses %g and %g", loss[0], loss[1]);
+        trainer_close(&b);
+    }
+    trainer_close(&a);
+    dataset_free(d);
+}
+
 static const test_case cases[] = {
     {"a page is learned by heart", a_page_is_learned_by_heart},
     {"20 steps equal 10, saved, loaded, and 10", twenty_steps_equal_ten_saved_loaded_and_ten},
@@ -614,6 +671,8 @@ static const test_case cases[] = {
     {"a changed recipe is refused", a_changed_recipe_is_refused},
     {"another dataset under the same path is refused", another_dataset_under_the_same_path_is_refused},
     {"sessions do not show in the weights", sessions_do_not_show_in_the_weights},
+    {"flips are counted", flips_are_counted},
+    {"the router has its own precision", the_router_has_its_own_precision},
 };
 
 int main(void) { return test_run("train", cases, sizeof cases / sizeof *cases); }

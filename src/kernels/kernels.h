@@ -5,7 +5,7 @@
  * line in kernels.c. To add an entry: one pointer with its formula here, its function in kernels/cpu/, its line in table.c, its case in
  * tests/kernels/.
  *
- * Every result is a function of the inputs alone: work is split in fixed blocks, never by the number of threads. Arrays are row-major.
+ * Every result is a function of the inputs alone: every sum has one order, whatever the number of threads. Arrays are row-major.
  * `+=` means the entry accumulates; everything else is overwritten. */
 #ifndef KERNELS_H
 #define KERNELS_H

@@ -55,30 +55,43 @@ static inline V keep_sum(real *c, V sum, ptrdiff_t there, bool accumulate) {
     return sum * sum;
 }
 
-/* In A, rows lie a_row units apart and steps of the depth a_step. These, add and `most`, at least p->rows, are constants wherever this is
- * called, so that the sums stay in registers. */
-static inline __attribute__((always_inline)) void micro_kernel(add_unit *add, const panels *p, const ptrdiff_t a_row, const ptrdiff_t a_step,
-                                                               const int most) {
-    V sum[PANEL_ROWS][PANEL_VECTORS], squares = {0};
-    real *c = p->c;
-    const real *a = p->a, *b = p->b;
+/* c's lines are on their way while the sums that go there are made. */
+static inline __attribute__((always_inline)) void begin_sums(V sum[PANEL_ROWS][PANEL_VECTORS], const panels *p, const int most) {
+    const real *c = p->c;
 #pragma GCC unroll 16
     for (int i = 0; i < most; i++) {
         if (i < p->rows) __builtin_prefetch(c + i * p->stride, 1), __builtin_prefetch(c + i * p->stride + PANEL_COLUMNS - 1, 1);
         sum[i][0] = sum[i][1] = (V){0};
     }
-    for (ptrdiff_t k = p->units; k > 0; k--, a += a_step, b += PANEL_COLUMNS) {
-        V b0 = load(b), b1 = load(b + LANES);
-        __builtin_prefetch(b + FETCH_AHEAD * PANEL_COLUMNS), __builtin_prefetch(b + FETCH_AHEAD * PANEL_COLUMNS + LANES);
-#pragma GCC unroll 16
-        for (int i = 0; i < most; i++) sum[i][0] = add(sum[i][0], a + i * a_row, b0), sum[i][1] = add(sum[i][1], a + i * a_row, b1);
-    }
+}
+
+/* Returns their squares. */
+static inline __attribute__((always_inline)) V keep_sums(V sum[PANEL_ROWS][PANEL_VECTORS], const panels *p, const int most) {
+    V squares = {0};
+    real *c = p->c;
 #pragma GCC unroll 16
     for (int i = 0; i < most; i++, c += p->stride) {
         if (i >= p->rows) break;
         squares += keep_sum(c, sum[i][0], p->columns, p->accumulate);
         squares += keep_sum(c + LANES, sum[i][1], p->columns - LANES, p->accumulate);
     }
+    return squares;
+}
+
+/* In A, rows lie a_row units apart and steps of the depth a_step. These, add and `most`, at least p->rows, are constants wherever this is
+ * called, so that the sums stay in registers. */
+static inline __attribute__((always_inline)) void micro_kernel(add_unit *add, const panels *p, const ptrdiff_t a_row, const ptrdiff_t a_step,
+                                                               const int most) {
+    V sum[PANEL_ROWS][PANEL_VECTORS];
+    const real *a = p->a, *b = p->b;
+    begin_sums(sum, p, most);
+    for (ptrdiff_t k = p->units; k > 0; k--, a += a_step, b += PANEL_COLUMNS) {
+        V b0 = load(b), b1 = load(b + LANES);
+        __builtin_prefetch(b + FETCH_AHEAD * PANEL_COLUMNS), __builtin_prefetch(b + FETCH_AHEAD * PANEL_COLUMNS + LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < most; i++) sum[i][0] = add(sum[i][0], a + i * a_row, b0), sum[i][1] = add(sum[i][1], a + i * a_row, b1);
+    }
+    V squares = keep_sums(sum, p, most);
     if (p->square) *p->square = sum_lanes(squares);
 }
 
@@ -86,15 +99,14 @@ typedef void panel_kernel(add_unit *add, const panels *p, ptrdiff_t a_row, ptrdi
 
 /* Short panels at the end of a group do not pay for full ones. */
 static inline __attribute__((always_inline)) void multiply_rows_by(panel_kernel *kernel, add_unit *add, const panels *p) {
+    /* clang-format off */
     switch (p->rows) {
-#define SHORT(r)                                                                                                                                     \
-    case r: kernel(add, p, A_STRIDE, 1, r < PANEL_ROWS ? r : PANEL_ROWS); return;
-        SHORT(1)
-        SHORT(2)
-        SHORT(3) SHORT(4) SHORT(5) SHORT(6) SHORT(7) SHORT(8) SHORT(9) SHORT(10) SHORT(11)
+#define SHORT(r) case r: kernel(add, p, A_STRIDE, 1, r < PANEL_ROWS ? r : PANEL_ROWS); return;
+        SHORT(1) SHORT(2) SHORT(3) SHORT(4) SHORT(5) SHORT(6) SHORT(7) SHORT(8) SHORT(9) SHORT(10) SHORT(11)
 #undef SHORT
-            default : kernel(add, p, A_STRIDE, 1, PANEL_ROWS);
+    default: kernel(add, p, A_STRIDE, 1, PANEL_ROWS);
     }
+    /* clang-format on */
 }
 
 static inline __attribute__((always_inline)) void multiply_panels_by(add_unit *add, const panels *p) {
@@ -231,21 +243,9 @@ static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
     const ptrdiff_t height = ceiling(ceiling(m, ceiling(m, p->height)), PANEL_ROWS) * PANEL_ROWS; /* tiles of a group are of one height */
     const ptrdiff_t i = tile / p->across % p->down * height;
     if (i >= m || j >= p->n) return false;
-    *t = (block){p->c + i * p->n + j,
-                 p->n,
-                 p->a,
-                 p->b,
-                 NULL,
-                 i,
-                 smaller(m - i, height),
-                 j,
-                 smaller(p->n - j, p->width),
-                 depth,
-                 0,
-                 smaller(depth, p->how->deep),
-                 p->accumulate,
-                 NULL,
-                 ceiling(p->n, PANEL_COLUMNS)};
+    *t = (block){.c = p->c + i * p->n + j, .stride = p->n, .a = p->a, .b = p->b, .depth = depth, .deep = smaller(depth, p->how->deep)};
+    t->row = i, t->m = smaller(m - i, height), t->column = j, t->n = smaller(p->n - j, p->width);
+    t->accumulate = p->accumulate, t->squares_stride = ceiling(p->n, PANEL_COLUMNS);
     if (t->a.row) t->a.row += start; /* operands over the batch begin at the group's first row */
     else t->a.x += start * t->a.stride;
     if (p->m < 0) t->c += start * p->n;

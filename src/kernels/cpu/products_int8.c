@@ -91,13 +91,8 @@ static void pack_int8(real *packed, const matrix_int8 *w, ptrdiff_t in, ptrdiff_
 static inline __attribute__((always_inline)) void micro_kernel_int8(add_unit *add, const panels *p, const ptrdiff_t a_row, const ptrdiff_t a_step,
                                                                     const int most) {
     V sum[PANEL_ROWS][PANEL_VECTORS], part[PANEL_ROWS][PANEL_VECTORS];
-    real *c = p->c;
     const real *a = p->a, *b = p->b;
-#pragma GCC unroll 16
-    for (int i = 0; i < most; i++) {
-        if (i < p->rows) __builtin_prefetch(c + i * p->stride, 1), __builtin_prefetch(c + i * p->stride + PANEL_COLUMNS - 1, 1);
-        sum[i][0] = sum[i][1] = (V){0};
-    }
+    begin_sums(sum, p, most);
     for (ptrdiff_t blocks = p->units / B_BLOCK_UNITS; blocks > 0; blocks--, a += 2 * a_step, b += PANEL_COLUMNS) {
 #pragma GCC unroll 16
         for (int i = 0; i < most; i++) part[i][0] = part[i][1] = (V)((VI){0} + as_integer(a[i * a_row + A_BLOCK_UNITS - 1]));
@@ -115,17 +110,12 @@ static inline __attribute__((always_inline)) void micro_kernel_int8(add_unit *ad
             sum[i][1] += __builtin_convertvector((VI)part[i][1], V) * (scale * scale1);
         }
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < most; i++, c += p->stride) {
-        if (i >= p->rows) break;
-        keep_sum(c, sum[i][0], p->columns, p->accumulate);
-        keep_sum(c + LANES, sum[i][1], p->columns - LANES, p->accumulate);
-    }
+    keep_sums(sum, p, most);
 }
 
 static void multiply_panels_int8(const panels *p) { multiply_rows_by(micro_kernel_int8, add_quad, p); }
 
-static const arithmetic blocks_of_bytes = {INT8_BLOCK, B_BLOCK_UNITS, A_STRIDE / A_BLOCK_UNITS *INT8_BLOCK, pack_a_int8, NULL, multiply_panels_int8};
+static const arithmetic blocks_of_bytes = {INT8_BLOCK, B_BLOCK_UNITS, A_STRIDE / A_BLOCK_UNITS * INT8_BLOCK, pack_a_int8, NULL, multiply_panels_int8};
 
 static void linear_int8(real *y, rows_of x, const real *const *packed, row_groups g, ptrdiff_t in, ptrdiff_t out) {
     multiply_groups(&(grouped_product){.how = &blocks_of_bytes,

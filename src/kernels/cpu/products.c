@@ -6,13 +6,14 @@
  *
  * Element (i, j) is always summed in the same order, however tiles are cut and spread over threads. */
 #include <omp.h>
+#include <stdint.h>
 
 enum {
     TILE_ROWS = 240,
     A_UNITS = TILE_ROWS * A_STRIDE, /* room for the packed part of A, and of B: both stay in the second cache */
     B_UNITS = 256 * DEPTH,
     FETCH_AHEAD = 16, /* units of B */
-    TILES_PER_THREAD = 4,
+    TILES_PER_THREAD = 2,
     FEW_ROWS = 2, /* up to so many, packing does not pay */
 };
 
@@ -24,7 +25,8 @@ typedef struct {
     direction a_lies;
     ptrdiff_t units, rows, columns;
     bool accumulate;
-    real *square; /* receives the sum of c's squares; may be NULL */
+    real *square;     /* receives the sum of c's squares; may be NULL */
+    bool past_caches; /* c is written once, in whole lines, and not read soon */
 } panels;
 
 /* What differs between precisions. k0 and depth count values along the depth, of which `values` take `units` of B. */
@@ -44,10 +46,11 @@ static inline ptrdiff_t units_of(const arithmetic *how, ptrdiff_t depth) { retur
 typedef V add_unit(V sum, const real *a, V b);
 static inline __attribute__((always_inline)) V add_number(V sum, const real *a, V b) { return sum + *a * b; }
 
-static inline V keep_sum(real *c, V sum, ptrdiff_t there, bool accumulate) {
+static inline V keep_sum(real *c, V sum, ptrdiff_t there, bool accumulate, bool past_caches) {
     if (there >= LANES) {
         if (accumulate) sum += load(c);
-        store(c, sum);
+        if (past_caches) store_past_caches(c, sum);
+        else store(c, sum);
     } else if (there > 0) {
         if (accumulate) sum += load_part(c, there, 0);
         store_part(c, sum, there);
@@ -60,7 +63,7 @@ static inline __attribute__((always_inline)) void begin_sums(V sum[PANEL_ROWS][P
     const real *c = p->c;
 #pragma GCC unroll 16
     for (int i = 0; i < most; i++) {
-        if (i < p->rows) __builtin_prefetch(c + i * p->stride, 1), __builtin_prefetch(c + i * p->stride + PANEL_COLUMNS - 1, 1);
+        if (i < p->rows && !p->past_caches) __builtin_prefetch(c + i * p->stride, 1), __builtin_prefetch(c + i * p->stride + PANEL_COLUMNS - 1, 1);
         sum[i][0] = sum[i][1] = (V){0};
     }
 }
@@ -72,8 +75,8 @@ static inline __attribute__((always_inline)) V keep_sums(V sum[PANEL_ROWS][PANEL
 #pragma GCC unroll 16
     for (int i = 0; i < most; i++, c += p->stride) {
         if (i >= p->rows) break;
-        squares += keep_sum(c, sum[i][0], p->columns, p->accumulate);
-        squares += keep_sum(c + LANES, sum[i][1], p->columns - LANES, p->accumulate);
+        squares += keep_sum(c, sum[i][0], p->columns, p->accumulate, p->past_caches);
+        squares += keep_sum(c + LANES, sum[i][1], p->columns - LANES, p->accumulate, p->past_caches);
     }
     return squares;
 }
@@ -127,7 +130,7 @@ typedef struct {
     operand a, b;
     const real *packed; /* B's panels from `column` on, over the whole depth; NULL: b is packed here */
     ptrdiff_t row, m, column, n, depth, k0, deep;
-    bool accumulate;
+    bool accumulate, past_caches;
     real *squares; /* of the tile's first panel, or NULL; the next panel down is squares_stride further */
     ptrdiff_t squares_stride;
 } block;
@@ -162,7 +165,7 @@ static void multiply_block(const arithmetic *how, const block *t, const block *n
     ptrdiff_t units = units_of(how, t->deep), a_panel = a_panel_units(t->a.lies, units);
     ptrdiff_t b_panel = (t->packed ? units_of(how, t->depth) : units) * PANEL_COLUMNS;
     const real *b = t->packed ? t->packed + units_of(how, t->k0) * PANEL_COLUMNS : r->b;
-    const bool last = t->k0 + t->deep == t->depth;
+    const bool last = t->k0 + t->deep == t->depth, past_caches = t->past_caches && last && !t->accumulate;
     upcoming a_next = {0}, b_next = {0};
     if (next) a_next = upcoming_rows(&next->a, next->row, next->m, next->k0, next->deep);
     if (next && !next->packed) b_next = upcoming_rows(&next->b, next->column, next->n, next->k0, next->deep);
@@ -174,16 +177,18 @@ static void multiply_block(const arithmetic *how, const block *t, const block *n
             fetch_rows(a_next.row < a_next.end ? &a_next : &b_next, fetches);
             real *square = t->squares && last ? t->squares + i / PANEL_ROWS * t->squares_stride + j / PANEL_COLUMNS : NULL;
             how->multiply(&(panels){t->c + i * t->stride + j, t->stride, r->a + i / PANEL_ROWS * a_panel, b, t->a.lies, units,
-                                    smaller(t->m - i, PANEL_ROWS), t->n - j, t->accumulate, square});
+                                    smaller(t->m - i, PANEL_ROWS), t->n - j, t->accumulate, square, past_caches});
         }
 }
 
 /* c (m, n) (+)= A B, from row `row` of A and column `column` of B on. One thread. */
 static void multiply_tile(const arithmetic *how, real *c, ptrdiff_t stride, const operand *a, ptrdiff_t row, ptrdiff_t m, const operand *b,
                           ptrdiff_t column, ptrdiff_t n, ptrdiff_t depth, bool accumulate, room *r) {
-    for (ptrdiff_t k0 = 0; k0 < depth; k0 += how->deep, accumulate = true)
-        multiply_block(how, &(block){c, stride, *a, *b, NULL, row, m, column, n, depth, k0, smaller(depth - k0, how->deep), accumulate, NULL, 0},
-                       NULL, r);
+    block t = {.c = c, .stride = stride, .a = *a, .b = *b, .row = row, .m = m, .column = column, .n = n, .depth = depth, .accumulate = accumulate};
+    for (; t.k0 < depth; t.k0 += how->deep, t.accumulate = true) {
+        t.deep = smaller(depth - t.k0, how->deep);
+        multiply_block(how, &t, NULL, r);
+    }
 }
 
 /* ---- all groups -------------------------------------------------------------------------------------------------------------------------- */
@@ -198,7 +203,7 @@ typedef struct {
     ptrdiff_t packed_stride;
     row_groups groups;
     ptrdiff_t m, n, depth; /* of each group; m or depth is -1 where it is the group's number of rows */
-    bool accumulate;
+    bool accumulate, past_caches;
     ptrdiff_t height, width, down, across; /* of tiles; how many of them there are in a group, at most */
 } grouped_product;
 
@@ -228,24 +233,27 @@ static void cut_tiles(grouped_product *p) {
         else if (wide) p->width = halved(p->width, PANEL_COLUMNS);
         else break;
     }
-    p->width = ceiling(ceiling(p->n, p->across), PANEL_COLUMNS) * PANEL_COLUMNS;
     /* few tiles: as many for every thread */
     while (p->groups.groups * p->down * p->across < 4 * enough && p->groups.groups * p->down * p->across % threads && p->height > PANEL_ROWS)
         p->height = ceiling(ceiling(m, ++p->down), PANEL_ROWS) * PANEL_ROWS;
 }
 
+/* Where part i begins when `size` is cut into parts of whole panels that differ by one panel at most. */
+static inline ptrdiff_t part_start(ptrdiff_t size, ptrdiff_t panel, ptrdiff_t i, ptrdiff_t parts) {
+    return smaller(ceiling(size, panel) * i / parts * panel, size);
+}
+
 /* false: there is nothing to do in this tile */
 static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
-    const ptrdiff_t g = tile / (p->down * p->across), j = tile % p->across * p->width, start = p->groups.start[g],
-                    rows = p->groups.start[g + 1] - start;
+    const ptrdiff_t g = tile / (p->down * p->across), start = p->groups.start[g], rows = p->groups.start[g + 1] - start;
     const ptrdiff_t m = p->m < 0 ? rows : p->m, depth = p->depth < 0 ? rows : p->depth;
-    if (rows == 0) return false;
-    const ptrdiff_t height = ceiling(ceiling(m, ceiling(m, p->height)), PANEL_ROWS) * PANEL_ROWS; /* tiles of a group are of one height */
-    const ptrdiff_t i = tile / p->across % p->down * height;
-    if (i >= m || j >= p->n) return false;
+    const ptrdiff_t down = ceiling(m, p->height), from_top = tile / p->across % p->down, from_left = tile % p->across;
+    if (rows == 0 || from_top >= down) return false;
+    const ptrdiff_t i = part_start(m, PANEL_ROWS, from_top, down), j = part_start(p->n, PANEL_COLUMNS, from_left, p->across);
     *t = (block){.c = p->c + i * p->n + j, .stride = p->n, .a = p->a, .b = p->b, .depth = depth, .deep = smaller(depth, p->how->deep)};
-    t->row = i, t->m = smaller(m - i, height), t->column = j, t->n = smaller(p->n - j, p->width);
-    t->accumulate = p->accumulate, t->squares_stride = ceiling(p->n, PANEL_COLUMNS);
+    t->row = i, t->m = part_start(m, PANEL_ROWS, from_top + 1, down) - i;
+    t->column = j, t->n = part_start(p->n, PANEL_COLUMNS, from_left + 1, p->across) - j;
+    t->accumulate = p->accumulate, t->past_caches = p->past_caches, t->squares_stride = ceiling(p->n, PANEL_COLUMNS);
     if (t->a.row) t->a.row += start; /* operands over the batch begin at the group's first row */
     else t->a.x += start * t->a.stride;
     if (p->m < 0) t->c += start * p->n;
@@ -287,6 +295,7 @@ static void multiply_groups(grouped_product *p) {
             more = next_block(&next, p, &taken);
             multiply_block(p->how, &now, more ? &next : NULL, &r);
         }
+        if (p->past_caches) finish_stores();
     }
 }
 
@@ -338,11 +347,14 @@ static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matr
     multiply_groups(&p);
 }
 
+static bool lies_on_lines(const real *c, ptrdiff_t stride) { return (uintptr_t)c % VECTOR_BYTES == 0 && stride % LANES == 0; }
+
 static void linear_dw_by(const arithmetic *how, real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out,
                          bool accumulate) {
     grouped_product p = {
         .how = how, .c = dw, .a = {dy.x, out, dy.row, ALONG}, .b = {x.x, in, x.row, ALONG}, .groups = g, .m = out, .n = in, .depth = -1};
     p.accumulate = accumulate, p.squares = squares;
+    p.past_caches = lies_on_lines(dw, in); /* the update is far */
     const ptrdiff_t slots = squares_size(in, out);
 #pragma omp parallel for schedule(static) if (g.groups > 1)
     for (int e = 0; e < g.groups; e++) {

@@ -1,6 +1,5 @@
 /* The same products with both factors rounded to bf16 and sums in f32 (the dot instruction of AVX-512 BF16): twice the work per instruction.
  * A unit holds two neighbours along the depth, since the instruction adds two products to each sum; an odd depth ends in a unit with zero. */
-#include <immintrin.h>
 
 static inline __mmask16 first_lanes(ptrdiff_t n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
 static inline V load_first(const float *x, ptrdiff_t n) { return n >= 16 ? load(x) : (V)_mm512_maskz_loadu_ps(first_lanes(n), x); }

@@ -5,6 +5,9 @@
 
 #include <math.h>
 #include <string.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 #include "base/real.h"
 
@@ -21,6 +24,19 @@ static inline V load(const real *p) {
     return v;
 }
 static inline void store(real *p, V v) { memcpy(p, &v, sizeof v); }
+
+/* For what nobody reads soon: a line that is written whole need not be read before. p is aligned to V. Other threads may read it only after
+ * finish_stores(). */
+#if defined(__AVX512F__)
+static inline void store_past_caches(real *p, V v) { _mm512_stream_si512((__m512i *)(void *)p, (__m512i)v); }
+static inline void finish_stores(void) { _mm_sfence(); }
+#elif defined(__AVX2__)
+static inline void store_past_caches(real *p, V v) { _mm256_stream_si256((__m256i *)(void *)p, (__m256i)v); }
+static inline void finish_stores(void) { _mm_sfence(); }
+#else
+static inline void store_past_caches(real *p, V v) { store(p, v); }
+static inline void finish_stores(void) {}
+#endif
 
 /* Four floats, whatever the width of V. */
 typedef float V4 __attribute__((vector_size(16)));

@@ -14,16 +14,22 @@ int memory_new(void *pointer, size_t count, size_t size, const char *purpose) {
     return LAMP_OK;
 }
 
+void memory_clear(void *block, size_t bytes) {
+    enum { PIECE = 1 << 20 };
+    char *begin = block;
+#pragma omp parallel for schedule(static) if (bytes > PIECE)
+    for (size_t at = 0; at < bytes; at += PIECE) memset(begin + at, 0, bytes - at < PIECE ? bytes - at : PIECE);
+}
+
 int memory_new_block(void *pointer, size_t count, size_t size, const char *purpose) {
-    enum { LINE = 64, LARGE_PAGE = 1 << 21, PIECE = 1 << 20 };
+    enum { LINE = 64, LARGE_PAGE = 1 << 21 };
     size_t alignment = count > 0 && size > LARGE_PAGE / count ? LARGE_PAGE : LINE, bytes;
     char *block = NULL;
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - alignment) bytes = SIZE_MAX - alignment;
     bytes = (bytes + alignment - 1) / alignment * alignment;
     if (bytes > 0 && !(block = aligned_alloc(alignment, bytes))) FAIL(LAMP_NO_MEMORY, "no memory for %s: %zu x %zu bytes", purpose, count, size);
     if (alignment == LARGE_PAGE) madvise(block, bytes, MADV_HUGEPAGE); /* a wish; without it all works, slower */
-#pragma omp parallel for schedule(static) if (bytes > PIECE)
-    for (size_t at = 0; at < bytes; at += PIECE) memset(block + at, 0, bytes - at < PIECE ? bytes - at : PIECE);
+    memory_clear(block, bytes);
     memcpy(pointer, &block, sizeof block);
     return LAMP_OK;
 }

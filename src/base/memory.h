@@ -11,6 +11,9 @@ int memory_new(void *pointer, size_t count, size_t size, const char *purpose);
 /* The same for what is streamed through again and again: aligned to cache lines, or if it is large, to large pages. */
 int memory_new_block(void *pointer, size_t count, size_t size, const char *purpose);
 
+/* Zeroes; by all threads, if it is large. */
+void memory_clear(void *block, size_t bytes);
+
 /* Keeps the contents; what grows is not zeroed. On failure *pointer is unchanged. */
 int memory_resize(void *pointer, size_t count, size_t size, const char *purpose);
 

@@ -87,7 +87,7 @@ void tape_record(tape *t, tensor *output, backward_function *backward, const voi
 real *tape_gradient(tape *t, tensor *a) {
     if (!a->dx) {
         a->dx = tape_borrow(t, a->rows * a->cols);
-        memset(a->dx, 0, sizeof(real) * (size_t)(a->rows * a->cols));
+        memory_clear(a->dx, sizeof(real) * (size_t)(a->rows * a->cols));
     }
     return a->dx;
 }
@@ -100,7 +100,7 @@ real *tape_weight_gradient_place(tape *t, const weight *w) {
 }
 
 static void complete(tape *t, const weight *w) {
-    if (!w->step->written) memset(tape_weight_gradient_place(t, w), 0, sizeof(real) * (size_t)weight_size(w));
+    if (!w->step->written) memory_clear(tape_weight_gradient_place(t, w), sizeof(real) * (size_t)weight_size(w));
     w->step->written = true;
 }
 

@@ -18,22 +18,6 @@ static void score_block(const arithmetic *how, real *scores, const operand *q, p
     }
 }
 
-/* row = exp(row - shift); returns the sum */
-static real exponentiate(real *row, real shift, ptrdiff_t n) {
-    V sum = {0};
-    ptrdiff_t j = 0;
-    for (; j + LANES <= n; j += LANES) {
-        V e = exp_lanes(load(row + j) - shift);
-        store(row + j, e), sum += e;
-    }
-    real total = sum_lanes(sum);
-    if (j < n) {
-        V e = exp_lanes(load_part(row + j, n - j, -(real)INFINITY) - shift);
-        store_part(row + j, e, n - j), total += sum_lanes(e);
-    }
-    return total;
-}
-
 static void attend_block(const arithmetic *how, real *y, real *log_sum, const operand *q, const operand *k, const operand *v, ptrdiff_t i0,
                          ptrdiff_t queries, ptrdiff_t keys, ptrdiff_t lag, ptrdiff_t y_stride, const attention_shape *shape) {
     real scores[QUERIES * KEYS] __attribute__((aligned(64)));
@@ -48,8 +32,7 @@ static void attend_block(const arithmetic *how, real *y, real *log_sum, const op
         ptrdiff_t wide = visible - j0 < KEYS ? visible - j0 : KEYS;
         score_block(how, scores, q, i0, queries, k, j0, wide, lag, shape, &r);
         for (ptrdiff_t i = 0; i < queries; i++) {
-            real *row = scores + i * KEYS, top = most[i];
-            for (ptrdiff_t j = 0; j < wide; j++) top = row[j] > top ? row[j] : top;
+            real *row = scores + i * KEYS, here = largest(row, wide), top = here > most[i] ? here : most[i];
             if (top == -(real)INFINITY) { /* this block lies wholly in the query's future */
                 memset(row, 0, sizeof(real) * (size_t)wide);
                 continue;

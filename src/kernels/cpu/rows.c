@@ -51,14 +51,6 @@ static void rotate(real *y, const real *x, const real *cosine, const real *sine,
         }
 }
 
-static real largest(const real *x, ptrdiff_t n) {
-    V most = -(real)INFINITY - (V){0};
-    ptrdiff_t i = 0;
-    for (; i + LANES <= n; i += LANES) most = larger(load(x + i), most);
-    if (i < n) most = larger(load_part(x + i, n - i, -(real)INFINITY), most);
-    return max_lanes(most);
-}
-
 static void softmax(real *p, const real *x, ptrdiff_t rows, ptrdiff_t width) {
 #pragma omp parallel for schedule(static) if (rows * width > SMALL)
     for (ptrdiff_t r = 0; r < rows; r++) {

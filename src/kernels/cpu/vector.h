@@ -108,4 +108,28 @@ static inline real dot(const real *a, const real *b, ptrdiff_t n) {
     return sum_lanes(s0 + s1);
 }
 
+static inline real largest(const real *x, ptrdiff_t n) {
+    V most = -(real)INFINITY - (V){0};
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) most = larger(load(x + i), most);
+    if (i < n) most = larger(load_part(x + i, n - i, -(real)INFINITY), most);
+    return max_lanes(most);
+}
+
+/* row = exp(row - shift); returns the sum */
+static inline real exponentiate(real *row, real shift, ptrdiff_t n) {
+    V sum = {0};
+    ptrdiff_t j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        V e = exp_lanes(load(row + j) - shift);
+        store(row + j, e), sum += e;
+    }
+    real total = sum_lanes(sum);
+    if (j < n) {
+        V e = exp_lanes(load_part(row + j, n - j, -(real)INFINITY) - shift);
+        store_part(row + j, e, n - j), total += sum_lanes(e);
+    }
+    return total;
+}
+
 #endif

@@ -94,7 +94,8 @@ test:
 	$(MAKE) --no-print-directory -j$(shell nproc) checks
 	BUILD=$(BUILD) tests/run.sh
 
-# The storeys from base/ to moe/ and their tests, which need no library of the other machine, linked statically.
+# The storeys from base/ to moe/ and their tests, which need no library of the other machine, linked statically. The emulator spends memory
+# on every page that is ever reserved, hence the limit.
 NEON_TESTS   = $(patsubst %.c,build/neon/%,$(filter tests/kernels/% tests/grad/% tests/moe/%,$(TESTS)))
 NEON_LIBRARY = $(filter $(foreach f,base comm kernels tensor ops moe,src/$(f)/%),$(LIBRARY))
 test-neon:
@@ -102,7 +103,7 @@ test-neon:
 	    { echo "no $$tool; install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" >&2; exit 1; }; done
 	@$(MAKE) --no-print-directory -j$(shell nproc) MACHINE=aarch64 CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar BUILD=build/neon \
 	    EXTRA=-static LIBS=-lm LIBRARY='$(NEON_LIBRARY)' $(NEON_TESTS)
-	@for program in $(NEON_TESTS); do OMP_WAIT_POLICY=passive qemu-aarch64 $$program 2>&1 || echo "$$program ended with exit code $$?"; done | awk '{ print } \
+	@ulimit -v 8000000; for program in $(NEON_TESTS); do OMP_WAIT_POLICY=passive qemu-aarch64 $$program 2>&1 || echo "$$program ended with exit code $$?"; done | awk '{ print } \
 	    / passed, [0-9]+ failed$$/ { passed += $$(NF - 3); failed += failures = $$(NF - 1) } \
 	    / ended with exit code / { failed += !failures; failures = 0 } \
 	    END { print passed + 0 " passed, " failed + 0 " failed"; exit failed > 0 }'

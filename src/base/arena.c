@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -35,3 +36,11 @@ void arena_rewind(arena *a, size_t used) {
 }
 
 size_t arena_machine_bytes(void) { return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE); }
+
+size_t arena_reservable_bytes(void) {
+    enum { SHARES = 8 };
+    const size_t machine = arena_machine_bytes();
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return machine;
+    return limit.rlim_cur / SHARES < machine ? limit.rlim_cur / SHARES : machine;
+}

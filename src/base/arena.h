@@ -27,4 +27,7 @@ void arena_rewind(arena *a, size_t used);
 /* Bytes of memory this machine has. */
 size_t arena_machine_bytes(void);
 
+/* What an arena may reserve: the machine's memory, or an eighth of a limit on address space (ulimit -v), since there are a few of them. */
+size_t arena_reservable_bytes(void);
+
 #endif

@@ -10,7 +10,7 @@ enum { MAX_ENTRIES = 1 << 16, MAX_USES = 1 << 16, MAX_BLOCKS = 1 << 12 };
 int tape_open(tape *t, const struct kernels *k) {
     *t = (tape){.k = k, .products = &k->products, .router_products = &k->products, .loss_scale = 1};
     int status = LAMP_OK;
-    size_t bytes = arena_machine_bytes();
+    size_t bytes = arena_reservable_bytes();
     TRY_TO(done, arena_reserve(&t->kept, "kept activations", bytes));
     TRY_TO(done, arena_reserve(&t->passing, "passing gradients", bytes));
     TRY_TO(done, memory_new(&t->entry, MAX_ENTRIES, sizeof *t->entry, "the tape"));

@@ -1,8 +1,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "../test.h"
+#include "base/arena.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -154,6 +156,17 @@ static void files_are_walked_in_name_order(void) {
     buffer_release(&names);
 }
 
+static void arenas_respect_a_limit_on_address_space(void) {
+    struct rlimit before, limit;
+    EXPECT(getrlimit(RLIMIT_AS, &before) == 0, "getrlimit fails");
+    limit = before, limit.rlim_cur = (rlim_t)arena_machine_bytes();
+    if (before.rlim_cur < limit.rlim_cur) return; /* this process may not raise it */
+    EXPECT(setrlimit(RLIMIT_AS, &limit) == 0, "setrlimit fails");
+    size_t under_limit = arena_reservable_bytes();
+    EXPECT(setrlimit(RLIMIT_AS, &before) == 0, "setrlimit fails");
+    EXPECT(under_limit == arena_machine_bytes() / 8, "%zu of %zu bytes", under_limit, arena_machine_bytes());
+}
+
 static const test_case cases[] = {
     {"Philox matches its known answers", philox_matches_known_answers},
     {"normal numbers have mean 0 and variance 1", normal_numbers_have_mean_0_and_variance_1},
@@ -162,6 +175,7 @@ static const test_case cases[] = {
     {"options refuse what is wrong", options_refuse_what_is_wrong},
     {"JSON survives writing and reading", json_survives_writing_and_reading},
     {"files are walked in name order", files_are_walked_in_name_order},
+    {"arenas respect a limit on address space", arenas_respect_a_limit_on_address_space},
 };
 
 int main(void) { return test_run("base", cases, sizeof cases / sizeof *cases); }

@@ -2,10 +2,10 @@
  * `make yardstick` builds it where libdnnl-dev 2.x is installed; nothing else needs oneDNN.
  *
  * Before the clock starts, both sides bring weights into the layout they prefer. The comparison is generous to oneDNN: for bf16, all its
- * factors are bf16 before, too, while ours rounds rows of f32 within its time. Both sides write f32, and d-weight adds to what
- * is there (oneDNN: a sum post-op), with both factors plain. oneDNN does groups in two ways, one after the other by all threads and side
- * by side with a thread each; the faster counts. The threads of both sides belong to the same OpenMP library. "disturbed": a side's
- * quartiles lie more than a quarter of its median apart. */
+ * factors are bf16 before, too, while ours rounds rows of f32 within its time. Both sides write f32 over what is there; both factors of
+ * d-weight are plain. oneDNN does groups in two ways, one after the other by all threads and side by side with a thread each; the faster
+ * counts. The threads of both sides belong to the same OpenMP library. "disturbed": a side's quartiles lie more than a quarter of its
+ * median apart. */
 #include <dnnl.h>
 #include <math.h>
 #include <omp.h>
@@ -50,20 +50,20 @@ struct product {
     const char *name;
     void (*ours)(task *t);
     int M, K, N; /* which of the sizes */
-    bool a_transposed, b_transposed, b_is_weight, adds;
+    bool a_transposed, b_transposed, b_is_weight;
 };
 
 static row_groups groups_of(const task *t) { return (row_groups){(int)t->size[GROUPS], t->start}; }
 static void our_forward(task *t) { t->kernels->linear(t->c, (rows_of){t->a, NULL}, &t->weight, groups_of(t), t->size[IN], t->size[OUT]); }
 static void our_dx(task *t) { t->kernels->linear_dx(t->c, (rows_of){t->a, NULL}, &t->weight, groups_of(t), t->size[IN], t->size[OUT], false); }
 static void our_dw(task *t) {
-    t->kernels->linear_dw(t->c, NULL, (rows_of){t->a, NULL}, (rows_of){t->b, NULL}, groups_of(t), t->size[IN], t->size[OUT], true);
+    t->kernels->linear_dw(t->c, NULL, (rows_of){t->a, NULL}, (rows_of){t->b, NULL}, groups_of(t), t->size[IN], t->size[OUT], false);
 }
 
 static const product products[] = {
     {"forward", our_forward, ROWS, IN, OUT, .b_transposed = true, .b_is_weight = true},
     {"d-input", our_dx, ROWS, OUT, IN, .b_is_weight = true},
-    {"d-weight", our_dw, OUT, ROWS, IN, .a_transposed = true, .adds = true},
+    {"d-weight", our_dw, OUT, ROWS, IN, .a_transposed = true},
 };
 
 static int run_ours(void *context) {
@@ -111,19 +111,15 @@ static dnnl_memory_t new_factor(real *x, const dnnl_memory_desc_t *given, const 
     return to;
 }
 
-static dnnl_primitive_desc_t describe_matmul(const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b, const dnnl_memory_desc_t *c, bool adds) {
+static dnnl_primitive_desc_t describe_matmul(const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b, const dnnl_memory_desc_t *c) {
     dnnl_matmul_desc_t matmul;
     dnnl_primitive_attr_t attributes;
-    dnnl_post_ops_t after;
     dnnl_primitive_desc_t description;
     DNNL(dnnl_matmul_desc_init(&matmul, a, b, NULL, c));
     DNNL(dnnl_primitive_attr_create(&attributes));
     DNNL(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user)); /* its own belongs to the thread that is here now */
-    DNNL(dnnl_post_ops_create(&after));
-    if (adds) DNNL(dnnl_post_ops_append_sum(after, 1));
-    DNNL(dnnl_primitive_attr_set_post_ops(attributes, after));
     DNNL(dnnl_primitive_desc_create(&description, &matmul, attributes, engine, NULL));
-    dnnl_post_ops_destroy(after), dnnl_primitive_attr_destroy(attributes);
+    dnnl_primitive_attr_destroy(attributes);
     return description;
 }
 
@@ -137,7 +133,7 @@ static void open_dnnl(dnnl_way *d, const task *t, bool side_by_side) {
     dnnl_memory_desc_t b = matrix(t->K, t->N, dnnl_f32, b_layout), c = matrix(t->M, t->N, dnnl_f32, dnnl_ab);
     dnnl_memory_desc_t b_wanted = matrix(t->K, t->N, t->type, p->b_is_weight ? dnnl_format_tag_any : b_layout);
     if (side_by_side) omp_set_num_threads(1); /* oneDNN cuts its blocks for the threads it sees now */
-    dnnl_primitive_desc_t description = describe_matmul(&a_wanted, &b_wanted, &c, p->adds);
+    dnnl_primitive_desc_t description = describe_matmul(&a_wanted, &b_wanted, &c);
     DNNL(dnnl_primitive_create(&d->matmul, description));
     omp_set_num_threads(threads);
     b_wanted = *dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 0);
@@ -180,7 +176,7 @@ static int run_dnnl(void *context) {
 
 static int new_numbers(real **x, ptrdiff_t n, uint64_t seed) {
     random_key key = random_key_make(seed, RANDOM_SAMPLE, 0, 0);
-    TRY(memory_new(x, (size_t)n, sizeof **x, "factors of a product"));
+    TRY(memory_new_block(x, (size_t)n, sizeof **x, "factors of a product"));
 #pragma omp parallel for schedule(static)
     for (ptrdiff_t i = 0; i < n; i++) (*x)[i] = (real)(random_uniform(key, (uint64_t)i) - 0.5);
     return LAMP_OK;
@@ -195,13 +191,12 @@ static int open_task(task *t, const ptrdiff_t *size, const product *p, const str
     for (ptrdiff_t g = 0; g < size[GROUPS]; g++) t->group[g] = t->b + g * t->K * t->N, t->start[g + 1] = (g + 1) * size[ROWS];
     if (!p->b_is_weight) return LAMP_OK;
     ptrdiff_t packed_size = kernels->packed_size(size[IN], size[OUT]);
-    TRY(memory_new(&t->packed, (size_t)(size[GROUPS] * packed_size), sizeof *t->packed, "packed weights"));
+    TRY(memory_new_block(&t->packed, (size_t)(size[GROUPS] * packed_size), sizeof *t->packed, "packed weights"));
     for (ptrdiff_t g = 0; g < size[GROUPS]; g++) kernels->pack_rows(t->packed + g * packed_size, t->group[g], 0, size[OUT], size[IN], size[OUT]);
     t->weight = (matrices){t->group, t->packed};
     return LAMP_OK;
 }
 
-/* Both sides have run equally often, from the same c. */
 static int check_agreement(const task *t, const char *name) {
     double difference = 0, ours = 0;
 #pragma omp parallel for schedule(static) reduction(+ : difference, ours)

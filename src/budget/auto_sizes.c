@@ -7,9 +7,8 @@
 #include "base/error.h"
 #include "data/dataset.h"
 #include "kernels/kernels.h"
+#include "train/trainer.h"
 
-/* What a step reaches of the measured peak, products and everything else together; a plan, not a promise. */
-static const double EXPECTED_SHARE_OF_PEAK = 0.4;
 static const double TOKENS_PER_PARAMETER = 20; /* Hoffmann et al. 2022, for active parameters */
 static const double MEMORY_SHARE = 0.25, BYTES_PER_PARAMETER = 16; /* weight, gradient and two moments in f32 */
 static const double MOST_EPOCHS = 4;           /* beyond that, repeated text teaches little (Muennighoff et al. 2023) */
@@ -43,9 +42,9 @@ int auto_sizes_choose(recipe *r, const char *const *settings, int n_settings, bu
         buffer_printf(reasons, "budget %.3g tokens: %g per active parameter train %.3g of them\n", given, TOKENS_PER_PARAMETER, wanted);
     } else {
         double peak = kernels_measure_peak(k->peak_flops, 0.2);
-        flops = peak * EXPECTED_SHARE_OF_PEAK * 60 * r->minutes, wanted = sqrt(flops / (6 * TOKENS_PER_PARAMETER));
-        buffer_printf(reasons, "budget %.3g minutes at about %.0f%% of this machine's measured %.0f GFLOP/s: %.2g FLOPs train %.3g active parameters\n",
-                      r->minutes, 100 * EXPECTED_SHARE_OF_PEAK, peak / 1e9, flops, wanted);
+        flops = peak * EXPECTED_PERCENT_OF_PEAK / 100 * 60 * r->minutes, wanted = sqrt(flops / (6 * TOKENS_PER_PARAMETER));
+        buffer_printf(reasons, "budget %.3g minutes at about %d%% of this machine's measured %.0f GFLOP/s: %.2g FLOPs train %.3g active parameters\n",
+                      r->minutes, EXPECTED_PERCENT_OF_PEAK, peak / 1e9, flops, wanted);
     }
     double taught = MOST_EPOCHS * (double)text / TOKENS_PER_PARAMETER;
     if (taught < wanted)

@@ -69,5 +69,9 @@ int verb_inspect(int argc, char **argv);
 int verb_tokenize(int argc, char **argv);
 int verb_detokenize(int argc, char **argv);
 int verb_bench(int argc, char **argv);
+int verb_explain(int argc, char **argv);
+
+/* The short list that lamp --help ends with (verb_explain.c). */
+void print_exit_codes(FILE *out);
 
 #endif

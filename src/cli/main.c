@@ -20,6 +20,7 @@ const cli_verb cli_verbs[] = {
     {"tokenize", "MODEL [FILE]", "text to token ids, one a line", verb_tokenize, false},
     {"detokenize", "MODEL [FILE]", "token ids to text", verb_detokenize, false},
     {"logits", "MODEL --ids FILE --out FILE", "the logits of every position, to compare with other programs", verb_logits, false},
+    {"explain", "[CODE]", "what an exit code means, and what to do about it", verb_explain, false},
     {NULL, NULL, NULL, NULL, false},
 };
 
@@ -30,10 +31,8 @@ static void print_help(FILE *out) {
           "  lamp generate runs/first --prompt \"Once upon a time\"\n\n",
           out);
     for (const cli_verb *v = cli_verbs; v->name; v++) fprintf(out, "  lamp %-10s %-32s %s\n", v->name, v->arguments, v->purpose);
-    fputs("\n  lamp VERB --help      its options;  lamp --version\n"
-          "\nExit codes: 0 ok, 1 failure, 2 usage, 3 malformed input, 4 unsupported feature, 5 diverged or unhealthy, 6 out of memory,\n"
-          "7 rank lost, 8 I/O, 9 checkpoint, 75 interrupted: a training run is saved, and the same command goes on.\n",
-          out);
+    fputs("\n  lamp VERB --help      its options;  lamp --version\n\n", out);
+    print_exit_codes(out);
 }
 
 static void show_log(void *context, log_level level, const char *text) {

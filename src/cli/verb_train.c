@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -153,13 +154,29 @@ static int join_command(buffer *command, int argc, char **argv) {
     return command->status;
 }
 
-static int run(const char *source, const char *path, const cli_list *settings, const char *command, bool json) {
+static int put_plan(const train_report *report) {
+    buffer text = {0};
+    json_writer w = {.out = &text};
+    json_begin_object(&w, NULL);
+    json_put_integer(&w, "bytes_needed", report->last.bytes);
+    json_put_integer(&w, "machine_bytes", (int64_t)arena_machine_bytes());
+    json_put_number(&w, "seconds", report->last.seconds_left);
+    json_end_object(&w);
+    buffer_append_byte(&text, '\n');
+    return cli_write_buffer(&text);
+}
+
+static int run(const char *source, const char *path, const cli_list *settings, const char *command, bool plan_only, bool json) {
     recipe r;
     memset(&r, 0, sizeof r);
     TRY(read_recipe(&r, source, path, settings));
     double shown_at = 0;
     train_report report;
     train_watcher watcher = {&shown_at, show_line, show_progress, write_sample};
+    if (plan_only) {
+        TRY(train_plan(&report, &r, &watcher));
+        return json ? put_plan(&report) : LAMP_OK;
+    }
     TRY(train_run(&report, &r, path, command, &watcher));
     return json ? put_json(&report, path) : LAMP_OK;
 }
@@ -167,12 +184,13 @@ static int run(const char *source, const char *path, const cli_list *settings, c
 int verb_train(int argc, char **argv) {
     cli_list arguments, settings = {0};
     const char *path = NULL;
-    bool json;
+    bool json, plan_only = false;
     buffer details = {0}, command_line = {0};
     char named[PATH_BYTES];
     const cli_option rows[] = {
         {"run", "DIR", "the run's folder; if it holds a run, that run goes on (default: runs/TIME-NAME)", CLI_TEXT, &path, 0, 0},
         {"set", "KEY=VALUE", "a recipe's key, as section.key=value", CLI_LIST, &settings, 0, 0},
+        {"dry-run", NULL, "check recipe, data and memory, say what the run would need, and stop", CLI_FLAG, &plan_only, 0, 0},
     };
     buffer_append_text(&details, "RECIPE is an INI file of the keys below. With a DATASET instead, sizes are chosen for this machine, with reasons,\n"
                                  "or are those of train.initial=MODEL, whose weights it then begins with;\n"
@@ -180,10 +198,10 @@ int verb_train(int argc, char **argv) {
                                  "Ctrl-C saves and exits with 75; the same command with the same --run goes on.\n");
     options_help(&recipe_options, &details);
     int status = join_command(&command_line, argc, argv);
-    if (status >= 0) status = cli_parse(&arguments, &json, &(cli_command){"train", details.bytes, rows, 2, 1, 1}, argc, argv);
+    if (status >= 0) status = cli_parse(&arguments, &json, &(cli_command){"train", details.bytes, rows, 3, 1, 1}, argc, argv);
     if (status >= 0 && !path && is_run(arguments.item[0])) path = arguments.item[0];
     if (status >= 0 && !path) name_run(named, arguments.item[0]), path = named;
-    if (status >= 0) status = run(arguments.item[0], path, &settings, command_line.bytes, json);
+    if (status >= 0) status = run(arguments.item[0], path, &settings, command_line.bytes, plan_only, json);
     buffer_release(&details);
     buffer_release(&command_line);
     return status;

@@ -20,10 +20,12 @@ static void head_loss_backward(tape *t, void *saved) {
     tape_return(t, s->dx);
 }
 
+ptrdiff_t head_loss_rows(ptrdiff_t tokens) { return tokens < CHUNK ? tokens : CHUNK; }
+
 const double *head_loss(tape *t, tensor *x, const weight *w, const int32_t *target) {
     ptrdiff_t N = x->rows, D = x->cols, V = w->out;
     double *loss = tape_keep(t, sizeof(double) * (size_t)N), sum = 0;
-    real *logits = tape_borrow(t, (N < CHUNK ? N : CHUNK) * V), *dx = t->training ? tape_borrow(t, N * D) : NULL;
+    real *logits = tape_borrow(t, head_loss_rows(N) * V), *dx = t->training ? tape_borrow(t, N * D) : NULL;
     for (ptrdiff_t n = 0; n < N; n += CHUNK) {
         ptrdiff_t rows = N - n < CHUNK ? N - n : CHUNK, start[] = {0, rows};
         row_groups one = {1, start};

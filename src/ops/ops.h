@@ -45,5 +45,6 @@ tensor *softmax(tape *t, tensor *x);
  * their sum times t->loss_scale to the ledger as "loss". A training tape makes the gradients of x and w in this same pass, because
  * the logits are at hand here and the loss is where backward starts. target -1 is not counted. */
 const double *head_loss(tape *t, tensor *x, const weight *w, const int32_t *target);
+ptrdiff_t head_loss_rows(ptrdiff_t tokens); /* of a chunk */
 
 #endif

@@ -8,6 +8,15 @@
 
 bool optimizer_consumes(const optimizer_config *config, const weight *w) { return w->role == ROLE_EXPERT && !strcmp(config->experts, "factored"); }
 
+ptrdiff_t optimizer_moment_values(const optimizer_config *config, const weights *table) {
+    ptrdiff_t values = 0;
+    for (int i = 0; i < table->n; i++) {
+        const weight *w = table->row[i];
+        values += optimizer_consumes(config, w) ? w->groups * (w->out + w->in) : 2 * weight_size(w);
+    }
+    return values;
+}
+
 /* Two moments of each weight, one after the other in the block. */
 static int allocate_moments(optimizer *o, const weights *table) {
     TRY(memory_new(&o->moment, 2 * (size_t)table->n, sizeof *o->moment, "the table of moments"));
@@ -17,7 +26,7 @@ static int allocate_moments(optimizer *o, const weights *table) {
         o->moment[o->n_moments++] = (weight_moment){factored ? "row_squares" : "first_moment", w, w->out, factored ? 1 : w->in, NULL};
         o->moment[o->n_moments++] = (weight_moment){factored ? "column_squares" : "second_moment", w, factored ? 1 : w->out, w->in, NULL};
     }
-    for (int m = 0; m < o->n_moments; m++) o->total += moment_size(&o->moment[m]);
+    o->total = optimizer_moment_values(&o->config, table);
     TRY(memory_new_block(&o->moments, (size_t)o->total, sizeof(real), "moments"));
     real *values = o->moments;
     for (int m = 0; m < o->n_moments; m++) o->moment[m].values = values, values += moment_size(&o->moment[m]);

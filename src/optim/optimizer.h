@@ -35,6 +35,9 @@ typedef struct {
 int optimizer_open(optimizer *o, const optimizer_config *config, const weights *table);
 void optimizer_close(optimizer *o);
 
+/* Values in all moments of a table. */
+ptrdiff_t optimizer_moment_values(const optimizer_config *config, const weights *table);
+
 /* w is updated by optimizer_consume instead of optimizer_step. */
 bool optimizer_consumes(const optimizer_config *config, const weight *w);
 

@@ -76,20 +76,29 @@ void weights_initialize(weights *table, uint64_t seed) {
 /* Those whose products are worth it. The router's precision is its own (weight_products.c), and it is small. */
 static bool is_packed(const weight *w) { return w->role == ROLE_MATRIX || w->role == ROLE_EXPERT; }
 
+ptrdiff_t weights_packed_values(const weights *table, const struct products *p) {
+    ptrdiff_t values = 0;
+    for (int i = 0; i < table->n; i++)
+        if (is_packed(table->row[i])) values += table->row[i]->groups * p->packed_size(table->row[i]->in, table->row[i]->out);
+    return values;
+}
+
+ptrdiff_t weights_square_values(const weights *table, const struct products *p) {
+    ptrdiff_t values = 0;
+    for (int i = 0; i < table->n; i++)
+        if (is_packed(table->row[i])) values += table->row[i]->groups * p->squares_size(table->row[i]->in, table->row[i]->out);
+    return values;
+}
+
 int weights_allocate_packed(weights *table, const struct products *p, bool packed) {
-    for (int i = 0; i < table->n; i++) {
-        weight *w = table->row[i];
-        if (!is_packed(w)) continue;
-        w->step->squares_size = p->squares_size(w->in, w->out);
-        table->total_squares += w->groups * w->step->squares_size;
-        if (packed) table->total_packed += w->groups * p->packed_size(w->in, w->out);
-    }
+    table->total_squares = weights_square_values(table, p), table->total_packed = packed ? weights_packed_values(table, p) : 0;
     TRY(memory_new_block(&table->squares, (size_t)table->total_squares, sizeof(real), "squares of gradients"));
     TRY(memory_new_block(&table->packed, (size_t)table->total_packed, sizeof(real), "packed weights"));
     real *square = table->squares, *copy = table->packed;
     for (int i = 0; i < table->n; i++) {
         weight *w = table->row[i];
         if (!is_packed(w)) continue;
+        w->step->squares_size = p->squares_size(w->in, w->out);
         w->step->squares = square, square += w->groups * w->step->squares_size;
         if (packed) w->packed = copy, copy += w->groups * p->packed_size(w->in, w->out);
     }

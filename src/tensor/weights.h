@@ -78,6 +78,8 @@ void weights_initialize(weights *table, uint64_t seed);
 
 /* Room for the packed copies of matrices and experts and for the squares of their gradients, in p's layout; packed: false, squares only. */
 int weights_allocate_packed(weights *table, const struct products *p, bool packed);
+ptrdiff_t weights_packed_values(const weights *table, const struct products *p);
+ptrdiff_t weights_square_values(const weights *table, const struct products *p);
 /* Makes every packed copy from the values: after initialisation, and after loading. */
 void weights_pack(weights *table, const struct products *p);
 

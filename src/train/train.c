@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/human.h"
@@ -19,8 +20,8 @@ typedef struct {
     run_folder folder;
     evaluation evaluation;
     const train_watcher *watcher;
-    buffer sample, line; /* reused */
-    char prompt[64];     /* the beginning of the validation text of a domain */
+    buffer sample, line;            /* reused */
+    char prompt[64];                /* the beginning of the validation text of a domain */
     int64_t saved_at, evaluated_at; /* steps */
     double logged_at;
 } train_session;
@@ -33,7 +34,7 @@ static int say(train_session *s, const char *format, ...) {
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     if (s->watcher->said) s->watcher->said(s->watcher->context, line);
-    return run_folder_add_log(&s->folder, line);
+    return s->folder.log ? run_folder_add_log(&s->folder, line) : LAMP_OK;
 }
 
 static int show_progress(train_session *s, const step_report *r) {
@@ -106,11 +107,22 @@ static int run_steps(train_session *s, train_report *report) {
     }
     report->finished = trainer_budget_used(tr) >= 1;
     TRY(save(s));
-    if (!report->finished) FAIL(LAMP_INTERRUPTED, "interrupted at step %lld; the checkpoint is saved, the same command goes on from it", (long long)tr->step);
+    if (!report->finished)
+        FAIL(LAMP_INTERRUPTED, "interrupted at step %lld; the checkpoint is saved, the same command goes on from it", (long long)tr->step);
     if (s->evaluated_at != tr->step) TRY(evaluate(s));
     report->validation = s->evaluation.total;
     if (tr->step > first) TRY(run_folder_add_event(&s->folder, tr->step, "finished", ""));
     return say(s, "done: %lld steps; the model is in %s", (long long)tr->step, s->folder.path);
+}
+
+static int say_plan(train_session *s) {
+    const trainer *tr = &s->trainer;
+    char all[HUMAN_BYTES], active[HUMAN_BYTES], peak[HUMAN_BYTES], needs[HUMAN_BYTES], machine[HUMAN_BYTES], time[HUMAN_BYTES];
+    TRY(say(s, "%s: %s parameters, %s active per token; kernels %s, peak %sFLOP/s", tr->recipe.model.family,
+            human_count(all, (double)tr->costs.parameters), human_count(active, (double)tr->costs.active_parameters), tr->k->name,
+            human_count(peak, tr->peak_flops)));
+    return say(s, "needs about %sB of %sB of memory, and about %s", human_count(needs, (double)memory_needs_total(&tr->needs)),
+               human_count(machine, (double)arena_machine_bytes()), human_duration(time, trainer_expected_seconds(tr)));
 }
 
 static int start(train_session *s, const recipe *r, const dataset *data, const char *run, const char *command) {
@@ -129,9 +141,7 @@ static int start(train_session *s, const recipe *r, const dataset *data, const c
     }
     TRY(evaluation_open(&s->evaluation, &tr->model, tr->batch.B, tr->batch.T));
     TRY(run_folder_add_event(&s->folder, tr->step, resume ? "resume" : "start", command));
-    char all[HUMAN_BYTES], active[HUMAN_BYTES], peak[HUMAN_BYTES];
-    TRY(say(s, "%s: %s parameters, %s active per token; kernels %s, peak %sFLOP/s", tr->recipe.model.family, human_count(all, (double)tr->costs.parameters),
-            human_count(active, (double)tr->costs.active_parameters), tr->k->name, human_count(peak, tr->peak_flops)));
+    TRY(say_plan(s));
     if (begins_elsewhere) TRY(say(s, "beginning with the weights of %s", r->initial));
     const struct router *router = tr->recipe.model.moe.router;
     if (router && router->looks_ahead)
@@ -142,12 +152,29 @@ static int start(train_session *s, const recipe *r, const dataset *data, const c
     return resume ? say(s, "going on from step %lld", (long long)tr->step) : LAMP_OK;
 }
 
+static int open_data(dataset **data, const recipe *r) {
+    if (!*r->data_path) FAIL(LAMP_INVALID, "no data: set data.path in the recipe, or --set data.path=FOLDER (made by `lamp data build`)");
+    return dataset_open(data, r->data_path);
+}
+
+int train_plan(train_report *report, const recipe *r, const train_watcher *watcher) {
+    train_session s = {.watcher = watcher};
+    dataset *data = NULL;
+    *report = (train_report){0};
+    int status = open_data(&data, r);
+    if (status >= 0) status = trainer_prepare(&s.trainer, r, data);
+    if (status >= 0) status = say_plan(&s);
+    if (status >= 0) report->last.bytes = memory_needs_total(&s.trainer.needs), report->last.seconds_left = trainer_expected_seconds(&s.trainer);
+    trainer_close(&s.trainer);
+    dataset_free(data);
+    return status;
+}
+
 int train_run(train_report *report, const recipe *r, const char *run, const char *command, const train_watcher *watcher) {
     train_session s = {.watcher = watcher, .saved_at = -1, .evaluated_at = -1};
     dataset *data = NULL;
     *report = (train_report){0};
-    if (!*r->data_path) FAIL(LAMP_INVALID, "no data: set data.path in the recipe, or --set data.path=FOLDER (made by `lamp data build`)");
-    int status = dataset_open(&data, r->data_path);
+    int status = open_data(&data, r);
     if (status >= 0) status = start(&s, r, data, run, command);
     if (status >= 0) status = run_steps(&s, report);
     if (s.folder.log && status < 0) run_folder_add_event(&s.folder, s.trainer.step, "stopped", lamp_error_message());

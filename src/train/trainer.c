@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -27,29 +28,48 @@ static void choose_passing_gradients(const recipe *r, weights *table) {
         table->row[i]->step->passing = r->micro_batch_tokens == r->batch_tokens && optimizer_consumes(&r->optimizer, table->row[i]);
 }
 
-int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
+static int choose_products(trainer *tr) {
+    const recipe *r = &tr->recipe;
+    bool bf16 = !strcmp(r->precision, "bf16") || (!strcmp(r->precision, "auto") && tr->k->products_bf16);
+    bool router_bf16 = !strcmp(r->router_precision, "bf16");
+    if ((bf16 || router_bf16) && !tr->k->products_bf16)
+        FAIL(LAMP_UNSUPPORTED, "train.%sprecision bf16: the %s kernels have no bf16 products; %s", bf16 ? "" : "router_", tr->k->name,
+             bf16 ? "auto takes what the machine has" : "f32 works everywhere");
+    tr->products = bf16 ? tr->k->products_bf16 : &tr->k->products;
+    tr->router_products = router_bf16 ? tr->k->products_bf16 : &tr->k->products;
+    tr->peak_flops = kernels_measure_peak(bf16 ? tr->k->peak_flops_bf16 : tr->k->peak_flops, 0.08);
+    return LAMP_OK;
+}
+
+int trainer_prepare(trainer *tr, const recipe *r, const dataset *data) {
     *tr = (trainer){.recipe = *r, .data = data};
     int status = LAMP_OK;
     recipe *own = &tr->recipe;
     TRY_TO(done, adopt_vocabulary(own, data));
     TRY_TO(done, recipe_resolve(own, "recipe"));
     if (own->threads > 0) omp_set_num_threads((int)own->threads);
-    int T = (int)own->model.max_position_embeddings, B = (int)(own->micro_batch_tokens / T);
     TRY_TO(done, kernels_choose(&tr->k));
+    TRY_TO(done, choose_products(tr));
     TRY_TO(done, model_open(&tr->model, &own->model));
-    tr->costs = model_count(&tr->model, T);
-    TRY_TO(done, weights_allocate_values(&tr->model.weights));
+    tr->costs = model_count(&tr->model, own->model.max_position_embeddings);
     choose_passing_gradients(own, &tr->model.weights);
+    tr->needs = memory_needs_of(own, &tr->model, tr->products);
+    TRY_TO(done, memory_needs_check(&tr->needs, (int64_t)arena_machine_bytes()));
+done:
+    if (status < 0) trainer_close(tr);
+    return status;
+}
+
+int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
+    int status = LAMP_OK;
+    TRY(trainer_prepare(tr, r, data));
+    const recipe *own = &tr->recipe;
+    int T = (int)own->model.max_position_embeddings, B = (int)(own->micro_batch_tokens / T);
+    TRY_TO(done, weights_allocate_values(&tr->model.weights));
     TRY_TO(done, weights_allocate_gradients(&tr->model.weights));
     TRY_TO(done, optimizer_open(&tr->optimizer, &own->optimizer, &tr->model.weights));
     TRY_TO(done, tape_open(&tr->tape, tr->k));
-    bool bf16 = !strcmp(own->precision, "bf16") || (!strcmp(own->precision, "auto") && tr->k->products_bf16);
-    bool router_bf16 = !strcmp(own->router_precision, "bf16");
-    if ((bf16 || router_bf16) && !tr->k->products_bf16)
-        FAIL_TO(done, LAMP_UNSUPPORTED, "train.%sprecision bf16: the %s kernels have no bf16 products; %s", bf16 ? "" : "router_", tr->k->name,
-                bf16 ? "auto takes what the machine has" : "f32 works everywhere");
-    if (bf16) tr->tape.products = tr->k->products_bf16;
-    if (router_bf16) tr->tape.router_products = tr->k->products_bf16;
+    tr->tape.products = tr->products, tr->tape.router_products = tr->router_products;
     TRY_TO(done, weights_allocate_packed(&tr->model.weights, tr->tape.products, own->pack_weights));
     weights_initialize(&tr->model.weights, (uint64_t)own->seed);
     weights_pack(&tr->model.weights, tr->tape.products);
@@ -58,7 +78,6 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     TRY_TO(done, memory_new(&tr->sequence_start, (size_t)B + 1, sizeof *tr->sequence_start, "sequence starts"));
     for (int i = 0; i <= B; i++) tr->sequence_start[i] = (ptrdiff_t)i * T;
     TRY_TO(done, model_trace_open(&tr->trace, &tr->model));
-    tr->peak_flops = kernels_measure_peak(bf16 ? tr->k->peak_flops_bf16 : tr->k->peak_flops, 0.08);
 done:
     if (status < 0) trainer_close(tr);
     return status;
@@ -86,6 +105,12 @@ static double budget_used(const trainer *tr, int64_t steps) {
 }
 
 double trainer_budget_used(const trainer *tr) { return budget_used(tr, 0); }
+
+double trainer_expected_seconds(const trainer *tr) {
+    const recipe *r = &tr->recipe;
+    double tokens = (double)(r->steps > 0 ? r->steps * r->batch_tokens : r->tokens), left = 1 - trainer_budget_used(tr);
+    return left * (tokens > 0 ? tokens * tr->costs.flops_per_token / (tr->peak_flops * EXPECTED_PERCENT_OF_PEAK / 100) : 60 * r->minutes);
+}
 
 /* Standard deviations of loss from the mean of the window, which does not hold it yet. */
 static double z_score(const trainer *tr, double loss) {

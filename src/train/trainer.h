@@ -4,26 +4,32 @@
 
 #include "data/loader.h"
 #include "models/model.h"
+#include "train/memory_needs.h"
 #include "train/recipe.h"
 
-enum { LOSS_WINDOW = 128 };
+enum {
+    LOSS_WINDOW = 128,
+    EXPECTED_PERCENT_OF_PEAK = 40, /* what a step reaches of the measured peak, products and everything else together; a plan, not a promise */
+};
 
 typedef struct {
-    recipe recipe; /* resolved */
+    recipe recipe;       /* resolved */
     const dataset *data; /* borrowed */
     const struct kernels *k;
+    const struct products *products, *router_products;
     model model;
     model_costs costs;
+    memory_needs needs;
     optimizer optimizer;
     tape tape;
     loader *loader;
     batch batch;
     ptrdiff_t *sequence_start;
-    moe_trace trace;           /* of the last step */
-    int64_t step, tokens;      /* done */
-    double seconds;            /* spent in steps, over all sessions of the run */
-    double peak_flops;         /* measured when the trainer was opened */
-    int bad_steps;             /* in a row, not applied because loss or gradient was not finite */
+    moe_trace trace;            /* of the last step */
+    int64_t step, tokens;       /* done */
+    double seconds;             /* spent in steps, over all sessions of the run */
+    double peak_flops;          /* measured when the trainer was opened */
+    int bad_steps;              /* in a row, not applied because loss or gradient was not finite */
     double window[LOSS_WINDOW]; /* the last losses, for z-scores */
     int64_t n_losses;
 } trainer;
@@ -31,22 +37,26 @@ typedef struct {
 /* What a person wants to know of the step just done. */
 typedef struct {
     int64_t step, tokens;
-    double used;              /* share of the budget */
-    double loss, loss_z;      /* nats per token; standard deviations from the mean of the last 128 */
+    double used;         /* share of the budget */
+    double loss, loss_z; /* nats per token; standard deviations from the mean of the last 128 */
     double balance_loss[BALANCE_LOSSES];
     double gradient_norm; /* without the experts, if they are factored */
     double learning_rate;
     double step_seconds, tokens_per_second, share_of_peak, seconds_left;
-    double balance;           /* the worst layer's max/mean load */
-    double dropped;           /* share of pairs, worst layer */
-    int dead;                 /* experts without a token in this step, all layers */
-    int64_t bytes;            /* weights, gradients, moments and activations */
-    int skipped;              /* factored: matrices that are as before, their gradient not being finite */
-    bool applied;             /* false: the loss was not finite, and all weights are as before; or the gradient norm, and only experts that
-                               * are factored have moved */
+    double balance; /* the worst layer's max/mean load */
+    double dropped; /* share of pairs, worst layer */
+    int dead;       /* experts without a token in this step, all layers */
+    int64_t bytes;  /* weights, gradients, moments and activations */
+    int skipped;    /* factored: matrices that are as before, their gradient not being finite */
+    bool applied;   /* false: the loss was not finite, and all weights are as before; or the gradient norm, and only experts that
+                     * are factored have moved */
 } step_report;
 
-/* Resolves the recipe against the data. */
+/* Resolves the recipe against the data; what it costs and needs is known then, and nothing large allocated. LAMP_NO_MEMORY if this machine
+ * cannot hold it. */
+int trainer_prepare(trainer *tr, const recipe *r, const dataset *data);
+
+/* Prepares and allocates. */
 int trainer_open(trainer *tr, const recipe *r, const dataset *data);
 void trainer_close(trainer *tr);
 
@@ -55,6 +65,9 @@ int trainer_step(trainer *tr, step_report *report);
 
 /* Share of the budget used before the next step, in [0, 1]; 1: done. */
 double trainer_budget_used(const trainer *tr);
+
+/* Until the budget is used. Of a budget in steps or tokens: at the expected share of the measured peak. */
+double trainer_expected_seconds(const trainer *tr);
 
 /* Writes RUN/checkpoints/step-..., with everything a bitwise continuation needs; and goes on from such a folder. */
 int trainer_save(const trainer *tr, const char *run);

@@ -405,6 +405,33 @@ static void factored_experts_take_little_memory(void) {
     dataset_free(d);
 }
 
+static void memory_is_known_before_it_is_taken(void) {
+    static const struct {
+        const char *family, *experts_by;
+        int64_t experts, shared, micro_batch_tokens;
+    } settings[] = {{"olmoe", "adamw", 8, 0, 0},      {"olmoe", "adamw", 64, 0, 0},      {"mixtral", "adamw", 8, 0, 256}, {"llama", "adamw", 1, 0, 0},
+                    {"olmoe", "factored", 32, 0, 0}, {"olmoe", "factored", 32, 0, 512}, {"olmoe", "adamw", 8, 2, 0}};
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        recipe r = small_recipe(settings[i].family);
+        r.model.hidden_size = 64, r.model.intermediate_size = 128, r.model.num_hidden_layers = 4, r.model.max_position_embeddings = 64;
+        r.model.moe.experts = settings[i].experts, r.model.moe.shared_experts = settings[i].shared;
+        r.batch_tokens = 1024, r.micro_batch_tokens = settings[i].micro_batch_tokens;
+        strcpy(r.optimizer.experts, settings[i].experts_by);
+        dataset *d = open_data(r.data_path);
+        trainer tr;
+        step_report report = {0};
+        EXPECT_OK(trainer_open(&tr, &r, d));
+        for (int step = 0; step < 2; step++) EXPECT_OK(trainer_step(&tr, &report));
+        double foretold = (double)memory_needs_total(&tr.needs), taken = (double)report.bytes;
+        EXPECT(foretold > 0.8 * taken && foretold < 1.2 * taken, "case %zu: %g bytes were foretold, %g taken (%zu of them by activations, not %lld)", i,
+               foretold, taken, tape_bytes(&tr.tape), (long long)tr.needs.activations);
+        EXPECT_OK(memory_needs_check(&tr.needs, memory_needs_total(&tr.needs)));
+        EXPECT_ERROR(memory_needs_check(&tr.needs, memory_needs_total(&tr.needs) - 1), LAMP_NO_MEMORY, "of memory and this machine has");
+        trainer_close(&tr);
+        dataset_free(d);
+    }
+}
+
 /* ---- budgets ----------------------------------------------------------------------------------------------------------------------- */
 
 static int64_t run_to_the_end(const recipe *r, const dataset *d, step_report *last) {
@@ -656,6 +683,7 @@ static void the_router_has_its_own_precision(void) {
 }
 
 static const test_case cases[] = {
+    {"memory is known before it is taken", memory_is_known_before_it_is_taken},
     {"a page is learned by heart", a_page_is_learned_by_heart},
     {"20 steps equal 10, saved, loaded, and 10", twenty_steps_equal_ten_saved_loaded_and_ten},
     {"every router resumes bit for bit", every_router_resumes_bit_for_bit},

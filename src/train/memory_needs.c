@@ -1,0 +1,61 @@
+#include "train/memory_needs.h"
+
+#include "base/error.h"
+#include "base/human.h"
+#include "ops/ops.h"
+
+/* Values per token that stay until backward: of a block, two norms, q and its rotation, attention's output before and after its matrix, both
+ * sums and the MLP's output, k, v and k's rotation; of experts the two inner activations of each pair. */
+static double kept_values(const model_config *c) {
+    const double D = (double)c->hidden_size, heads = (double)(c->num_attention_heads * c->head_dim),
+                 kv = (double)(c->num_key_value_heads * c->head_dim);
+    const moe_config *m = &c->moe;
+    double values = 2 * D;
+    for (int64_t l = 0; l < c->num_hidden_layers; l++) {
+        values += 6 * D + 3 * heads + 3 * kv + (double)c->num_attention_heads;
+        if (!model_layer_is_sparse(c, l)) values += 2 * (double)(c->moe.experts > 1 ? c->dense_size : c->intermediate_size);
+        else values += 2 * (double)(m->top_k * c->intermediate_size + m->shared_experts * m->shared_size) + 4 * (double)m->experts;
+    }
+    return values;
+}
+
+/* Values per token that live for a moment, where they are most: gradients of a few widths, and of experts the pairs' rows and inner gradients. */
+static double passing_values(const model_config *c) {
+    const double D = (double)c->hidden_size, K = c->moe.experts > 1 ? (double)c->moe.top_k : 1;
+    return 4 * D + 2 * K * (D + (double)c->intermediate_size);
+}
+
+memory_needs memory_needs_of(const recipe *r, const model *m, const struct products *products) {
+    const weights *table = &m->weights;
+    memory_needs n = {.weights = table->total, .packed = weights_square_values(table, products)};
+    if (r->pack_weights) n.packed += weights_packed_values(table, products);
+    ptrdiff_t passing = 0; /* the largest gradient that passes: there is one at a time */
+    for (int i = 0; i < table->n; i++) {
+        ptrdiff_t size = weight_size(table->row[i]);
+        if (!table->row[i]->step->passing) n.gradients += size;
+        else if (size > passing) passing = size;
+    }
+    n.moments = optimizer_moment_values(&r->optimizer, table);
+    double head = (double)head_loss_rows(r->micro_batch_tokens) * (double)r->model.vocab_size;
+    n.activations = (int64_t)((double)r->micro_batch_tokens * (kept_values(&m->config) + passing_values(&m->config)) + head) + passing;
+    n.weights *= (int64_t)sizeof(real), n.packed *= (int64_t)sizeof(real), n.gradients *= (int64_t)sizeof(real), n.moments *= (int64_t)sizeof(real);
+    n.activations *= (int64_t)sizeof(real);
+    return n;
+}
+
+int64_t memory_needs_total(const memory_needs *n) { return n->weights + n->packed + n->gradients + n->moments + n->activations; }
+
+int memory_needs_check(const memory_needs *n, int64_t machine_bytes) {
+    char all[HUMAN_BYTES], there[HUMAN_BYTES], values[HUMAN_BYTES], packed[HUMAN_BYTES], gradients[HUMAN_BYTES], moments[HUMAN_BYTES],
+        activations[HUMAN_BYTES];
+    if (memory_needs_total(n) <= machine_bytes) return LAMP_OK;
+    FAIL(LAMP_NO_MEMORY,
+         "this run needs about %sB of memory and this machine has %sB: weights %sB, packed copies %sB, gradients %sB, moments %sB, activations %sB. "
+         "Try "
+         "%s",
+         human_count(all, (double)memory_needs_total(n)), human_count(there, (double)machine_bytes), human_count(values, (double)n->weights),
+         human_count(packed, (double)n->packed), human_count(gradients, (double)n->gradients), human_count(moments, (double)n->moments),
+         human_count(activations, (double)n->activations),
+         n->activations > memory_needs_total(n) / 2 ? "a smaller train.micro_batch_tokens"
+                                                    : "fewer router.experts, optim.experts=factored or train.pack_weights=false");
+}

@@ -87,7 +87,14 @@ $(patsubst %.c,$(BUILD)/%,$(filter-out $(GRAD),$(TESTS))): $(BUILD)/tests/%: $(B
 	@echo '  LD  $@'
 	@$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
 
-checks: all $(patsubst %.c,$(BUILD)/%,$(TESTS))
+# lamp with every allocation and every call on files in the hands of tests/faults/faults.c.
+FAULTS = $(foreach f,open fopen fwrite fflush fclose write fsync rename remove mkdir symlink stat lstat fstat flock opendir readdir mmap,-Wl,--wrap=$(f))
+$(BUILD)/faults/lamp: $(patsubst %.c,$(BUILD)/f32/%.o,$(CLI)) $(BUILD)/f32/tests/faults/faults.o $(BUILD)/f32/internal.a
+	@mkdir -p $(@D)
+	@echo '  LD  $@'
+	@$(CC) $(CFLAGS) $(WRAPS) $(FAULTS) $^ $(LIBS) -o $@
+
+checks: all $(patsubst %.c,$(BUILD)/%,$(TESTS)) $(BUILD)/faults/lamp
 
 test:
 	./setup --quiet

@@ -4,7 +4,7 @@ set -u
 cd "$(dirname "$0")/.."
 BUILD=${BUILD:-build}
 passed=0 failed=0
-for program in "$BUILD"/tests/*/*_test tests/house/*.sh tests/cli/run.sh; do
+for program in "$BUILD"/tests/*/*_test tests/house/*.sh tests/cli/run.sh tests/faults/*.sh; do
     [ -x "$program" ] || continue
     output=$(BUILD=$BUILD "$program" 2>&1) && status=0 || status=$?
     line=$(printf '%s\n' "$output" | tail -n 1)

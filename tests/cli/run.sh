@@ -2,7 +2,7 @@
 # Runs the transcripts in tests/cli/cases, or those named: tests/cli/run.sh train eval. The last line is
 # "command line: N passed, M failed". BUILD names the tree to test.
 #
-# A transcript is a list of cases. Each is a script run in a fresh folder that holds what `prepare` below makes:
+# A transcript is a list of cases. Each is a script run in a fresh folder that holds what make_world (tests/world.sh) makes:
 #
 #     # an unknown verb                                   begins a case
 #     $ lamp trian                                        a line of the script
@@ -15,6 +15,7 @@ set -u
 export LC_ALL=C TERM=xterm
 unset LAMP_KERNELS
 cd "$(dirname "$0")/../.."
+. tests/world.sh
 BUILD=$(cd "${BUILD:-build}" && pwd) || exit 1
 CASES=$PWD/tests/cli/cases
 export TMP
@@ -55,20 +56,6 @@ keys() {
     local json name
     json=$(cat)
     for name in "$@"; do [[ $json == *"\"$name\": "* ]] && echo "$name"; done
-}
-
-prepare() {
-    mkdir -p text/river text/stone empty
-    for i in 1 2 3 4 5 6; do
-        for ((j = 0; j < 40; j++)); do echo "The river $((i * j % 17)) runs past house $((j % 7)) and bridge $((i + j)) sings."; done >text/river/$i.txt
-        for ((j = 0; j < 40; j++)); do echo "f$((j % 9)) = $((i * j)) * (x + $j);"; done >text/stone/$i.c
-    done
-    printf '%s\n' '{"text": "one line of text"}' '{"text": "another line, caf\u00e9", "id": 2}' '{"text": "one line of text"}' >lines.jsonl
-    printf '%s\n' '[model]' 'hidden_size = 16' 'intermediate_size = 24' 'num_hidden_layers = 2' 'num_attention_heads = 4' \
-        'max_position_embeddings = 16' '[router]' 'experts = 4' '[data]' 'path = data' '[train]' 'batch_tokens = 128' 'steps = 4' \
-        'threads = 1' >tiny.ini
-    lamp data build data --domain river=text/river --domain stone=text/stone --vocab 320 --quiet >/dev/null
-    lamp train tiny.ini --run tiny --quiet
 }
 
 # ---- the runner ---------------------------------------------------------------------------------------------------------------------
@@ -122,7 +109,7 @@ run_file() {
     [ -z "$script" ] || run_case "$where" "$title" "$script" "$out" "$err" "$status"
 }
 
-mkdir world && (cd world && prepare) || failed=$((failed + 1))
+mkdir world && (cd world && make_world) || failed=$((failed + 1))
 if [ $# = 0 ]; then set -- "$CASES"/*.txt; else set -- "${@/#/$CASES/}" && set -- "${@/%/.txt}"; fi
 for file in "$@"; do run_file "$file"; done
 echo "command line: $passed passed, $failed failed"

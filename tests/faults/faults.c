@@ -1,0 +1,113 @@
+/* Linked into a copy of lamp (build/faults/lamp), in whose objects every allocation and every call that touches files comes here first
+ * (Makefile: --wrap). FAULT says which of them fails:
+ *
+ *     FAULT=memory:17        the 17th allocation returns NULL        FAULT=memory:17+   and so does every one after it
+ *     FAULT=file:5:ENOSPC    the 5th call on files fails with this errno
+ *     FAULT=file:5:KILL      the process ends there and then, as by kill -9
+ *
+ * FAULT_COUNT names a file that receives, at the end, how many calls of each kind there were. jansson's allocations count too. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MEMORY, FILES, KINDS };
+
+static const char *const kind_names[KINDS] = {"memory", "file"};
+static long calls[KINDS], fails_at[KINDS];
+static bool fails_on, kills;
+static int failure = EIO;
+
+static bool fails(int kind) {
+    long now = __atomic_add_fetch(&calls[kind], 1, __ATOMIC_RELAXED);
+    if (kills && now == fails_at[kind]) kill(getpid(), SIGKILL);
+    bool hit = !kills && fails_at[kind] > 0 && (now == fails_at[kind] || (fails_on && now > fails_at[kind]));
+    if (hit) errno = kind == MEMORY ? ENOMEM : failure;
+    return hit;
+}
+
+/* type name(parameters): fails with result, or calls the real one. */
+#define WRAP(kind, type, name, parameters, arguments, result) \
+    type __real_##name parameters; \
+    type __wrap_##name parameters; \
+    type __wrap_##name parameters { return fails(kind) ? (result) : __real_##name arguments; }
+
+WRAP(MEMORY, void *, malloc, (size_t bytes), (bytes), NULL)
+WRAP(MEMORY, void *, calloc, (size_t count, size_t bytes), (count, bytes), NULL)
+WRAP(MEMORY, void *, realloc, (void *block, size_t bytes), (block, bytes), NULL)
+WRAP(MEMORY, void *, reallocarray, (void *block, size_t count, size_t bytes), (block, count, bytes), NULL)
+WRAP(MEMORY, void *, aligned_alloc, (size_t alignment, size_t bytes), (alignment, bytes), NULL)
+WRAP(FILES, FILE *, fopen, (const char *path, const char *mode), (path, mode), NULL)
+WRAP(FILES, size_t, fwrite, (const void *from, size_t size, size_t count, FILE *to), (from, size, count, to), count / 2)
+WRAP(FILES, int, fflush, (FILE *file), (file), EOF)
+WRAP(FILES, ssize_t, write, (int file, const void *from, size_t bytes), (file, from, bytes), -1)
+WRAP(FILES, int, fsync, (int file), (file), -1)
+WRAP(FILES, int, rename, (const char *from, const char *to), (from, to), -1)
+WRAP(FILES, int, remove, (const char *path), (path), -1)
+WRAP(FILES, int, mkdir, (const char *path, mode_t mode), (path, mode), -1)
+WRAP(FILES, int, symlink, (const char *target, const char *path), (target, path), -1)
+WRAP(FILES, int, stat, (const char *path, struct stat *info), (path, info), -1)
+WRAP(FILES, int, lstat, (const char *path, struct stat *info), (path, info), -1)
+WRAP(FILES, int, fstat, (int file, struct stat *info), (file, info), -1)
+WRAP(FILES, int, flock, (int file, int operation), (file, operation), -1)
+WRAP(FILES, DIR *, opendir, (const char *path), (path), NULL)
+WRAP(FILES, struct dirent *, readdir, (DIR *folder), (folder), NULL)
+WRAP(FILES, void *, mmap, (void *at, size_t bytes, int protection, int flags, int file, off_t from), (at, bytes, protection, flags, file, from), MAP_FAILED)
+
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...) {
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
+    return fails(FILES) ? -1 : __real_open(path, flags, mode);
+}
+
+/* The file is closed whether or not its last bytes could be written. */
+int __real_fclose(FILE *file);
+int __wrap_fclose(FILE *file);
+int __wrap_fclose(FILE *file) {
+    bool failed = fails(FILES);
+    int kept = errno, status = __real_fclose(file);
+    if (failed) errno = kept;
+    return failed ? EOF : status;
+}
+
+__attribute__((constructor)) static void read_fault(void) {
+    static const struct {
+        const char *name;
+        int number;
+    } errors[] = {{"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EINTR", EINTR}, {"EACCES", EACCES}, {"EMFILE", EMFILE}};
+    const char *fault = getenv("FAULT");
+    for (int kind = 0; fault && kind < KINDS; kind++) {
+        size_t length = strlen(kind_names[kind]);
+        char *rest;
+        if (strncmp(fault, kind_names[kind], length) || fault[length] != ':') continue;
+        fails_at[kind] = strtol(fault + length + 1, &rest, 10);
+        if (*rest == '+') fails_on = true, rest++;
+        for (size_t i = 0; *rest == ':' && i < sizeof errors / sizeof *errors; i++)
+            if (!strcmp(rest + 1, errors[i].name)) failure = errors[i].number;
+        kills = !strcmp(rest, ":KILL");
+    }
+    json_set_alloc_funcs(__wrap_malloc, free);
+}
+
+__attribute__((destructor)) static void write_counts(void) {
+    const char *path = getenv("FAULT_COUNT");
+    char text[64];
+    int file = path ? __real_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666) : -1;
+    if (file < 0) return;
+    int length = snprintf(text, sizeof text, "%ld %ld\n", calls[MEMORY], calls[FILES]);
+    if (__real_write(file, text, (size_t)length) != length) _exit(1);
+    close(file);
+}

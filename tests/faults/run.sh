@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Each scenario is run once to count its allocations and its calls on files, then again and again with one of them failing, and with all
+# from one on. Each time: no signal, no deadlock, no leak (where the sanitizers look), an error that names a cause or the right result,
+# and a run that can still be read. FAULT_POINTS is how many points of a kind a scenario gets, "all" for every one of them.
+# The last line is "faults: N passed, M failed". BUILD names the tree to test.
+set -u
+export LC_ALL=C TERM=xterm OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1
+cd "$(dirname "$0")/../.."
+. tests/world.sh
+BUILD=$(cd "${BUILD:-build}" && pwd) || exit 1
+[ -x "$BUILD/faults/lamp" ] || { echo "faults: 0 passed, 1 failed"; exit 1; }
+case $BUILD in
+*sanitize*) default=5 ;;
+*) default=16 ;;
+esac
+points=${FAULT_POINTS:-$default}
+TMP=$(mktemp -d "${TMPDIR:-/tmp}/lamp-faults-XXXXXX") && cd "$TMP" || exit 1
+trap 'rm -rf "$TMP"' EXIT
+
+lamp() { "$BUILD/lamp" "$@"; }
+
+mkdir world && cd world && make_world || exit 1
+printf '%s\n' 1 2 3 4 >ids
+lamp train tiny.ini --run saved --quiet --set train.steps=1 || exit 1
+sed 's/^steps = 1$/steps = 4/' saved/recipe.ini >recipe && mv recipe saved/recipe.ini
+lamp train tiny.ini --run dense --quiet --set model.family=llama --set router.experts=1 || exit 1
+cd ..
+
+# name, whether it writes (then each attempt gets a fresh world), command; {} stands for the program
+scenarios=(
+    "help           reads   {} train --help"
+    "load           reads   {} inspect tiny"
+    "generate       reads   {} generate tiny --prompt river --tokens 4"
+    "eval           reads   {} eval tiny --tokens 64"
+    "experts        reads   {} inspect tiny --experts --tokens 64"
+    "tokenize       reads   {} tokenize tiny text/river/1.txt"
+    "recipe         reads   {} inspect tiny.ini"
+    "dry-run        reads   {} train tiny.ini --dry-run"
+    "logits         writes  {} logits tiny --ids ids --out logits"
+    "data-build     writes  {} data build new --domain river=text/river --vocab 300"
+    "train          writes  {} train tiny.ini --run new"
+    "resume         writes  {} train saved"
+    "upcycle        writes  {} convert dense new --upcycle --experts 4 --top-k 2"
+)
+
+passed=0 failed=0 injected=0
+
+complain() { # scenario fault what
+    [ "$ok" = yes ] && printf 'FAILED %s\n' "$1"
+    ok=no
+    printf '    FAULT=%s %s\n' "$2" "$3"
+    head -n 12 err | sed 's/^/        /'
+}
+
+attempt() { # scenario writes fault command
+    local status fault=$3 command=$4 run
+    if [ "$2" = writes ]; then rm -rf case && cp -R world case; else ln -sfn world case; fi
+    (cd case && FAULT=$fault timeout 60 ${command/\{\}/$BUILD/faults/lamp} >../out 2>../err </dev/null)
+    status=$?
+    injected=$((injected + 1))
+    case $status in
+    0) ;;
+    124) complain "$1" "$fault" "does not end" ;;
+    1 | 2 | 3 | 4 | 6 | 8 | 9) grep -q '^error: .' err || complain "$1" "$fault" "ends with $status and names no cause" ;;
+    *) complain "$1" "$fault" "ends with $status" ;;
+    esac
+    grep -Eq 'Sanitizer|runtime error' err && complain "$1" "$fault" "the sanitizers object"
+    [ "$2" = writes ] || return
+    for run in tiny saved new; do # old or new; of a new run possibly nothing
+        [ -e "case/$run/checkpoints/latest" ] || [ "$run" != new ] || continue
+        (cd case && lamp inspect $run --quiet >/dev/null 2>../err) || complain "$1" "$fault" "leaves $run unreadable"
+    done
+}
+
+errors=(EIO ENOSPC EINTR EACCES EMFILE)
+for scenario in "${scenarios[@]}"; do
+    read -r name writes command <<<"$scenario"
+    rm -rf case && cp -R world case
+    (cd case && FAULT_COUNT=$TMP/count timeout 60 ${command/\{\}/$BUILD/faults/lamp} >../out 2>../err </dev/null) ||
+        { echo "FAILED $name without a fault"; cat err; failed=$((failed + 1)); continue; }
+    rm -rf case
+    read -r memory file <count
+    for kind in memory file; do
+        ok=yes
+        calls=${!kind}
+        [ "$points" = all ] && step=1 || step=$((calls / points))
+        [ "$step" -lt 1 ] && step=1
+        for ((at = 1; at <= calls; at += step)); do
+            if [ "$kind" = file ]; then attempt "$name" "$writes" "file:$at:${errors[at % 5]}" "$command"
+            else attempt "$name" "$writes" "memory:$at" "$command"; fi
+            attempt "$name" "$writes" "$kind:$at+" "$command"
+        done
+        [ "$ok" = yes ] && passed=$((passed + 1)) || failed=$((failed + 1))
+    done
+done
+echo "$injected faults injected in ${#scenarios[@]} scenarios"
+echo "faults: $passed passed, $failed failed"
+[ "$failed" = 0 ]

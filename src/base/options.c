@@ -235,19 +235,24 @@ int options_difference(const option_table *table, const void *a, const void *b, 
     return n;
 }
 
-int options_help(const option_table *table, buffer *out) {
+int options_describe(const option *o, buffer *out) {
     static const char *const types[] = {"integer", "number", "true|false", "text", "", "name = number"};
+    char range[96] = "", initial[96] = "";
+    if (o->type == OPTION_INTEGER || o->type == OPTION_NUMBER)
+        snprintf(range, sizeof range, o->max < 1e9 ? ", %.10g to %.10g" : ", %.3g to %.3g", o->min, o->max);
+    if (o->initial && *o->initial) snprintf(initial, sizeof initial, ", default %s", o->initial);
+    return buffer_printf(out, "%s%s%s%s%s", o->type == OPTION_CHOICE ? o->choices : types[o->type], range, initial, *o->unit ? ", in " : "", o->unit);
+}
+
+int options_help(const option_table *table, buffer *out) {
     const char *section = "";
     for (int i = 0; i < table->n; i++) {
         const option *o = &table->rows[i];
-        char range[96] = "", initial[96] = "";
         if (strcmp(section, o->section)) buffer_printf(out, "\n[%s]\n", o->section);
         section = o->section;
-        if (o->type == OPTION_INTEGER || o->type == OPTION_NUMBER)
-            snprintf(range, sizeof range, o->max < 1e9 ? ", %.10g to %.10g" : ", %.3g to %.3g", o->min, o->max);
-        if (o->initial && *o->initial) snprintf(initial, sizeof initial, ", default %s", o->initial);
-        buffer_printf(out, "  %-26s %s%s%s%s%s\n      %s\n", o->name, o->type == OPTION_CHOICE ? o->choices : types[o->type], range, initial,
-                      *o->unit ? ", in " : "", o->unit, o->help);
+        buffer_printf(out, "  %-26s ", o->name);
+        options_describe(o, out);
+        buffer_printf(out, "\n      %s\n", o->help);
     }
     return out->status;
 }

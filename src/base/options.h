@@ -56,7 +56,10 @@ int options_write(const option_table *table, const void *fields, buffer *out);
 /* Appends one line "section.name: a -> b" per option that differs; returns how many. */
 int options_difference(const option_table *table, const void *a, const void *b, buffer *out);
 
-/* Appends the table as help: name, type, default, range, unit, meaning. */
+/* Appends what values an option takes: type, range, default, unit. */
+int options_describe(const option *o, buffer *out);
+
+/* Appends the table as help: name, what values it takes, meaning. */
 int options_help(const option_table *table, buffer *out);
 
 /* Edits (insert, delete, replace) that turn a into b: for "did you mean". */

@@ -67,6 +67,16 @@ typedef int lamp_piece(void *context, const char *bytes, size_t length);
 /* Continues prompt; an empty one starts a document. options must not be NULL. */
 LAMP_API int lamp_generate(lamp_model *model, const char *prompt, const lamp_generate_options *options, lamp_piece *piece, void *context);
 
+/* ---- training ---- */
+
+/* Receives what the run says as it goes: settings, validation scores, checkpoints. */
+typedef void lamp_line(void *context, const char *line);
+
+/* Trains as `lamp train RECIPE --run RUN --set ...` does, until the budget of the recipe is used up; lamp_model_open(run) then opens the result.
+ * settings: n_settings of "section.key=value", which come after the recipe's own. If the folder run holds a run already, that run goes on.
+ * said may be NULL. One training at a time. */
+LAMP_API int lamp_train(const char *recipe, const char *const *settings, size_t n_settings, const char *run, lamp_line *said, void *context);
+
 #ifdef __cplusplus
 }
 #endif

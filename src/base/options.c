@@ -134,6 +134,14 @@ int options_set(const option_table *table, void *fields, const char *key, const 
     FAIL(LAMP_INVALID, "%s: unknown key %s", where, key);
 }
 
+int options_assign(const option_table *table, void *fields, const char *setting, const char *where) {
+    char key[OPTION_NAME_BYTES * 3];
+    const char *equals = strchr(setting, '=');
+    if (!equals || (size_t)(equals - setting) >= sizeof key) FAIL(LAMP_INVALID, "%s: expected section.key=value, found \"%s\"", where, setting);
+    snprintf(key, sizeof key, "%.*s", (int)(equals - setting), setting);
+    return options_set(table, fields, key, equals + 1, where);
+}
+
 /* The bytes of text between begin and end without blanks around them, NUL-terminated in place. */
 static char *trim(char *begin, char *end) {
     while (begin < end && isspace((unsigned char)*begin)) begin++;

@@ -47,6 +47,9 @@ void options_set_defaults(const option_table *table, void *fields);
  * the nearest known one; a value of the wrong type or out of range fails with what is expected. */
 int options_set(const option_table *table, void *fields, const char *key, const char *value, const char *where);
 
+/* setting is "section.name=value", as --set takes it. */
+int options_assign(const option_table *table, void *fields, const char *setting, const char *where);
+
 /* Reads an INI file: all its problems are reported together. */
 int options_read_file(const option_table *table, void *fields, const char *path);
 

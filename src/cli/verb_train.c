@@ -80,14 +80,7 @@ static void name_run(char path[PATH_BYTES], const char *source) {
 }
 
 static int apply_settings(recipe *r, const cli_list *settings) {
-    for (int i = 0; i < settings->n; i++) {
-        char key[OPTION_NAME_BYTES * 3];
-        const char *equals = strchr(settings->item[i], '=');
-        if (!equals || (size_t)(equals - settings->item[i]) >= sizeof key)
-            FAIL(LAMP_INVALID, "--set: expected section.key=value, found \"%s\"", settings->item[i]);
-        snprintf(key, sizeof key, "%.*s", (int)(equals - settings->item[i]), settings->item[i]);
-        TRY(options_set(&recipe_options, r, key, equals + 1, "--set"));
-    }
+    for (int i = 0; i < settings->n; i++) TRY(options_assign(&recipe_options, r, settings->item[i], "--set"));
     return LAMP_OK;
 }
 

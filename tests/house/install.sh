@@ -101,6 +101,12 @@ trains() { run_example train "$work/recipe.ini" "$work/run" "data.path=$work/dat
 goes_on() { run_example train "$work/recipe.ini" "$work/run" "data.path=$work/data" train.steps=6 && grep -q '^going on from step 6$' "$work/train.out"; }
 names_the_wrong_key() { ! run_example train "$work/recipe.ini" "$work/other" train.stpes=6 && grep -q 'did you mean train.steps' "$work/train.out"; }
 generates() { run_example generate "$work/run" "The river" && grep -q '^log p of the last of [0-9]* tokens: -[0-9.]*$' "$work/generate.out"; }
+routes() {
+    run_example custom_router "$work/recipe.ini" "$work/frugal" "data.path=$work/data" train.steps=6 &&
+        grep -q '^the price decided for [1-9][0-9]* of [1-9][0-9]* tokens$' "$work/custom_router.out" &&
+        grep -q '"kind": "frugal"' "$work/frugal/checkpoints/latest/config.json"
+}
+names_the_unknown_router() { ! "$place/bin/lamp" generate "$work/frugal" 2>"$work/error" && grep -q 'unknown router "frugal"; expected one of softmax|' "$work/error"; }
 
 # ---- what shells and man know -----------------------------------------------------------------------------------------------------------
 
@@ -135,6 +141,8 @@ check "examples/train.c trains" trains
 check "examples/train.c goes on with a run that is there" goes_on
 check "examples/train.c names a wrong key" names_the_wrong_key
 check "examples/generate.c generates" generates
+check "examples/custom_router.c trains and generates with its router" routes
+check "the program names a router that it does not know" names_the_unknown_router
 check "bash completes a verb" completes 'lamp tr' train
 check "bash completes an option" completes 'lamp train --r' --run
 check "bash completes a key of the recipe" completes 'lamp train --set router.top_k' router.top_k=

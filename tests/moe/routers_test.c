@@ -413,7 +413,7 @@ static void what_does_not_go_together_is_refused(void) {
         moe_config c;
         const char *message;
     } cases[] = {
-        {{.kind = "sofmax"}, "r.ini: router.kind: unknown router \"sofmax\"; expected one of softmax, switch"},
+        {{.kind = "sofmax"}, "r.ini: router.kind: unknown router \"sofmax\"; expected one of softmax|switch"},
         {{.kind = "switch", .top_k = 2}, "router.top_k: expected 1 with router.kind switch, found 2"},
         {{.kind = "switch", .top_k = 1, .normalize = true}, "router.normalize: expected false"},
         {{.kind = "gshard", .top_k = 3}, "router.top_k: expected 2"},
@@ -435,7 +435,39 @@ static void what_does_not_go_together_is_refused(void) {
     }
 }
 
+static void a_router_from_outside_needs_a_new_name(void) {
+    EXPECT_ERROR(lamp_router_add("softmax", prefer_odd, NULL), LAMP_INVALID, "router \"softmax\": there is one of this name");
+    EXPECT_ERROR(lamp_router_add("a|b", prefer_odd, NULL), LAMP_INVALID, "found \"a|b\"");
+    EXPECT_ERROR(lamp_router_add("", prefer_odd, NULL), LAMP_INVALID, "found \"\"");
+    EXPECT_ERROR(lamp_router_add("nothing", NULL, NULL), LAMP_INVALID, "router \"nothing\" has no function");
+}
+
+/* The kinds that a recipe takes are the names in the table, in its order. */
+static void kinds_are_the_names(void) {
+    const struct router *const *table;
+    char names[1024] = "";
+    int n = router_table(&table);
+    for (int i = 0; i < n; i++) snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? "|" : "", table[i]->name);
+    EXPECT(!strcmp(names, router_kinds), "the table has %s, the recipe takes %s", names, router_kinds);
+}
+
+static void wanted_experts_are_taken_and_weighed(void) {
+    test_layer l;
+    layer_open(&l, size, (moe_config){.kind = "prefer_odd"});
+    routing r = layer_route(&l);
+    for (ptrdiff_t i = 0; i < r.pairs; i++) {
+        ptrdiff_t e = r.expert[i];
+        double expected = (e % 2 ? 1.5 : 0.5) * (double)r.probabilities->x[r.token[i] * 8 + e];
+        EXPECT(e % 2 == 1, "token %d takes expert %td", (int)r.token[i], e);
+        EXPECT(near((double)r.weights->x[i], expected, 1e-6), "weight %g, expected %g", (double)r.weights->x[i], expected);
+    }
+    layer_close(&l);
+}
+
 static const test_case cases[] = {
+    {"a router from outside needs a new name", a_router_from_outside_needs_a_new_name},
+    {"kinds are the names", kinds_are_the_names},
+    {"wanted experts are taken and weighed", wanted_experts_are_taken_and_weighed},
     {"every router has a row", every_router_has_a_row},
     {"pairs are in order and weights sum up", pairs_are_in_order_and_weights_sum_up},
     {"kept and dropped pairs are all pairs", kept_and_dropped_pairs_are_all_pairs},

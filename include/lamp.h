@@ -86,7 +86,8 @@ typedef void lamp_line(void *context, const char *line);
 
 /* Trains as `lamp train RECIPE --run RUN --set ...` does, until the budget of the recipe is used up; lamp_model_open(run) then opens the result.
  * settings: n_settings of "section.key=value", which come after the recipe's own. If the folder run holds a run already, that run goes on.
- * said may be NULL. One training at a time. */
+ * said may be NULL. One training at a time. On a machine that is shared, start the program with GOMP_SPINCOUNT=10000 in its environment, as lamp
+ * does for itself: threads that spin while they wait take the cores of those they wait for. */
 LAMP_API int lamp_train(const char *recipe, const char *const *settings, size_t n_settings, const char *run, lamp_line *said, void *context);
 
 #ifdef __cplusplus

@@ -464,11 +464,30 @@ static void wanted_experts_are_taken_and_weighed(void) {
     layer_close(&l);
 }
 
+static void want_nothing_sensible(void *context, float *want, float *factor, const float *score, int experts) {
+    (void)context, (void)factor, (void)score;
+    for (int e = 0; e < experts; e++) want[e] = e % 3 == 0 ? NAN : e % 3 == 1 ? -INFINITY : 0;
+}
+
+static void whatever_is_wanted_experts_differ(void) {
+    test_layer l;
+    EXPECT_OK(lamp_router_add("nothing_sensible", want_nothing_sensible, NULL));
+    layer_open(&l, size, (moe_config){.kind = "nothing_sensible", .top_k = 8});
+    routing r = layer_route(&l);
+    for (ptrdiff_t n = 0; n < N; n++) {
+        int chosen = 0;
+        for (ptrdiff_t k = 0; k < 8; k++) chosen |= 1 << r.expert[n * 8 + k];
+        EXPECT(chosen == 255, "token %td takes the experts of mask %x", n, (unsigned)chosen);
+    }
+    layer_close(&l);
+}
+
 static const test_case cases[] = {
     {"a router from outside needs a new name", a_router_from_outside_needs_a_new_name},
     {"kinds are the names", kinds_are_the_names},
     {"wanted experts are taken and weighed", wanted_experts_are_taken_and_weighed},
     {"every router has a row", every_router_has_a_row},
+    {"whatever is wanted, experts differ", whatever_is_wanted_experts_differ},
     {"pairs are in order and weights sum up", pairs_are_in_order_and_weights_sum_up},
     {"kept and dropped pairs are all pairs", kept_and_dropped_pairs_are_all_pairs},
     {"the layer equals its definition", the_layer_equals_its_definition},

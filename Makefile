@@ -3,6 +3,8 @@
 # make test-neon  the NEON kernels, built by a cross compiler and run by an emulator (build/neon)
 # make demo     text to a trained, speaking mixture of experts; TEXT="FOLDER..." uses your own text, each folder a domain
 # make yardstick  build/yardstick, our products beside oneDNN's; the one thing that needs libdnnl-dev
+# make install  the program, libraries, header, manual page and completions, into PREFIX=/usr/local below DESTDIR=
+# make uninstall  removes what make install wrote there
 # make clean    removes build/ (but not downloaded packages: build/packages)
 # make help     this list
 #
@@ -39,7 +41,7 @@ objects  = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2)) $(foreach isa,$(ISAS),$(BUILD)
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
-.PHONY: all test test-neon demo yardstick clean help checks
+.PHONY: all install uninstall test test-neon demo yardstick clean help checks
 all: $(BUILD)/lamp $(BUILD)/liblamp.a $(BUILD)/liblamp.so
 
 $(BUILD)/f32/%: CFLAGS += -DREAL=float -DREAL_BYTES=4
@@ -66,15 +68,62 @@ $(eval $(call tree,f64))
 $(BUILD)/lamp: $(patsubst %.c,$(BUILD)/f32/%.o,$(CLI)) $(BUILD)/f32/internal.a
 	@echo '  LD  $@'
 	@$(CC) $(CFLAGS) $^ $(LIBS) -o $@
+
+VERSION := $(shell sed -n 's/^const char \*lamp_version(void) { return "\(.*\)"; }$$/\1/p' src/base/error.c)
+SONAME   = liblamp.so.$(firstword $(subst ., ,$(VERSION)))
 $(BUILD)/liblamp.so: $(call objects,f32,$(LIBRARY))
 	@echo '  LD  $@'
-	@$(CC) $(CFLAGS) -shared -Wl,-soname,liblamp.so.0 $^ $(LIBS) -o $@ && ln -sf liblamp.so $@.0
+	@$(CC) $(CFLAGS) -shared -Wl,-soname,$(SONAME) $^ $(LIBS) -o $@ && ln -sf liblamp.so $(@D)/$(SONAME)
 
 # Internal names stay internal: one relocatable object whose hidden symbols are made local.
 $(BUILD)/liblamp.a: $(call objects,f32,$(LIBRARY))
 	@echo '  AR  $@'
 	@$(LD) -r $^ -o $(BUILD)/liblamp.o && objcopy --localize-hidden $(BUILD)/liblamp.o
 	@rm -f $@ && $(AR) rcs $@ $(BUILD)/liblamp.o && rm -f $(BUILD)/liblamp.o
+
+# Everything that is installed, below PREFIX; the program itself writes its manual page and completions. The page is not compressed.
+PREFIX  ?= /usr/local
+PLACE    = $(DESTDIR)$(PREFIX)
+PROGRAM  = bin/lamp
+ARCHIVE  = lib/liblamp.a
+SHARED   = lib/liblamp.so.$(VERSION)
+LINKS    = lib/$(SONAME) lib/liblamp.so
+HEADER   = include/lamp.h
+PKGCONF  = lib/pkgconfig/lamplighter.pc
+MANUAL   = share/man/man1/lamp.1
+BASH     = share/bash-completion/completions/lamp
+ZSH      = share/zsh/site-functions/_lamp
+FISH     = share/fish/vendor_completions.d/lamp.fish
+define pkgconf
+prefix=$(PREFIX)
+libdir=$${prefix}/lib
+includedir=$${prefix}/include
+
+Name: lamplighter
+Description: sparse mixture-of-experts models: training, inspection, generation
+Version: $(VERSION)
+Libs: -L$${libdir} -llamp
+Libs.private: -fopenmp $(LIBS)
+Cflags: -I$${includedir}
+endef
+export pkgconf
+
+install: all
+	@install -d $(addprefix $(PLACE)/,$(sort $(dir $(PROGRAM) $(ARCHIVE) $(HEADER) $(PKGCONF) $(MANUAL) $(BASH) $(ZSH) $(FISH))))
+	@install -m 755 $(BUILD)/lamp $(PLACE)/$(PROGRAM)
+	@install -m 644 $(BUILD)/liblamp.a $(PLACE)/$(ARCHIVE)
+	@install -m 755 $(BUILD)/liblamp.so $(PLACE)/$(SHARED)
+	@for link in $(LINKS); do ln -sf $(notdir $(SHARED)) $(PLACE)/$$link || exit 1; done
+	@install -m 644 include/lamp.h $(PLACE)/$(HEADER)
+	@printf '%s\n' "$$pkgconf" >$(PLACE)/$(PKGCONF)
+	@$(BUILD)/lamp --man >$(PLACE)/$(MANUAL)
+	@$(BUILD)/lamp --completion bash >$(PLACE)/$(BASH)
+	@$(BUILD)/lamp --completion zsh >$(PLACE)/$(ZSH)
+	@$(BUILD)/lamp --completion fish >$(PLACE)/$(FISH)
+	@echo '  installed below $(PLACE)$(if $(DESTDIR),,; ldconfig lets programs find the library)'
+
+uninstall:
+	rm -f $(addprefix $(PLACE)/,$(PROGRAM) $(ARCHIVE) $(SHARED) $(LINKS) $(HEADER) $(PKGCONF) $(MANUAL) $(BASH) $(ZSH) $(FISH))
 
 # Gradient checks run in double, all other tests in float. Allocation calls are counted by wrapping them.
 WRAPS = $(foreach f,malloc calloc realloc reallocarray aligned_alloc,-Wl,--wrap=$(f))

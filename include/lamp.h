@@ -67,6 +67,29 @@ typedef int lamp_piece(void *context, const char *bytes, size_t length);
 /* Continues prompt; an empty one starts a document. options must not be NULL. */
 LAMP_API int lamp_generate(lamp_model *model, const char *prompt, const lamp_generate_options *options, lamp_piece *piece, void *context);
 
+/* ---- a router of one's own ---- */
+
+/* Routes one token. score (experts) is the softmax of a learned matrix. want and factor (experts) arrive as score and as ones, to be
+ * rewritten: the token takes its top_k most wanted experts, ties to the lower index, and the weight of each is factor times score, through
+ * which the matrix learns. Tokens come in order, from the thread that trains or generates; a run replays if the same score has the same
+ * answer. A factor or a weight that is not finite ends training with LAMP_DIVERGED. */
+typedef void lamp_route(void *context, float *want, float *factor, const float *score, int experts);
+
+/* Gives the router a name, for router.kind in a recipe; a model trained with it opens only where the name is known. Lower-case letters, digits
+ * and _. Not while anything trains or generates; context must stay until the program ends. */
+LAMP_API int lamp_router_add(const char *name, lamp_route *route, void *context);
+
+/* ---- training ---- */
+
+/* Receives what the run says as it goes: settings, validation scores, checkpoints. */
+typedef void lamp_line(void *context, const char *line);
+
+/* Trains as `lamp train RECIPE --run RUN --set ...` does, until the budget of the recipe is used up; lamp_model_open(run) then opens the result.
+ * settings: n_settings of "section.key=value", which come after the recipe's own. If the folder run holds a run already, that run goes on.
+ * said may be NULL. One training at a time. On a machine that is shared, start the program with GOMP_SPINCOUNT=10000 in its environment, as lamp
+ * does for itself: threads that spin while they wait take the cores of those they wait for. */
+LAMP_API int lamp_train(const char *recipe, const char *const *settings, size_t n_settings, const char *run, lamp_line *said, void *context);
+
 #ifdef __cplusplus
 }
 #endif

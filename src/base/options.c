@@ -134,6 +134,14 @@ int options_set(const option_table *table, void *fields, const char *key, const 
     FAIL(LAMP_INVALID, "%s: unknown key %s", where, key);
 }
 
+int options_assign(const option_table *table, void *fields, const char *setting, const char *where) {
+    char key[OPTION_NAME_BYTES * 3];
+    const char *equals = strchr(setting, '=');
+    if (!equals || (size_t)(equals - setting) >= sizeof key) FAIL(LAMP_INVALID, "%s: expected section.key=value, found \"%s\"", where, setting);
+    snprintf(key, sizeof key, "%.*s", (int)(equals - setting), setting);
+    return options_set(table, fields, key, equals + 1, where);
+}
+
 /* The bytes of text between begin and end without blanks around them, NUL-terminated in place. */
 static char *trim(char *begin, char *end) {
     while (begin < end && isspace((unsigned char)*begin)) begin++;
@@ -235,19 +243,24 @@ int options_difference(const option_table *table, const void *a, const void *b, 
     return n;
 }
 
-int options_help(const option_table *table, buffer *out) {
+int options_describe(const option *o, buffer *out) {
     static const char *const types[] = {"integer", "number", "true|false", "text", "", "name = number"};
+    char range[96] = "", initial[96] = "";
+    if (o->type == OPTION_INTEGER || o->type == OPTION_NUMBER)
+        snprintf(range, sizeof range, o->max < 1e9 ? ", %.10g to %.10g" : ", %.3g to %.3g", o->min, o->max);
+    if (o->initial && *o->initial) snprintf(initial, sizeof initial, ", default %s", o->initial);
+    return buffer_printf(out, "%s%s%s%s%s", o->type == OPTION_CHOICE ? o->choices : types[o->type], range, initial, *o->unit ? ", in " : "", o->unit);
+}
+
+int options_help(const option_table *table, buffer *out) {
     const char *section = "";
     for (int i = 0; i < table->n; i++) {
         const option *o = &table->rows[i];
-        char range[96] = "", initial[96] = "";
         if (strcmp(section, o->section)) buffer_printf(out, "\n[%s]\n", o->section);
         section = o->section;
-        if (o->type == OPTION_INTEGER || o->type == OPTION_NUMBER)
-            snprintf(range, sizeof range, o->max < 1e9 ? ", %.10g to %.10g" : ", %.3g to %.3g", o->min, o->max);
-        if (o->initial && *o->initial) snprintf(initial, sizeof initial, ", default %s", o->initial);
-        buffer_printf(out, "  %-26s %s%s%s%s%s\n      %s\n", o->name, o->type == OPTION_CHOICE ? o->choices : types[o->type], range, initial,
-                      *o->unit ? ", in " : "", o->unit, o->help);
+        buffer_printf(out, "  %-26s ", o->name);
+        options_describe(o, out);
+        buffer_printf(out, "\n      %s\n", o->help);
     }
     return out->status;
 }

@@ -47,6 +47,9 @@ void options_set_defaults(const option_table *table, void *fields);
  * the nearest known one; a value of the wrong type or out of range fails with what is expected. */
 int options_set(const option_table *table, void *fields, const char *key, const char *value, const char *where);
 
+/* setting is "section.name=value", as --set takes it. */
+int options_assign(const option_table *table, void *fields, const char *setting, const char *where);
+
 /* Reads an INI file: all its problems are reported together. */
 int options_read_file(const option_table *table, void *fields, const char *path);
 
@@ -56,7 +59,10 @@ int options_write(const option_table *table, const void *fields, buffer *out);
 /* Appends one line "section.name: a -> b" per option that differs; returns how many. */
 int options_difference(const option_table *table, const void *a, const void *b, buffer *out);
 
-/* Appends the table as help: name, type, default, range, unit, meaning. */
+/* Appends what values an option takes: type, range, default, unit. */
+int options_describe(const option *o, buffer *out);
+
+/* Appends the table as help: name, what values it takes, meaning. */
 int options_help(const option_table *table, buffer *out);
 
 /* Edits (insert, delete, replace) that turn a into b: for "did you mean". */

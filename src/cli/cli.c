@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/options.h"
+#include "train/recipe.h"
 
 bool cli_quiet;
 
@@ -23,26 +24,55 @@ static const cli_verb *verb_of(const cli_command *command) {
     return &cli_verbs[0];
 }
 
-static void print_help(const cli_command *command) {
-    const cli_verb *verb = verb_of(command);
-    printf("lamp %s %s\n    %s\n\n", verb->name, verb->arguments, verb->purpose);
-    for (int i = 0; i < command->n_options; i++) {
-        const cli_option *o = &command->options[i];
+enum { JSON, QUIET, HELP };
+const cli_option cli_common_options[CLI_COMMON_OPTIONS] = {
+    [JSON] = {"json", NULL, "the result as JSON on standard output", CLI_FLAG, NULL, 0, 0},
+    [QUIET] = {"quiet", NULL, "say nothing but the result and warnings", CLI_FLAG, NULL, 0, 0},
+    [HELP] = {"help", NULL, "this text", CLI_FLAG, NULL, 0, 0},
+};
+
+bool cli_repeats(const cli_option *o) { return o->kind == CLI_LIST || o->kind == CLI_PATHS || o->kind == CLI_SETTINGS; }
+
+static void print_options(const cli_option *options, int n) {
+    for (const cli_option *o = options; o < options + n; o++) {
         char left[64];
         snprintf(left, sizeof left, "--%s %s", o->name, o->value ? o->value : "");
-        printf("  %-26s %s%s\n", left, o->help, o->kind == CLI_LIST ? " (as often as you like)" : "");
+        printf("  %-26s %s%s\n", left, o->help, cli_repeats(o) ? " (as often as you like)" : "");
     }
-    printf("  %-26s %s\n  %-26s %s\n  %-26s %s\n", "--json", "the result as JSON on standard output", "--quiet",
-           "say nothing but the result and warnings", "--help", "this text");
+}
+
+static int print_help(const cli_command *command) {
+    const cli_verb *verb = verb_of(command);
+    buffer keys = {0};
+    printf("lamp %s %s\n    %s\n\n", verb->name, verb->arguments, verb->purpose);
+    print_options(command->options, command->n_options);
+    print_options(cli_common_options, CLI_COMMON_OPTIONS);
     if (command->details) printf("\n%s", command->details);
+    for (int i = 0; i < command->n_options; i++)
+        if (command->options[i].kind == CLI_SETTINGS) options_help(&recipe_options, &keys);
+    return cli_write_buffer(&keys);
+}
+
+static struct {
+    cli_describe *describe; /* NULL: verbs run */
+    void *context;
+} description;
+
+void cli_describe_verbs(cli_describe *describe, void *context) {
+    description.describe = describe, description.context = context;
+    for (const cli_verb *v = cli_verbs; v->name; v++) v->run(1, (char *[]){(char *)v->name, NULL});
+    description.describe = NULL;
 }
 
 static int set_option(const cli_option *o, const char *value, const char *verb) {
     char *end;
     switch (o->kind) {
     case CLI_FLAG: *(bool *)o->target = true; return LAMP_OK;
-    case CLI_TEXT: *(const char **)o->target = value; return LAMP_OK;
-    case CLI_LIST: {
+    case CLI_TEXT:
+    case CLI_PATH: *(const char **)o->target = value; return LAMP_OK;
+    case CLI_LIST:
+    case CLI_PATHS:
+    case CLI_SETTINGS: {
         cli_list *list = o->target;
         if (list->n == CLI_LIST_ITEMS) FAIL(LAMP_INVALID, "lamp %s: --%s was given more than %d times", verb, o->name, CLI_LIST_ITEMS);
         list->item[list->n++] = value;
@@ -79,15 +109,17 @@ static int refuse_unknown(const cli_command *command, const char *word) {
 }
 
 int cli_parse(cli_list *arguments, bool *json, const cli_command *command, int argc, char **argv) {
-    enum { MAX_OPTIONS = 32, HELP = 1000, JSON, QUIET };
+    enum { MAX_OPTIONS = 32 };
     struct option known[MAX_OPTIONS] = {0};
     int n = command->n_options, found;
-    CHECK(n + 4 <= MAX_OPTIONS, "%d options", n);
+    if (description.describe) {
+        description.describe(description.context, verb_of(command), command);
+        return error_set(LAMP_INVALID, "lamp %s is only described", command->verb);
+    }
+    CHECK(n + CLI_COMMON_OPTIONS + 1 <= MAX_OPTIONS, "%d options", n);
     for (int i = 0; i < n; i++)
         known[i] = (struct option){command->options[i].name, command->options[i].kind == CLI_FLAG ? no_argument : required_argument, NULL, i};
-    known[n] = (struct option){"help", no_argument, NULL, HELP};
-    known[n + 1] = (struct option){"json", no_argument, NULL, JSON};
-    known[n + 2] = (struct option){"quiet", no_argument, NULL, QUIET};
+    for (int i = 0; i < CLI_COMMON_OPTIONS; i++) known[n + i] = (struct option){cli_common_options[i].name, no_argument, NULL, n + i};
     *arguments = (cli_list){0};
     *json = false;
     opterr = 0;
@@ -95,9 +127,12 @@ int cli_parse(cli_list *arguments, bool *json, const cli_command *command, int a
         const char *word = argv[optind - 1];
         if (found == ':') FAIL(LAMP_INVALID, "lamp %s: %s needs a value; see lamp %s --help", command->verb, word, command->verb);
         if (found == '?') return refuse_unknown(command, word);
-        if (found == HELP) print_help(command), exit(0);
-        if (found == JSON) *json = true;
-        else if (found == QUIET) cli_quiet = true;
+        if (found == n + HELP) {
+            TRY(print_help(command));
+            exit(0);
+        }
+        if (found == n + JSON) *json = true;
+        else if (found == n + QUIET) cli_quiet = true;
         else TRY(set_option(&command->options[found], optarg, command->verb));
     }
     for (int i = optind; i < argc; i++) {

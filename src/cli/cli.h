@@ -22,7 +22,18 @@ typedef struct {
 
 extern const cli_verb cli_verbs[];
 
-typedef enum { CLI_FLAG, CLI_TEXT, CLI_INTEGER, CLI_NUMBER, CLI_LIST } cli_kind;
+/* What help, the manual and a first look at the program share. */
+extern const char cli_purpose[], cli_examples[];
+
+typedef struct {
+    int status; /* the exit code is -status */
+    const char *says, *means, *try;
+} cli_exit_code;
+
+extern const cli_exit_code cli_exit_codes[]; /* ends where says is NULL */
+
+/* CLI_SETTINGS is a list of section.key=value of the recipe. */
+typedef enum { CLI_FLAG, CLI_TEXT, CLI_PATH, CLI_INTEGER, CLI_NUMBER, CLI_LIST, CLI_PATHS, CLI_SETTINGS } cli_kind;
 
 enum { CLI_LIST_ITEMS = 256 };
 
@@ -34,7 +45,7 @@ typedef struct {
 typedef struct {
     const char *name, *value, *help; /* value: how help calls it; NULL for a flag */
     cli_kind kind;
-    void *target; /* bool, const char *, int64_t, double, cli_list */
+    void *target; /* bool, const char * (text and path), int64_t, double, cli_list */
     double min, max; /* of numbers, both ends included */
 } cli_option;
 
@@ -48,6 +59,17 @@ typedef struct {
 /* Returns LAMP_OK with the positional arguments in arguments, or LAMP_INVALID. --help prints and ends the process with 0. Every verb
  * has --json (through *json) and --quiet. */
 int cli_parse(cli_list *arguments, bool *json, const cli_command *command, int argc, char **argv);
+
+/* What cli_parse takes from every verb. */
+enum { CLI_COMMON_OPTIONS = 3 };
+extern const cli_option cli_common_options[CLI_COMMON_OPTIONS];
+
+/* As often as one likes. */
+bool cli_repeats(const cli_option *o);
+
+/* Hands every verb's command to describe, in the order of cli_verbs, instead of running it. */
+typedef void cli_describe(void *context, const cli_verb *verb, const cli_command *command);
+void cli_describe_verbs(cli_describe *describe, void *context);
 
 extern bool cli_quiet;
 bool cli_is_terminal(FILE *stream);
@@ -70,8 +92,5 @@ int verb_tokenize(int argc, char **argv);
 int verb_detokenize(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 int verb_explain(int argc, char **argv);
-
-/* The short list that lamp --help ends with (verb_explain.c). */
-void print_exit_codes(FILE *out);
 
 #endif

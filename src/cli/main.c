@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "cli/cli.h"
+#include "cli/manual.h"
 
 const cli_verb cli_verbs[] = {
     {"data", "build OUT --domain NAME=PATH...", "turn text into a tokenised dataset", verb_data, true},
@@ -24,14 +25,28 @@ const cli_verb cli_verbs[] = {
     {NULL, NULL, NULL, NULL, false},
 };
 
+const char cli_purpose[] = "trains, inspects and runs sparse mixture-of-experts models";
+const char cli_examples[] = "  lamp data build data --domain books=my/books --domain code=my/code\n"
+                            "  lamp train data --run runs/first\n"
+                            "  lamp generate runs/first --prompt \"Once upon a time\"\n";
+
+static void print_exit_codes(FILE *out) {
+    enum { WIDTH = 120 };
+    int column = fprintf(out, "Exit codes:");
+    for (const cli_exit_code *c = cli_exit_codes; c->says; c++) {
+        const char *comma = c[1].says ? "," : "";
+        if (column + snprintf(NULL, 0, " %d %s%s", -c->status, c->says, comma) > WIDTH) fputc('\n', out), column = -1; /* and no space */
+        column += fprintf(out, "%s%d %s%s", column < 0 ? "" : " ", -c->status, c->says, comma);
+    }
+    fputs(" (lamp explain CODE)\n", out);
+}
+
 static void print_help(FILE *out) {
-    fputs("lamp trains, inspects and runs sparse mixture-of-experts models.\n\n"
-          "  lamp data build data --domain books=my/books --domain code=my/code\n"
-          "  lamp train data --run runs/first\n"
-          "  lamp generate runs/first --prompt \"Once upon a time\"\n\n",
-          out);
+    fprintf(out, "lamp %s.\n\n%s\n", cli_purpose, cli_examples);
     for (const cli_verb *v = cli_verbs; v->name; v++) fprintf(out, "  lamp %-10s %-32s %s\n", v->name, v->arguments, v->purpose);
-    fputs("\n  lamp VERB --help      its options;  lamp --version\n\n", out);
+    fputs("\n  lamp VERB --help      its options;  lamp --version;  lamp --man: all of it as a manual page;\n"
+          "  lamp --completion bash|zsh|fish: what completes its words in a shell\n\n",
+          out);
     print_exit_codes(out);
 }
 
@@ -65,6 +80,15 @@ static void restart_with_patient_threads(char **argv) {
     execv("/proc/self/exe", argv);
 }
 
+/* The exit code of a status, and the last line. */
+static int end(int status) {
+    if (status >= 0 && fflush(stdout)) status = error_set(LAMP_IO, "cannot write to standard output");
+    if (status < 0)
+        fprintf(stderr, "%s%s: %s\n", cli_is_terminal(stderr) ? "\r\033[K" : "", status == LAMP_INTERRUPTED ? "stopped" : "error",
+                lamp_error_message());
+    return -status;
+}
+
 int main(int argc, char **argv) {
     restart_with_patient_threads(argv);
     log_set_sink(show_log, NULL);
@@ -80,13 +104,10 @@ int main(int argc, char **argv) {
         printf("lamplighter %s\n", lamp_version());
         return 0;
     }
+    if (!strcmp(argv[1], "--man")) return end(manual_write());
+    if (!strcmp(argv[1], "--completion")) return end(completion_write(argv[2]));
     const cli_verb *verb = find_verb(argv[1]);
     if (!verb) return -LAMP_INVALID;
     if (verb->ends_well) interrupt_install();
-    int status = verb->run(argc - 1, argv + 1);
-    if (status >= 0 && fflush(stdout)) status = error_set(LAMP_IO, "cannot write to standard output");
-    if (status < 0)
-        fprintf(stderr, "%s%s: %s\n", cli_is_terminal(stderr) ? "\r\033[K" : "", status == LAMP_INTERRUPTED ? "stopped" : "error",
-                lamp_error_message());
-    return -status;
+    return end(verb->run(argc - 1, argv + 1));
 }

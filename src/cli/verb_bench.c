@@ -102,9 +102,9 @@ int verb_bench(int argc, char **argv) {
     bench b = {0};
     const cli_option rows[] = {
         {"seconds", "S", "how long to measure each row, in all rounds together (0.5); long work takes longer", CLI_NUMBER, &seconds, 0.001, 3600},
-        {"svg", "FILE", "also draw the rows as bars", CLI_TEXT, &svg_path, 0, 0},
-        {"recipe", "FILE", "of train: the model and its batch", CLI_TEXT, &recipe_path, 0, 0},
-        {"data", "DATASET", "of train: the text (default: the recipe's data.path)", CLI_TEXT, &data_path, 0, 0},
+        {"svg", "FILE", "also draw the rows as bars", CLI_PATH, &svg_path, 0, 0},
+        {"recipe", "FILE", "of train: the model and its batch", CLI_PATH, &recipe_path, 0, 0},
+        {"data", "DATASET", "of train: the text (default: the recipe's data.path)", CLI_PATH, &data_path, 0, 0},
     };
     const char *details = "peak      multiply-adds in registers and reading from memory, on one thread and on all\n"
                           "products  the three products of a weight, at the shapes that matter\n"

@@ -202,7 +202,7 @@ int verb_convert(int argc, char **argv) {
         {"noise", "S", "add noise to the experts: its standard deviation over the weights' own (0)", CLI_NUMBER, &q.how.noise, 0, 100},
         {"seed", "N", "of the routers and the noise (1)", CLI_INTEGER, &seed, 0, 9e15},
         {"family", "NAME", "model_type of OUT (default: llama becomes mixtral, qwen3 becomes qwen3_moe)", CLI_TEXT, &q.family, 0, 0},
-        {"text", "FILE", "what the two models are compared on (default: a built-in text; without a tokenizer random ids)", CLI_TEXT, &q.text, 0, 0},
+        {"text", "FILE", "what the two models are compared on (default: a built-in text; without a tokenizer random ids)", CLI_PATH, &q.text, 0, 0},
     };
     const char *details =
         "MODEL is a dense model folder or run; OUT, a new folder, is written in f32, and has its name only when it is complete. Without noise the\n"

@@ -48,7 +48,7 @@ int verb_data(int argc, char **argv) {
     dataset_build_report report;
     char names[CLI_LIST_ITEMS][DOMAIN_NAME_BYTES];
     const cli_option rows[] = {
-        {"domain", "NAME=PATH", "a domain: a folder of text files, a text file, or .jsonl with a field \"text\"", CLI_LIST, &domains, 0, 0},
+        {"domain", "NAME=PATH", "a domain: a folder of text files, a text file, or .jsonl with a field \"text\"", CLI_PATHS, &domains, 0, 0},
         {"vocab", "N", "size of the vocabulary (8192)", CLI_INTEGER, &vocabulary, 258, 1 << 20},
     };
     cli_command command = {

@@ -69,7 +69,7 @@ int verb_eval(int argc, char **argv) {
     dataset *data = NULL;
     const struct kernels *k;
     const cli_option rows[] = {
-        {"data", "DATASET|FILE", "what to predict (default: the dataset the run was trained on)", CLI_TEXT, &data_name, 0, 0},
+        {"data", "DATASET|FILE", "what to predict (default: the dataset the run was trained on)", CLI_PATH, &data_name, 0, 0},
         {"tokens", "N", "of each domain's validation text, at most (65536)", CLI_INTEGER, &tokens, 1, 1e15},
         {"flips", NULL, "also count the assignments that change when the router's products are bf16", CLI_FLAG, &count_flips, 0, 0},
     };

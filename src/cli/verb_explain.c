@@ -1,4 +1,4 @@
-/* lamp explain [CODE]: what an exit code means and what to do about it. The table is the only list of them; lamp --help reads it too. */
+/* lamp explain [CODE]: what an exit code means and what to do about it. The table is the only list of them: help and the manual read it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,12 +6,7 @@
 #include "cli/cli.h"
 #include "lamp.h"
 
-typedef struct {
-    int status;
-    const char *says, *means, *try;
-} exit_code;
-
-static const exit_code codes[] = {
+const cli_exit_code cli_exit_codes[] = {
     {LAMP_OK, "ok", "The verb did what was asked.", "Nothing."},
     {LAMP_FAILURE, "failure", "Something failed that has no code of its own.", "Read the last line of standard error: it names the cause."},
     {LAMP_INVALID, "usage", "The command line, a recipe or a setting asks for something impossible or contradictory. Nothing was written.",
@@ -38,29 +33,18 @@ static const exit_code codes[] = {
      "The message says which file or tensor is wrong. RUN/checkpoints may hold an older one: pass its folder as the model."},
     {LAMP_INTERRUPTED, "interrupted", "A signal (Ctrl-C, SIGTERM) ended it. A training run is saved first.",
      "The same command with the same --run goes on, bit for bit as if nothing had happened."},
+    {0, NULL, NULL, NULL},
 };
-enum { CODES = sizeof codes / sizeof *codes };
 
-void print_exit_codes(FILE *out) {
-    int column = fprintf(out, "Exit codes:");
-    for (int i = 0; i < CODES; i++) {
-        enum { WIDTH = 120 };
-        int length = snprintf(NULL, 0, " %d %s%s", -codes[i].status, codes[i].says, i + 1 < CODES ? "," : "");
-        if (column + length > WIDTH) fputc('\n', out), column = -1; /* the line begins without the space */
-        column += fprintf(out, "%s%d %s%s", column < 0 ? "" : " ", -codes[i].status, codes[i].says, i + 1 < CODES ? "," : "");
-    }
-    fputs(" (lamp explain CODE)\n", out);
-}
-
-static const exit_code *find_code(const char *text) {
+static const cli_exit_code *find_code(const char *text) {
     char *end;
     long number = strtol(text, &end, 10);
-    for (int i = 0; i < CODES; i++)
-        if (*text && !*end && -codes[i].status == number) return &codes[i];
+    for (const cli_exit_code *c = cli_exit_codes; c->says; c++)
+        if (*text && !*end && -c->status == number) return c;
     return NULL;
 }
 
-static int put_code(json_writer *w, const exit_code *c) {
+static int put_code(json_writer *w, const cli_exit_code *c) {
     json_begin_object(w, NULL);
     json_put_integer(w, "code", -c->status);
     json_put_text(w, "says", c->says);
@@ -70,7 +54,7 @@ static int put_code(json_writer *w, const exit_code *c) {
     return w->out->status;
 }
 
-static void print_code(buffer *text, const exit_code *c) {
+static void print_code(buffer *text, const cli_exit_code *c) {
     buffer_printf(text, "%d, %s\n  means: %s\n  try:   %s\n", -c->status, c->says, c->means, c->try);
 }
 
@@ -80,13 +64,13 @@ int verb_explain(int argc, char **argv) {
     buffer text = {0};
     json_writer w = {.out = &text};
     TRY(cli_parse(&arguments, &json, &(cli_command){"explain", "Without CODE, all of them.\n", NULL, 0, 0, 1}, argc, argv));
-    const exit_code *one = arguments.n ? find_code(arguments.item[0]) : NULL;
+    const cli_exit_code *one = arguments.n ? find_code(arguments.item[0]) : NULL;
     if (arguments.n && !one) FAIL(LAMP_INVALID, "no exit code %s; expected one of those that lamp --help lists", arguments.item[0]);
-    const exit_code *first = one ? one : codes, *end = one ? one + 1 : codes + CODES;
     if (json && !one) json_begin_array(&w, NULL);
-    for (const exit_code *c = first; c < end; c++) {
+    for (const cli_exit_code *c = one ? one : cli_exit_codes; c->says; c++) {
         if (json) put_code(&w, c);
         else print_code(&text, c);
+        if (one) break;
     }
     if (json && !one) json_end_array(&w);
     if (json) buffer_append_byte(&text, '\n');

@@ -214,7 +214,7 @@ int verb_inspect(int argc, char **argv) {
     const cli_option rows[] = {
         {"experts", NULL, "run validation text and show what each expert of one layer likes", CLI_FLAG, &experts, 0, 0},
         {"layer", "L", "which layer (default: the middle one)", CLI_INTEGER, &layer, 0, 1e9},
-        {"data", "DATASET", "the text (default: the dataset the run was trained on)", CLI_TEXT, &data_name, 0, 0},
+        {"data", "DATASET", "the text (default: the dataset the run was trained on)", CLI_PATH, &data_name, 0, 0},
         {"tokens", "N", "of each domain's validation text, at most (32768)", CLI_INTEGER, &tokens, 1, 1e15},
     };
     TRY(cli_parse(

@@ -49,8 +49,8 @@ int verb_logits(int argc, char **argv) {
     token_list ids = {0};
     tape t = {0};
     const cli_option rows[] = {
-        {"ids", "FILE", "token ids, one a line; - for standard input", CLI_TEXT, &ids_path, 0, 0},
-        {"out", "FILE", "the safetensors file to write", CLI_TEXT, &out, 0, 0},
+        {"ids", "FILE", "token ids, one a line; - for standard input", CLI_PATH, &ids_path, 0, 0},
+        {"out", "FILE", "the safetensors file to write", CLI_PATH, &out, 0, 0},
     };
     int status = cli_parse(&arguments, &json, &(cli_command){"logits", NULL, rows, 2, 1, 1}, argc, argv);
     TRY_TO(done, status);

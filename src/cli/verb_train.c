@@ -81,14 +81,7 @@ static void name_run(char path[PATH_BYTES], const char *source) {
 }
 
 static int apply_settings(recipe *r, const cli_list *settings) {
-    for (int i = 0; i < settings->n; i++) {
-        char key[OPTION_NAME_BYTES * 3];
-        const char *equals = strchr(settings->item[i], '=');
-        if (!equals || (size_t)(equals - settings->item[i]) >= sizeof key)
-            FAIL(LAMP_INVALID, "--set: expected section.key=value, found \"%s\"", settings->item[i]);
-        snprintf(key, sizeof key, "%.*s", (int)(equals - settings->item[i]), settings->item[i]);
-        TRY(options_set(&recipe_options, r, key, equals + 1, "--set"));
-    }
+    for (int i = 0; i < settings->n; i++) TRY(options_assign(&recipe_options, r, settings->item[i], "--set"));
     return LAMP_OK;
 }
 
@@ -185,24 +178,22 @@ int verb_train(int argc, char **argv) {
     cli_list arguments, settings = {0};
     const char *path = NULL;
     bool json, plan_only = false;
-    buffer details = {0}, command_line = {0};
+    buffer command_line = {0};
     char named[PATH_BYTES];
     const cli_option rows[] = {
-        {"run", "DIR", "the run's folder; if it holds a run, that run goes on (default: runs/TIME-NAME)", CLI_TEXT, &path, 0, 0},
-        {"set", "KEY=VALUE", "a recipe's key, as section.key=value", CLI_LIST, &settings, 0, 0},
+        {"run", "DIR", "the run's folder; if it holds a run, that run goes on (default: runs/TIME-NAME)", CLI_PATH, &path, 0, 0},
+        {"set", "KEY=VALUE", "a recipe's key, as section.key=value", CLI_SETTINGS, &settings, 0, 0},
         {"dry-run", NULL, "check recipe, data and memory, say what the run would need, and stop", CLI_FLAG, &plan_only, 0, 0},
     };
-    buffer_append_text(&details, "RECIPE is an INI file of the keys below. With a DATASET instead, sizes are chosen for this machine, with reasons,\n"
+    const char *details = "RECIPE is an INI file of the keys below. With a DATASET instead, sizes are chosen for this machine, with reasons,\n"
                                  "or are those of train.initial=MODEL, whose weights it then begins with;\n"
                                  "with a RUN, that run goes on.\n"
-                                 "Ctrl-C saves and exits with 75; the same command with the same --run goes on.\n");
-    options_help(&recipe_options, &details);
+                                 "Ctrl-C saves and exits with 75; the same command with the same --run goes on.\n";
     int status = join_command(&command_line, argc, argv);
-    if (status >= 0) status = cli_parse(&arguments, &json, &(cli_command){"train", details.bytes, rows, 3, 1, 1}, argc, argv);
+    if (status >= 0) status = cli_parse(&arguments, &json, &(cli_command){"train", details, rows, 3, 1, 1}, argc, argv);
     if (status >= 0 && !path && is_run(arguments.item[0])) path = arguments.item[0];
     if (status >= 0 && !path) name_run(named, arguments.item[0]), path = named;
     if (status >= 0) status = run(arguments.item[0], path, &settings, command_line.bytes, plan_only, json);
-    buffer_release(&details);
     buffer_release(&command_line);
     return status;
 }

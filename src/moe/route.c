@@ -1,7 +1,6 @@
 #include "moe/route.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,23 +8,35 @@
 
 /* ---- the table ----------------------------------------------------------------------------------------------------------------- */
 
-static const struct router *const routers[] = {&router_softmax,      &router_switch,    &router_gshard,        &router_sigmoid, &router_noisy_top_k,
-                                               &router_hierarchical, &router_batchwise, &router_expert_choice, &router_hash,    &router_random};
+/* Ends at the first NULL; what lamp_router_add adds comes behind ours. */
+enum { MOST_ROUTERS = 32 };
+static const struct router *routers[MOST_ROUTERS + 1] = {&router_softmax,     &router_switch,       &router_gshard,    &router_sigmoid,
+                                                         &router_noisy_top_k, &router_hierarchical, &router_batchwise, &router_expert_choice,
+                                                         &router_hash,        &router_random};
 
-enum { N_ROUTERS = sizeof routers / sizeof *routers };
+char router_kinds[MOST_ROUTERS * OPTION_NAME_BYTES] = "softmax|switch|gshard|sigmoid|noisy_top_k|hierarchical|batchwise|expert_choice|hash|random";
 
 int router_table(const struct router *const **table) {
+    int n = 0;
+    while (routers[n]) n++;
     *table = routers;
-    return N_ROUTERS;
+    return n;
 }
 
-static int router_find(const struct router **found, const char *name, const char *where) {
-    char known[256] = "";
-    for (int i = 0; i < N_ROUTERS; i++) {
-        if (!strcmp(routers[i]->name, name)) return *found = routers[i], LAMP_OK;
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", routers[i]->name);
-    }
-    FAIL(LAMP_INVALID, "%s: router.kind: unknown router \"%.64s\"; expected one of %s", where, name, known);
+static const struct router *find(const char *name) {
+    for (const struct router *const *r = routers; *r; r++)
+        if (!strcmp((*r)->name, name)) return *r;
+    return NULL;
+}
+
+int router_add(const struct router *added) {
+    const struct router *const *table;
+    int n = router_table(&table);
+    if (find(added->name)) FAIL(LAMP_INVALID, "router \"%s\": there is one of this name; expected a new name", added->name);
+    if (n == MOST_ROUTERS) FAIL(LAMP_INVALID, "router \"%s\": there are %d routers already, and room for no more", added->name, n);
+    routers[n] = added;
+    strcat(strcat(router_kinds, "|"), added->name);
+    return LAMP_OK;
 }
 
 static int check_groups(const moe_config *c, const char *where) {
@@ -55,8 +66,8 @@ static int check_groups(const moe_config *c, const char *where) {
 }
 
 int router_choose(moe_config *c, const char *where) {
-    const struct router *r;
-    TRY(router_find(&r, c->kind, where));
+    const struct router *r = find(c->kind);
+    if (!r) FAIL(LAMP_INVALID, "%s: router.kind: unknown router \"%.64s\"; expected one of %s", where, c->kind, router_kinds);
     c->router = r;
     if (r->normalize == NORMALIZE_ALWAYS) c->normalize = true;
     if (r->normalize == NORMALIZE_NEVER && c->normalize)

@@ -1,9 +1,8 @@
 /* Routers. A router scores every expert for every token and chooses pairs (token, expert, weight); everything behind it (capacity, plan,
  * dispatch, experts, combine, balance) reads a `routing` and knows no router.
  *
- * To add one: a file route_NAME.c with its formula, its route function and the row that describes it; its name here and in the table of
- * route.c, and in the choices of router.kind (train/recipe.c); a row in tests/moe/routers.h, through which all laws and gradient checks
- * reach it. */
+ * To add one: a file route_NAME.c with its formula, its route function and the row that describes it; its name here, and in the
+ * table and the kinds of route.c; a row in tests/moe/routers.h, through which all laws and gradient checks reach it. */
 #ifndef ROUTE_H
 #define ROUTE_H
 
@@ -69,6 +68,12 @@ struct router {
 
 extern const struct router router_softmax, router_switch, router_gshard, router_sigmoid, router_noisy_top_k, router_hierarchical, router_batchwise,
     router_expert_choice, router_hash, router_random;
+
+/* The names of all of them, "a|b|c": the choices of router.kind. */
+extern char router_kinds[];
+
+/* One more, of a name shorter than OPTION_NAME_BYTES that is not taken; it stays where it is. */
+int router_add(const struct router *added);
 
 /* All of them; returns how many. */
 int router_table(const struct router *const **table);

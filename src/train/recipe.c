@@ -44,8 +44,7 @@ static const option rows[] = {
     {"model", "dense_intermediate_size", OPTION_INTEGER, AT(model.dense_size), "0", 0, 1048576, SCALE_LOG, NULL, "channels",
      "inner width of dense layers among sparse ones; 0: as wide as all experts of a token"},
 
-    {"router", "kind", OPTION_CHOICE, AT(model.moe.kind), "softmax", 0, 0, SCALE_LINEAR,
-     "softmax|switch|gshard|sigmoid|noisy_top_k|hierarchical|batchwise|expert_choice|hash|random", "",
+    {"router", "kind", OPTION_CHOICE, AT(model.moe.kind), "softmax", 0, 0, SCALE_LINEAR, router_kinds, "",
      "how experts are chosen; src/moe/route_*.c open with what each does"},
     {"router", "experts", OPTION_INTEGER, AT(model.moe.experts), "8", 1, 65536, SCALE_LOG, NULL, "experts",
      "experts E per layer; 1: dense, without a router"},

@@ -37,12 +37,27 @@ static const way ways[] = {
     {"expert choice", {.kind = "expert_choice"}},
     {"hash", {.kind = "hash"}},
     {"random", {.kind = "random", .capacity = 1}},
+    {"from outside", {.kind = "prefer_odd"}},
+    {"from outside, normalised, capacity", {.kind = "prefer_odd", .normalize = true, .capacity = 0.75}},
     {"shared experts", {.kind = "softmax", .shared_experts = 2, .shared_size = 5}},
     {"a shared expert behind a gate", {.kind = "softmax", .shared_experts = 1, .shared_size = 7, .shared_gate = true}},
 };
 enum { N_WAYS = sizeof ways / sizeof *ways, MOST_TOKENS = 64 };
 
+/* A router of one's own, as a program that uses the library would add it: odd experts first, and heavier. */
+static inline void prefer_odd(void *context, float *want, float *factor, const float *score, int experts) {
+    (void)context;
+    for (int e = 0; e < experts; e++) want[e] = score[e] + (float)(e % 2), factor[e] = e % 2 ? 1.5f : 0.5f;
+}
+
+static inline void add_prefer_odd(void) {
+    static bool added;
+    if (!added) EXPECT_OK(lamp_router_add("prefer_odd", prefer_odd, NULL));
+    added = true;
+}
+
 static inline moe_config with_defaults(moe_config c) {
+    add_prefer_odd();
     if (c.experts == 0) c.experts = 8;
     if (c.top_k == 0) c.top_k = 2;
     if (c.scale == 0) c.scale = 1;

@@ -413,7 +413,7 @@ static void what_does_not_go_together_is_refused(void) {
         moe_config c;
         const char *message;
     } cases[] = {
-        {{.kind = "sofmax"}, "r.ini: router.kind: unknown router \"sofmax\"; expected one of softmax, switch"},
+        {{.kind = "sofmax"}, "r.ini: router.kind: unknown router \"sofmax\"; expected one of softmax|switch"},
         {{.kind = "switch", .top_k = 2}, "router.top_k: expected 1 with router.kind switch, found 2"},
         {{.kind = "switch", .top_k = 1, .normalize = true}, "router.normalize: expected false"},
         {{.kind = "gshard", .top_k = 3}, "router.top_k: expected 2"},
@@ -435,8 +435,59 @@ static void what_does_not_go_together_is_refused(void) {
     }
 }
 
+static void a_router_from_outside_needs_a_new_name(void) {
+    EXPECT_ERROR(lamp_router_add("softmax", prefer_odd, NULL), LAMP_INVALID, "router \"softmax\": there is one of this name");
+    EXPECT_ERROR(lamp_router_add("a|b", prefer_odd, NULL), LAMP_INVALID, "found \"a|b\"");
+    EXPECT_ERROR(lamp_router_add("", prefer_odd, NULL), LAMP_INVALID, "found \"\"");
+    EXPECT_ERROR(lamp_router_add("nothing", NULL, NULL), LAMP_INVALID, "router \"nothing\" has no function");
+}
+
+/* The kinds that a recipe takes are the names in the table, in its order. */
+static void kinds_are_the_names(void) {
+    const struct router *const *table;
+    char names[1024] = "";
+    int n = router_table(&table);
+    for (int i = 0; i < n; i++) snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? "|" : "", table[i]->name);
+    EXPECT(!strcmp(names, router_kinds), "the table has %s, the recipe takes %s", names, router_kinds);
+}
+
+static void wanted_experts_are_taken_and_weighed(void) {
+    test_layer l;
+    layer_open(&l, size, (moe_config){.kind = "prefer_odd"});
+    routing r = layer_route(&l);
+    for (ptrdiff_t i = 0; i < r.pairs; i++) {
+        ptrdiff_t e = r.expert[i];
+        double expected = (e % 2 ? 1.5 : 0.5) * (double)r.probabilities->x[r.token[i] * 8 + e];
+        EXPECT(e % 2 == 1, "token %d takes expert %td", (int)r.token[i], e);
+        EXPECT(near((double)r.weights->x[i], expected, 1e-6), "weight %g, expected %g", (double)r.weights->x[i], expected);
+    }
+    layer_close(&l);
+}
+
+static void want_nothing_sensible(void *context, float *want, float *factor, const float *score, int experts) {
+    (void)context, (void)factor, (void)score;
+    for (int e = 0; e < experts; e++) want[e] = e % 3 == 0 ? NAN : e % 3 == 1 ? -INFINITY : 0;
+}
+
+static void whatever_is_wanted_experts_differ(void) {
+    test_layer l;
+    EXPECT_OK(lamp_router_add("nothing_sensible", want_nothing_sensible, NULL));
+    layer_open(&l, size, (moe_config){.kind = "nothing_sensible", .top_k = 8});
+    routing r = layer_route(&l);
+    for (ptrdiff_t n = 0; n < N; n++) {
+        int chosen = 0;
+        for (ptrdiff_t k = 0; k < 8; k++) chosen |= 1 << r.expert[n * 8 + k];
+        EXPECT(chosen == 255, "token %td takes the experts of mask %x", n, (unsigned)chosen);
+    }
+    layer_close(&l);
+}
+
 static const test_case cases[] = {
+    {"a router from outside needs a new name", a_router_from_outside_needs_a_new_name},
+    {"kinds are the names", kinds_are_the_names},
+    {"wanted experts are taken and weighed", wanted_experts_are_taken_and_weighed},
     {"every router has a row", every_router_has_a_row},
+    {"whatever is wanted, experts differ", whatever_is_wanted_experts_differ},
     {"pairs are in order and weights sum up", pairs_are_in_order_and_weights_sum_up},
     {"kept and dropped pairs are all pairs", kept_and_dropped_pairs_are_all_pairs},
     {"the layer equals its definition", the_layer_equals_its_definition},

@@ -47,7 +47,7 @@ void options_set_defaults(const option_table *table, void *fields);
  * the nearest known one; a value of the wrong type or out of range fails with what is expected. */
 int options_set(const option_table *table, void *fields, const char *key, const char *value, const char *where);
 
-/* Reads an INI file: all its problems are reported together. */
+/* Reads an INI file, in which a key comes once: all its problems are reported together. */
 int options_read_file(const option_table *table, void *fields, const char *path);
 
 /* Appends every option as INI text that options_read_file reads back to the same values. */

@@ -62,9 +62,9 @@ static int check_file(const char *folder, const json_t *file, bool hashes, const
     const char *name, *hash;
     int64_t expected, found;
     char path[PATH_BYTES];
-    TRY(json_get_text(&name, file, "name", where));
+    TRY(json_get_word(&name, file, "name", where));
     TRY(json_get_integer(&expected, file, "bytes", 0, INT64_MAX, where));
-    TRY(json_get_text(&hash, file, "hash", where));
+    TRY(json_get_word(&hash, file, "hash", where));
     if (!*name || *name == '.' || strchr(name, '/'))
         FAIL(LAMP_MALFORMED, "%s: \"name\": expected plain file names inside the folder, found \"%.100s\"", where, name);
     TRY(file_join(path, folder, name));
@@ -80,7 +80,7 @@ static int check_files(const char *folder, const json_t *root, bool hashes, cons
     int64_t version;
     json_t *files, *file;
     size_t i;
-    TRY(json_get_text(&found, root, "format", where));
+    TRY(json_get_word(&found, root, "format", where));
     if (strcmp(found, format)) FAIL(LAMP_MALFORMED, "%s: \"format\": expected \"%s\", found \"%.60s\"", where, format, found);
     TRY(json_get_integer(&version, root, "version", 1, INT64_MAX, where));
     if (version > VERSION)

@@ -68,7 +68,8 @@ static void count_allocation(size_t count, size_t size) {
     size_t bytes, largest = __atomic_load_n(&largest_allocation, __ATOMIC_RELAXED);
     if (__builtin_mul_overflow(count, size, &bytes)) bytes = (size_t)-1;
     __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
-    while (bytes > largest && !__atomic_compare_exchange_n(&largest_allocation, &largest, bytes, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+    while (bytes > largest && !__atomic_compare_exchange_n(&largest_allocation, &largest, bytes, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
 }
 
 void *__real_malloc(size_t bytes);
@@ -85,5 +86,7 @@ void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
 void *__wrap_malloc(size_t bytes) { return count_allocation(1, bytes), __real_malloc(bytes); }
 void *__wrap_calloc(size_t count, size_t bytes) { return count_allocation(count, bytes), __real_calloc(count, bytes); }
 void *__wrap_realloc(void *block, size_t bytes) { return count_allocation(1, bytes), __real_realloc(block, bytes); }
-void *__wrap_reallocarray(void *block, size_t count, size_t bytes) { return count_allocation(count, bytes), __real_reallocarray(block, count, bytes); }
+void *__wrap_reallocarray(void *block, size_t count, size_t bytes) {
+    return count_allocation(count, bytes), __real_reallocarray(block, count, bytes);
+}
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes) { return count_allocation(1, bytes), __real_aligned_alloc(alignment, bytes); }

@@ -26,9 +26,18 @@ typedef struct {
 
 static void fixture_make(fixture *f) {
     weight *norm;
-    *f = (fixture){.config = {.family = "llama", .vocab_size = 2, .hidden_size = 8, .intermediate_size = 1, .num_hidden_layers = 1,
-                              .num_attention_heads = 1, .num_key_value_heads = 1, .max_position_embeddings = 4, .rope_theta = 1e4,
-                              .rms_norm_eps = 1e-5, .end_of_text = -1, .moe = {.kind = "softmax", .experts = 1, .top_k = 1, .scale = 1}}};
+    *f = (fixture){.config = {.family = "llama",
+                              .vocab_size = 2,
+                              .hidden_size = 8,
+                              .intermediate_size = 1,
+                              .num_hidden_layers = 1,
+                              .num_attention_heads = 1,
+                              .num_key_value_heads = 1,
+                              .max_position_embeddings = 4,
+                              .rope_theta = 1e4,
+                              .rms_norm_eps = 1e-5,
+                              .end_of_text = -1,
+                              .moe = {.kind = "softmax", .experts = 1, .top_k = 1, .scale = 1}}};
     EXPECT_OK(family_complete(&f->config, "test"));
     EXPECT_OK(weights_declare(&norm, &f->table, "norm", -1, ROLE_NORM, 1, 1, 8, 0));
     EXPECT_OK(weights_allocate_values(&f->table));
@@ -72,16 +81,22 @@ static const struct {
      "\"format\": expected \"lamplighter checkpoint\", found \"lamp list\""},
     {"newer manifest", "sed -i 's/\"version\": 1/\"version\": 2/' step-00000002/manifest.json", LAMP_UNSUPPORTED, "found 2: of a newer Lamplighter"},
     {"manifest of no version", "sed -i 's/\"version\": 1/\"version\": 0/' step-00000002/manifest.json", LAMP_MALFORMED, "\"version\": expected 1 to"},
-    {"version that is text", "sed -i 's/\"version\": 1/\"version\": \"1\"/' step-00000002/manifest.json", LAMP_MALFORMED, "\"version\": expected an integer"},
-    {"manifest that lists nothing", "echo '{\"format\": \"lamplighter checkpoint\", \"version\": 1, \"step\": 2, \"files\": []}' "
-     "> step-00000002/manifest.json", LAMP_MALFORMED, "\"files\": expected config.json among them, found it left out"},
-    {"manifest that leaves out the weights", "sed -i 's/model.safetensors/config.json/' step-00000002/manifest.json && "
+    {"version that is text", "sed -i 's/\"version\": 1/\"version\": \"1\"/' step-00000002/manifest.json", LAMP_MALFORMED,
+     "\"version\": expected an integer"},
+    {"manifest that lists nothing",
+     "echo '{\"format\": \"lamplighter checkpoint\", \"version\": 1, \"step\": 2, \"files\": []}' "
+     "> step-00000002/manifest.json",
+     LAMP_MALFORMED, "\"files\": expected config.json among them, found it left out"},
+    {"manifest that leaves out the weights",
+     "sed -i 's/model.safetensors/config.json/' step-00000002/manifest.json && "
      "sed -i '/\"bytes\"/s/: [0-9]*/: '$(stat -c %s step-00000002/config.json)'/' step-00000002/manifest.json && "
-     "for f in generation_config.json optimizer.safetensors trainer.json; do truncate -s $(stat -c %s step-00000002/config.json) step-00000002/$f; done",
+     "for f in generation_config.json optimizer.safetensors trainer.json; do truncate -s $(stat -c %s step-00000002/config.json) step-00000002/$f; "
+     "done",
      LAMP_MALFORMED, "expected model.safetensors among them"},
     {"manifest that climbs", "sed -i 's/trainer.json/..\\/x/' step-00000002/manifest.json", LAMP_MALFORMED,
      "\"name\": expected plain file names inside the folder, found \"../x\""},
-    {"manifest with an absolute path", "sed -i 's/trainer.json/\\/etc\\/passwd/' step-00000002/manifest.json", LAMP_MALFORMED, "found \"/etc/passwd\""},
+    {"manifest with an absolute path", "sed -i 's/trainer.json/\\/etc\\/passwd/' step-00000002/manifest.json", LAMP_MALFORMED,
+     "found \"/etc/passwd\""},
     {"size that is negative", "sed -i 's/\"bytes\": /\"bytes\": -/' step-00000002/manifest.json", LAMP_MALFORMED, "\"bytes\": expected 0 to"},
     {"step overflow", "sed -i 's/\"step\": 2/\"step\": 9223372036854775808/' step-00000002/manifest.json", LAMP_MALFORMED, "not valid JSON"},
     {"negative step", "sed -i 's/\"step\": 2/\"step\": -2/' step-00000002/manifest.json", LAMP_MALFORMED, "\"step\": expected 0 to"},
@@ -147,9 +162,11 @@ static void what_does_not_belong_is_named(void) {
         int code;
         const char *text;
     } foreign[] = {
-        {"flipped bit", "printf X | dd of=model.safetensors bs=1 seek=100 conv=notrunc 2>/dev/null", LAMP_CHECKPOINT, "model.safetensors: damaged since it was saved"},
-        {"weights of another run", "head -c $(stat -c %s model.safetensors) /dev/zero > model.safetensors.new && mv model.safetensors.new model.safetensors",
-         LAMP_CHECKPOINT, "model.safetensors: damaged since it was saved"},
+        {"flipped bit", "printf X | dd of=model.safetensors bs=1 seek=100 conv=notrunc 2>/dev/null", LAMP_CHECKPOINT,
+         "model.safetensors: damaged since it was saved"},
+        {"weights of another run",
+         "head -c $(stat -c %s model.safetensors) /dev/zero > model.safetensors.new && mv model.safetensors.new model.safetensors", LAMP_CHECKPOINT,
+         "model.safetensors: damaged since it was saved"},
         {"hash that is no hash", "sed -i 's/\"hash\": \"/&x/' manifest.json", LAMP_CHECKPOINT, "expected hash x"},
     };
     char run[PATH_BYTES], folder[PATH_BYTES];
@@ -237,9 +254,11 @@ static const struct {
     {"shard that is the index", "{\"weight_map\": {\"a\": \"model.safetensors.index.json\"}}", LAMP_MALFORMED, "expected a header of at most"},
     {"tensor in two shards", "{\"weight_map\": {" BOTH ", \"b\": \"twin.safetensors\"}}", LAMP_MALFORMED,
      "tensor spare: expected in one file, found in two.safetensors and twin.safetensors"},
-    {"total_size that lies", "{\"metadata\": {\"total_size\": 9223372036854775807}, \"weight_map\": {" BOTH "}}", LAMP_OK, ""}, /* nothing rests on it */
+    {"total_size that lies", "{\"metadata\": {\"total_size\": 9223372036854775807}, \"weight_map\": {" BOTH "}}", LAMP_OK,
+     ""}, /* nothing rests on it */
     {"total_size of another type", "{\"metadata\": {\"total_size\": \"x\"}, \"weight_map\": {" BOTH "}}", LAMP_OK, ""},
-    {"shard that is a symbolic link", "{\"weight_map\": {" BOTH ", \"spare\\u0020\": \"link.safetensors\"}}", LAMP_OK, ""}, /* as the hub's cache is */
+    {"shard that is a symbolic link", "{\"weight_map\": {" BOTH ", \"spare\\u0020\": \"link.safetensors\"}}", LAMP_OK,
+     ""}, /* as the hub's cache is */
 };
 
 static void write_shard(const char *folder, const char *name, const char *tensor, int64_t n) {

@@ -45,19 +45,24 @@ static const struct {
     {"mixture without a name", "[data]\nmixture = 2\n", LAMP_MALFORMED, "data.mixture needs a name: data.mixture.NAME = number"},
     {"endless text", "[data]\npath = " LONG_512 "\n", LAMP_MALFORMED, "data.path: longer than 511 bytes"},
     {"escape sequence in a value", "[router]\nkind = \033[31mred\n", LAMP_MALFORMED, "found \"?[31mred\""},
-    {"something else altogether", "<html>\n<head>\n<title>\n</title>\n<meta>\n<body>\n<p>\n<b>\n</b>\n</p>\n</body>\n", LAMP_MALFORMED, "is this a recipe?"},
+    {"something else altogether", "<html>\n<head>\n<title>\n</title>\n<meta>\n<body>\n<p>\n<b>\n</b>\n</p>\n</body>\n", LAMP_MALFORMED,
+     "is this a recipe?"},
     {"include", "[include other.ini]\n@include = other.ini\n", LAMP_MALFORMED, "unknown key include other.ini.@include"},
     {"environment variable", "[train]\nseed = $HOME\n", LAMP_MALFORMED, "expected an integer, found \"$HOME\""},
 
     /* each line is sound, together they are not */
-    {"width no multiple of heads", "[model]\nhidden_size = 100\nnum_attention_heads = 3\n", LAMP_MALFORMED, "\"hidden_size\": expected a multiple of"},
+    {"width no multiple of heads", "[model]\nhidden_size = 100\nnum_attention_heads = 3\n", LAMP_MALFORMED,
+     "\"hidden_size\": expected a multiple of"},
     {"heads no multiple of key heads", "[model]\nnum_key_value_heads = 4\n", LAMP_INVALID, "is not a multiple of model.num_key_value_heads 4"},
     {"top_k above experts", "[router]\nexperts = 4\ntop_k = 5\n", LAMP_INVALID, "router.top_k 5 is more than router.experts 4"},
     {"no budget", "[train]\nminutes = 0\n", LAMP_INVALID, "no budget: set train.steps"},
     {"batch no multiple of sequences", "[train]\nbatch_tokens = 1000\n", LAMP_INVALID, "train.batch_tokens 1000 is not a multiple of"},
-    {"batch no multiple of micro-batches", "[train]\nmicro_batch_tokens = 3072\n", LAMP_INVALID, "is not a multiple of train.micro_batch_tokens 3072"},
-    {"product of sizes overflows", "[model]\nhidden_size = 65536\nintermediate_size = 1048576\nnum_hidden_layers = 1024\nnum_attention_heads = 512\n"
-     "[router]\nexperts = 65536\n", LAMP_MALFORMED, "found sizes that make"},
+    {"batch no multiple of micro-batches", "[train]\nmicro_batch_tokens = 3072\n", LAMP_INVALID,
+     "is not a multiple of train.micro_batch_tokens 3072"},
+    {"product of sizes overflows",
+     "[model]\nhidden_size = 65536\nintermediate_size = 1048576\nnum_hidden_layers = 1024\nnum_attention_heads = 512\n"
+     "[router]\nexperts = 65536\n",
+     LAMP_MALFORMED, "found sizes that make"},
 };
 
 static const char *recipe_path(void) {

@@ -11,8 +11,7 @@
 
 #define ENTRY(type, shape, offsets) "{\"t\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
 #define NAMED(name) "{\"" name "\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}"
-#define PAIR(a, b) \
-    "{\"t\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" a "},\"u\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" b "}}"
+#define PAIR(a, b) "{\"t\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" a "},\"u\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" b "}}"
 
 /* ---- files that take more than a line to make: their bytes after the length of the header --------------------------------------- */
 
@@ -74,7 +73,11 @@ static const struct {
     {.class = "two documents", "{}{}", 0, LAMP_MALFORMED, "not valid JSON"},
     {.class = "depth bomb", NULL, 0, LAMP_MALFORMED, "depth", .make = nested_deep},
     {.class = "duplicate tensor", "{\"t\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},\"t\":{}}", 1, LAMP_MALFORMED, "duplicate"},
-    {.class = "duplicate key in an entry", "{\"t\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1, LAMP_MALFORMED, "duplicate"},
+    {.class = "duplicate key in an entry",
+     "{\"t\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}",
+     1,
+     LAMP_MALFORMED,
+     "duplicate"},
     {.class = "metadata that is a number", "{\"__metadata__\":{\"a\":1}}", 0, LAMP_MALFORMED, "\"__metadata__\": \"a\": expected text"},
     {.class = "nested metadata", "{\"__metadata__\":{\"a\":{\"b\":\"c\"}}}", 0, LAMP_MALFORMED, "expected text"},
     {.class = "metadata that is an array", "{\"__metadata__\":[]}", 0, LAMP_MALFORMED, "expected an object of texts"},
@@ -83,7 +86,11 @@ static const struct {
     {.class = "no dtype", "{\"t\":{\"shape\":[],\"data_offsets\":[0,1]}}", 1, LAMP_MALFORMED, "tensor t: \"dtype\": expected text, found nothing"},
     {.class = "no shape", "{\"t\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, LAMP_MALFORMED, "\"shape\": expected an array, found nothing"},
     {.class = "no offsets", "{\"t\":{\"dtype\":\"U8\",\"shape\":[]}}", 1, LAMP_MALFORMED, "\"data_offsets\": expected an array, found nothing"},
-    {.class = "unknown dtype", ENTRY("F31", "[1]", "[0,4]"), 4, LAMP_MALFORMED, "\"dtype\": expected a type of the format, such as F32, found \"F31\""},
+    {.class = "unknown dtype",
+     ENTRY("F31", "[1]", "[0,4]"),
+     4,
+     LAMP_MALFORMED,
+     "\"dtype\": expected a type of the format, such as F32, found \"F31\""},
     {.class = "dtype in lower case", ENTRY("f32", "[1]", "[0,4]"), 4, LAMP_MALFORMED, "found \"f32\""},
     {.class = "dtype with a NUL inside", ENTRY("F32\\u0000x", "[1]", "[0,4]"), 4, LAMP_MALFORMED, "\"dtype\": expected text without NUL"},
     {.class = "shape that is no array", ENTRY("U8", "4", "[0,4]"), 4, LAMP_MALFORMED, "\"shape\": expected an array, found an integer"},
@@ -92,8 +99,16 @@ static const struct {
     {.class = "dimension 1e400", ENTRY("U8", "[1e400]", "[0,4]"), 4, LAMP_MALFORMED, "not valid JSON"},
     {.class = "dimension with leading zeros", ENTRY("U8", "[04]", "[0,4]"), 4, LAMP_MALFORMED, "not valid JSON"},
     {.class = "dimension 2^63", ENTRY("U8", "[9223372036854775808]", "[0,4]"), 4, LAMP_MALFORMED, "not valid JSON"},
-    {.class = "product of dimensions wraps to 4", ENTRY("U8", "[4194305,4194305,211106198978564]", "[0,4]"), 4, LAMP_MALFORMED, "a number of values below 2^63"},
-    {.class = "product of dimensions overflows before a zero", ENTRY("U8", "[4611686018427387904,4,0]", "[0,0]"), 0, LAMP_MALFORMED, "a number of values below 2^63"},
+    {.class = "product of dimensions wraps to 4",
+     ENTRY("U8", "[4194305,4194305,211106198978564]", "[0,4]"),
+     4,
+     LAMP_MALFORMED,
+     "a number of values below 2^63"},
+    {.class = "product of dimensions overflows before a zero",
+     ENTRY("U8", "[4611686018427387904,4,0]", "[0,0]"),
+     0,
+     LAMP_MALFORMED,
+     "a number of values below 2^63"},
     {.class = "bits overflow", ENTRY("F32", "[4611686018427387905]", "[0,4]"), 4, LAMP_MALFORMED, "fewer than 2^63 bits"},
     {.class = "half a byte", ENTRY("F4", "[3]", "[0,2]"), 2, LAMP_MALFORMED, "expected whole bytes, found 3 values of 4 bits"},
     {.class = "whole bytes of halves", ENTRY("F4", "[2]", "[0,1]"), 1, LAMP_OK, ""},
@@ -102,7 +117,11 @@ static const struct {
     {.class = "negative begin", ENTRY("U8", "[1]", "[-1,0]"), 1, LAMP_MALFORMED, "found [-1, 0]"},
     {.class = "end after the file", ENTRY("U8", "[2]", "[0,2]"), 1, LAMP_MALFORMED, "found [0, 2]"},
     {.class = "end 2^63 - 1", ENTRY("U8", "[9223372036854775807]", "[0,9223372036854775807]"), 1, LAMP_MALFORMED, "fewer than 2^63 bits"},
-    {.class = "terabytes in a file of one byte", ENTRY("U8", "[1099511627776]", "[0,1099511627776]"), 1, LAMP_MALFORMED, "<= end <= 1, found [0, 1099511627776]"},
+    {.class = "terabytes in a file of one byte",
+     ENTRY("U8", "[1099511627776]", "[0,1099511627776]"),
+     1,
+     LAMP_MALFORMED,
+     "<= end <= 1, found [0, 1099511627776]"},
     {.class = "one offset", ENTRY("U8", "[1]", "[0]"), 1, LAMP_MALFORMED, "expected two integers"},
     {.class = "three offsets", ENTRY("U8", "[1]", "[0,1,1]"), 1, LAMP_MALFORMED, "expected two integers"},
     {.class = "offset that is a float", ENTRY("U8", "[1]", "[0,1.0]"), 1, LAMP_MALFORMED, "expected two integers"},
@@ -115,17 +134,34 @@ static const struct {
     {.class = "another file after no tensors", "{}", 1, LAMP_MALFORMED, "found 1 bytes more"},
     {.class = "file ends too early", PAIR("[4,8]", "[0,4]"), 7, LAMP_MALFORMED, "expected 0 <= begin <= end <= 7"},
     {.class = "tensors in another order than their data", PAIR("[4,8]", "[0,4]"), 8, LAMP_OK, ""},
-    {.class = "a hundred thousand keys that are no tensors", NULL, 0, LAMP_MALFORMED, "tensor 0: expected an object", .make = many_keys_that_are_no_tensors},
+    {.class = "a hundred thousand keys that are no tensors",
+     NULL,
+     0,
+     LAMP_MALFORMED,
+     "tensor 0: expected an object",
+     .make = many_keys_that_are_no_tensors},
     {.class = "a hundred thousand tensors of nothing", NULL, 0, LAMP_OK, "", .make = many_empty_tensors},
     {.class = "empty name", NAMED(""), 1, LAMP_OK, ""},
     {.class = "name that climbs", NAMED("../x"), 1, LAMP_OK, ""}, /* never made a path */
     {.class = "NUL in a name", NAMED("a\\u0000b"), 1, LAMP_MALFORMED, "not valid JSON"},
-    {.class = "escape sequence in a name", NAMED("a\\u001b[31m"), 1, LAMP_MALFORMED, "expected tensor names of printable characters, found byte 0x1b"},
+    {.class = "escape sequence in a name",
+     NAMED("a\\u001b[31m"),
+     1,
+     LAMP_MALFORMED,
+     "expected tensor names of printable characters, found byte 0x1b"},
     {.class = "name of a megabyte", NULL, 1, LAMP_MALFORMED, "expected 2 bytes for this shape of U8, found 1", .make = name_of_a_megabyte},
-    {.class = "names equal after normalisation", "{\"caf\xC3\xA9\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[1,1]},"
-     "\"cafe\xCC\x81\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, LAMP_OK, ""}, /* names are bytes */
+    {.class = "names equal after normalisation",
+     "{\"caf\xC3\xA9\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[1,1]},"
+     "\"cafe\xCC\x81\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+     1,
+     LAMP_OK,
+     ""}, /* names are bytes */
     {.class = "zero times a huge dimension", ENTRY("F32", "[0,9223372036854775807]", "[0,0]"), 0, LAMP_OK, ""},
-    {.class = "zero times a huge dimension, with data", ENTRY("F32", "[9223372036854775807,0]", "[0,4]"), 4, LAMP_MALFORMED, "expected 0 bytes for this shape of F32, found 4"},
+    {.class = "zero times a huge dimension, with data",
+     ENTRY("F32", "[9223372036854775807,0]", "[0,4]"),
+     4,
+     LAMP_MALFORMED,
+     "expected 0 bytes for this shape of F32, found 4"},
 };
 
 /* Not through file_write_whole: syncs take a while. */

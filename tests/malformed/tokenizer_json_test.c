@@ -47,15 +47,19 @@ static const struct {
     {"merge of one, in an array", merges, "\"merges\": [[\"a\"], ", LAMP_MALFORMED, "entry 0: expected \"a b\" or"},
     {"merge of three, in an array", merges, "\"merges\": [[\"a\", \"a\", \"a\"], ", LAMP_MALFORMED, "entry 0: expected \"a b\" or"},
     {"merge with a number", merges, "\"merges\": [[\"a\", 1], ", LAMP_MALFORMED, "entry 0: expected \"a b\" or"},
-    {"merge whose result is no token", merges, "\"merges\": [[\"a\", \"c\"], ", LAMP_MALFORMED, "entry 0: expected a token that joins tokens 98 and 100"},
+    {"merge whose result is no token", merges, "\"merges\": [[\"a\", \"c\"], ", LAMP_MALFORMED,
+     "entry 0: expected a token that joins tokens 98 and 100"},
     {"duplicate merge", merges, "\"merges\": [[\"a\", \"a\"], ", LAMP_MALFORMED, "entry 1: expected tokens 98 and 98 to be merged once"},
-    {"merge with a special token", merges, "\"merges\": [[\"<|endoftext|>\", \"a\"], ", LAMP_MALFORMED, "entry 0: expected a token that joins tokens 0 and 98"},
+    {"merge with a special token", merges, "\"merges\": [[\"<|endoftext|>\", \"a\"], ", LAMP_MALFORMED,
+     "entry 0: expected a token that joins tokens 0 and 98"},
     {"added tokens of another type", added, "\"added_tokens\": 7, \"x\": [", LAMP_MALFORMED, "\"added_tokens\": expected an array"},
     {"added token that is a number", added, "\"added_tokens\": [7, ", LAMP_MALFORMED, "\"id\": expected an integer, found nothing"},
     {"added token with the id of another", special, "\"content\": \"other\"", LAMP_MALFORMED, "expected one token with id 0, found \"other\""},
     {"added token that another id has", special, "\"content\": \"a\"", LAMP_MALFORMED, "expected one token with id 0, found \"a\""},
-    {"added token twice", added, "\"added_tokens\": [{\"id\": 260, \"content\": \"new\", \"special\": true}, {\"id\": 261, \"content\": \"new\", "
-     "\"special\": true}, ", LAMP_MALFORMED, "\"added_tokens\": expected one id for \"new\", found 260 and 261"},
+    {"added token twice", added,
+     "\"added_tokens\": [{\"id\": 260, \"content\": \"new\", \"special\": true}, {\"id\": 261, \"content\": \"new\", "
+     "\"special\": true}, ",
+     LAMP_MALFORMED, "\"added_tokens\": expected one id for \"new\", found 260 and 261"},
     {"added token of a huge id", added, "\"added_tokens\": [{\"id\": 2147483647, \"content\": \"new\", \"special\": true}, ", LAMP_MALFORMED,
      "\"id\": expected 0 to 261, found 2147483647"},
     {"empty added token", added, "\"added_tokens\": [{\"id\": 260, \"content\": \"\", \"special\": true}, ", LAMP_MALFORMED,
@@ -82,10 +86,13 @@ static const struct {
     {"bytes spelt as tokens", "\"byte_fallback\": false", "\"byte_fallback\": true", LAMP_UNSUPPORTED, "without \"byte_fallback\""},
 
     /* harmless */
-    {"added tokens that begin alike", added, "\"added_tokens\": [{\"id\": 260, \"content\": \"<x\", \"special\": true}, {\"id\": 261, "
-     "\"content\": \"<x>\", \"special\": false}, ", LAMP_OK, ""},
+    {"added tokens that begin alike", added,
+     "\"added_tokens\": [{\"id\": 260, \"content\": \"<x\", \"special\": true}, {\"id\": 261, "
+     "\"content\": \"<x>\", \"special\": false}, ",
+     LAMP_OK, ""},
     {"no special token", "\"special\": true", "\"special\": false", LAMP_OK, ""},
-    {"unknown decoder", "\"decoder\"", "\"decoder\": {\"type\": \"Magic\"}, \"was\"", LAMP_UNSUPPORTED, "expected the decoder ByteLevel, found Magic"},
+    {"unknown decoder", "\"decoder\"", "\"decoder\": {\"type\": \"Magic\"}, \"was\"", LAMP_UNSUPPORTED,
+     "expected the decoder ByteLevel, found Magic"},
 };
 
 static const char *path_of(const char *name) {
@@ -193,10 +200,17 @@ static void any_text_survives_encoding_in_time(void) {
         const char *class, *part;
         size_t bytes;
     } texts[] = {
-        {"one word of five million letters", "a", 5000000},   {"chains of combining marks", "e\xCC\x81\xCC\xA7", 2000000},
-        {"what NFKC expands eighteenfold", "\xEF\xB7\xBA", 300000}, {"invalid UTF-8", "\xFF\xC0\xED\xA0\x80 a", 300000},
-        {"NUL bytes", "a \n", 0},                             {"spaces", " ", 1000000},
-        {"names of special tokens", "<|endoftext|>", 100000}, {"right to left and back", "\xE2\x80\xAE" "a\xE2\x80\xAC", 300000},
+        {"one word of five million letters", "a", 5000000},
+        {"chains of combining marks", "e\xCC\x81\xCC\xA7", 2000000},
+        {"what NFKC expands eighteenfold", "\xEF\xB7\xBA", 300000},
+        {"invalid UTF-8", "\xFF\xC0\xED\xA0\x80 a", 300000},
+        {"NUL bytes", "a \n", 0},
+        {"spaces", " ", 1000000},
+        {"names of special tokens", "<|endoftext|>", 100000},
+        {"right to left and back",
+         "\xE2\x80\xAE"
+         "a\xE2\x80\xAC",
+         300000},
     };
     tokenizer *t = small_tokenizer();
     encoder *e = NULL;

@@ -189,7 +189,7 @@ int options_read_file(const option_table *table, void *fields, const char *path)
     char where[600];
     buffer problems = {0};
     TRY(file_map(&map, path));
-    const char *line = (const char *)map.bytes, *end = line + map.length;
+    const char *line = map.length ? (const char *)map.bytes : "", *end = line + map.length;
     for (long number = 1; n_problems < MOST_PROBLEMS && line < end; number++) {
         const char *newline = memchr(line, '\n', (size_t)(end - line)), *line_end = newline ? newline : end;
         snprintf(where, sizeof where, "%s: line %ld", path, number);

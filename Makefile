@@ -2,6 +2,7 @@
 # make test     every test; the last line is "N passed, N failed"
 # make test-neon  the NEON kernels, built by a cross compiler and run by an emulator (build/neon)
 # make demo     text to a trained, speaking mixture of experts; TEXT="FOLDER..." uses your own text, each folder a domain
+# make fuzz     every harness of fuzz/ under libFuzzer (clang), FUZZ_SECONDS each (60); says how many inputs each was given
 # make yardstick  build/yardstick, our products beside oneDNN's; the one thing that needs libdnnl-dev
 # make install  the program, libraries, header, manual page and completions, into PREFIX=/usr/local below DESTDIR=
 # make uninstall  removes what make install wrote there
@@ -15,9 +16,10 @@ ifeq ($(origin CC),default)
   CC := gcc
 endif
 BUILD   ?= build
+SANITIZERS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
 ifdef SANITIZE
   BUILD := build/sanitize
-  EXTRA := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
+  EXTRA := $(SANITIZERS)
 endif
 
 WARNINGS = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option,-Wno-format-truncation) -Wno-unknown-pragmas $(if $(CI),-Werror)
@@ -37,11 +39,12 @@ LIBRARY := $(shell find src -name '*.c' -not -path 'src/cli/*' -not -path 'src/k
 CLI     := $(wildcard src/cli/*.c)
 TESTS   := $(wildcard tests/*/*_test.c)
 GRAD    := $(filter tests/grad/%,$(TESTS))
+FUZZ    := $(patsubst fuzz/%_fuzz.c,%,$(wildcard fuzz/*_fuzz.c))
 objects  = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2)) $(foreach isa,$(ISAS),$(BUILD)/$(1)/src/kernels/cpu/table_$(isa).o)
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
-.PHONY: all install uninstall test test-neon demo yardstick clean help checks
+.PHONY: all install uninstall test test-neon fuzz demo yardstick clean help checks
 all: $(BUILD)/lamp $(BUILD)/liblamp.a $(BUILD)/liblamp.so
 
 $(BUILD)/f32/%: CFLAGS += -DREAL=float -DREAL_BYTES=4
@@ -143,7 +146,13 @@ $(BUILD)/faults/lamp: $(patsubst %.c,$(BUILD)/f32/%.o,$(CLI)) $(BUILD)/f32/tests
 	@echo '  LD  $@'
 	@$(CC) $(CFLAGS) $(WRAPS) $(FAULTS) $^ $(LIBS) -o $@
 
-checks: all $(patsubst %.c,$(BUILD)/%,$(TESTS)) $(BUILD)/faults/lamp
+# A harness and the driver that gives it its corpus.
+$(FUZZ:%=$(BUILD)/tests/fuzz/%_test): $(BUILD)/tests/fuzz/%_test: $(BUILD)/f32/fuzz/%_fuzz.o $(BUILD)/f32/fuzz/folder.o $(BUILD)/f32/fuzz/replay.o $(BUILD)/f32/tests/test.o $(BUILD)/f32/internal.a
+	@mkdir -p $(@D)
+	@echo '  LD  $@'
+	@$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
+
+checks: all $(patsubst %.c,$(BUILD)/%,$(TESTS)) $(FUZZ:%=$(BUILD)/tests/fuzz/%_test) $(BUILD)/faults/lamp
 
 test:
 	./setup --quiet
@@ -163,6 +172,24 @@ test-neon:
 	    / passed, [0-9]+ failed$$/ { passed += $$(NF - 3); failed += failures = $$(NF - 1) } \
 	    / ended with exit code / { failed += !failures; failures = 0 } \
 	    END { print passed + 0 " passed, " failed + 0 " failed"; exit failed > 0 }'
+
+# What libFuzzer finds new is kept in build/fuzz/found/HARNESS, what breaks a harness in build/fuzz/broken-HARNESS-*.
+FUZZ_SECONDS ?= 60
+# Kernels are not what is fuzzed, and instrumented they take minutes to compile.
+build/fuzz/f32/src/kernels/cpu/table_%.o: override EXTRA = -O1 -Wno-pass-failed
+$(FUZZ:%=$(BUILD)/%_fuzz): $(BUILD)/%_fuzz: $(BUILD)/f32/fuzz/%_fuzz.o $(BUILD)/f32/fuzz/folder.o $(BUILD)/f32/internal.a
+	@echo '  LD  $@'
+	@$(CC) $(CFLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@
+fuzz:
+	@echo 'int LLVMFuzzerTestOneInput(const char *b, unsigned long n); int LLVMFuzzerTestOneInput(const char *b, unsigned long n) { return !b && n; }' | \
+	    clang -fsanitize=fuzzer -x c - -o /dev/null || { echo "no libFuzzer; install clang and libclang-rt-dev" >&2; exit 1; }
+	@$(MAKE) --no-print-directory -j$(shell nproc) CC=clang BUILD=build/fuzz EXTRA='$(SANITIZERS) -fsanitize=fuzzer-no-link -Wno-pass-failed' $(FUZZ:%=build/fuzz/%_fuzz)
+	@for harness in $(FUZZ); do mkdir -p build/fuzz/found/$$harness; \
+	    OMP_NUM_THREADS=1 build/fuzz/$${harness}_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=3000 -max_len=65536 -print_final_stats=1 \
+	        -artifact_prefix=build/fuzz/broken-$$harness- build/fuzz/found/$$harness fuzz/corpus/$$harness >build/fuzz/$$harness.log 2>&1 || \
+	        { tail -n 40 build/fuzz/$$harness.log; echo "FAILED fuzz: $$harness"; failed=1; }; \
+	    awk -v harness=$$harness '/number_of_executed_units/ { print "fuzz: " harness ": " $$2 " executions" }' build/fuzz/$$harness.log; \
+	done; [ -z "$$failed" ]
 
 demo:
 	./setup --quiet

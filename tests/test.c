@@ -10,12 +10,15 @@
 #include "lamp.h"
 
 static int failures_in_case;
+static const char *row_of_case;
 static long allocations;
+static size_t largest_allocation;
 
 void test_fail(const char *file, int line, const char *condition, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     printf("    %s:%d: %s: ", file, line, condition);
+    if (row_of_case) printf("[%s] ", row_of_case);
     vprintf(format, arguments);
     putchar('\n');
     va_end(arguments);
@@ -26,6 +29,8 @@ void test_expect_error(int status, int code, const char *text, const char *file,
     if (status != code) test_fail(file, line, call, "returned %d, expected %d (%s)", status, code, status < 0 ? lamp_error_message() : "");
     else if (!strstr(lamp_error_message(), text)) test_fail(file, line, call, "\"%s\" does not contain \"%s\"", lamp_error_message(), text);
 }
+
+void test_row(const char *name) { row_of_case = name; }
 
 static char folder[PATH_BYTES];
 
@@ -46,6 +51,7 @@ int test_run(const char *suite, const test_case *cases, size_t n) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (size_t i = 0; i < n; i++) {
         failures_in_case = 0;
+        test_row(NULL);
         cases[i].run();
         if (failures_in_case) printf("FAILED %s: %s\n", suite, cases[i].name), failed++;
         else passed++;
@@ -55,6 +61,16 @@ int test_run(const char *suite, const test_case *cases, size_t n) {
 }
 
 long test_allocations(void) { return allocations; }
+
+size_t test_largest_allocation(void) { return __atomic_exchange_n(&largest_allocation, 0, __ATOMIC_RELAXED); }
+
+static void count_allocation(size_t count, size_t size) {
+    size_t bytes, largest = __atomic_load_n(&largest_allocation, __ATOMIC_RELAXED);
+    if (__builtin_mul_overflow(count, size, &bytes)) bytes = (size_t)-1;
+    __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
+    while (bytes > largest && !__atomic_compare_exchange_n(&largest_allocation, &largest, bytes, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+}
 
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
@@ -67,12 +83,10 @@ void *__wrap_realloc(void *block, size_t bytes);
 void *__wrap_reallocarray(void *block, size_t count, size_t bytes);
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
 
-void *__wrap_malloc(size_t bytes) { return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED), __real_malloc(bytes); }
-void *__wrap_calloc(size_t count, size_t bytes) { return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED), __real_calloc(count, bytes); }
-void *__wrap_realloc(void *block, size_t bytes) { return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED), __real_realloc(block, bytes); }
+void *__wrap_malloc(size_t bytes) { return count_allocation(1, bytes), __real_malloc(bytes); }
+void *__wrap_calloc(size_t count, size_t bytes) { return count_allocation(count, bytes), __real_calloc(count, bytes); }
+void *__wrap_realloc(void *block, size_t bytes) { return count_allocation(1, bytes), __real_realloc(block, bytes); }
 void *__wrap_reallocarray(void *block, size_t count, size_t bytes) {
-    return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED), __real_reallocarray(block, count, bytes);
+    return count_allocation(count, bytes), __real_reallocarray(block, count, bytes);
 }
-void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
-    return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED), __real_aligned_alloc(alignment, bytes);
-}
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes) { return count_allocation(1, bytes), __real_aligned_alloc(alignment, bytes); }

@@ -30,10 +30,16 @@ void test_fail(const char *file, int line, const char *condition, const char *fo
 #define EXPECT_ERROR(call, code, text) test_expect_error((call), code, text, __FILE__, __LINE__, #call)
 void test_expect_error(int status, int code, const char *text, const char *file, int line, const char *call);
 
+/* Failures from here on name this row of the case's table; NULL, and the next case: no row. */
+void test_row(const char *name);
+
 /* A fresh folder for this process's files, removed at exit; ends without a slash. */
 const char *test_folder(void);
 
 /* Calls of malloc, calloc, realloc, reallocarray and aligned_alloc so far from the program's own objects. */
 long test_allocations(void);
+
+/* Bytes of the largest of those calls since this was last asked: what a file that lies about sizes could make the program take. */
+size_t test_largest_allocation(void);
 
 #endif

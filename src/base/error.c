@@ -9,11 +9,18 @@ enum { MESSAGE_BYTES = 4096 };
 
 static _Thread_local char message[MESSAGE_BYTES];
 
+/* Messages quote what files say; a control character there would let a file write on a terminal. Lists have line ends. */
+static void disarm(char *text) {
+    for (; *text; text++)
+        if (((unsigned char)*text < 0x20 && *text != '\n') || *text == 0x7F) *text = '?';
+}
+
 int error_set(int code, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    disarm(message);
     return code;
 }
 

@@ -18,7 +18,9 @@ int json_read_bytes(json_t **document, const void *bytes, size_t length, const c
 int json_read_file(json_t **document, const char *path) {
     mapped_file map;
     TRY(file_map(&map, path));
-    int status = json_read_bytes(document, map.bytes, map.length, path);
+    int status = map.length > JSON_MAX_FILE_BYTES
+                     ? error_set(LAMP_UNSUPPORTED, "%s: expected at most %d bytes of JSON, found %zu", path, JSON_MAX_FILE_BYTES, map.length)
+                     : json_read_bytes(document, map.bytes, map.length, path);
     file_unmap(&map);
     return status;
 }
@@ -58,6 +60,13 @@ int json_get_text(const char **value, const json_t *object, const char *key, con
     json_t *found = json_object_get(object, key);
     EXPECT(json_is_string(found), "text");
     *value = json_string_value(found);
+    return LAMP_OK;
+}
+
+int json_get_word(const char **value, const json_t *object, const char *key, const char *where) {
+    TRY(json_get_text(value, object, key, where));
+    if (strlen(*value) != json_string_length(json_object_get(object, key)))
+        FAIL(LAMP_MALFORMED, "%s: \"%s\": expected text without NUL, found one after \"%.100s\"", where, key, *value);
     return LAMP_OK;
 }
 

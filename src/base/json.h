@@ -12,12 +12,16 @@
 #include "base/buffer.h"
 
 int json_read_bytes(json_t **document, const void *bytes, size_t length, const char *where);
-int json_read_file(json_t **document, const char *path);
+int json_read_file(json_t **document, const char *path); /* LAMP_UNSUPPORTED above JSON_MAX_FILE_BYTES */
+
+/* A document in memory takes some twenty times its bytes; the largest tokenizers have 35 MB. */
+enum { JSON_MAX_FILE_BYTES = 256 << 20 };
 
 /* object[key] as the named type; LAMP_MALFORMED with where, key, expected and found if it is absent or of another type. */
 int json_get_object(json_t **value, const json_t *object, const char *key, const char *where);
 int json_get_array(json_t **value, const json_t *object, const char *key, const char *where);
-int json_get_text(const char **value, const json_t *object, const char *key, const char *where); /* borrowed from the document */
+int json_get_text(const char **value, const json_t *object, const char *key, const char *where); /* borrowed from the document; may hold NUL */
+int json_get_word(const char **value, const json_t *object, const char *key, const char *where); /* the same, but refused if it holds NUL */
 int json_get_integer(int64_t *value, const json_t *object, const char *key, int64_t min, int64_t max, const char *where);
 int json_get_number(double *value, const json_t *object, const char *key, const char *where);
 int json_get_bool(bool *value, const json_t *object, const char *key, const char *where);

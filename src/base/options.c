@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/file.h"
 
 static void *field(const option *o, void *fields) { return (char *)fields + o->offset; }
 static const void *field_const(const option *o, const void *fields) { return (const char *)fields + o->offset; }
@@ -150,40 +151,67 @@ static char *trim(char *begin, char *end) {
     return begin;
 }
 
+enum { LINE_BYTES = 4096 };
+
+/* A file as it is read. Keys that were accepted are few, however long the file is: each may come once. */
+typedef struct {
+    const option_table *table;
+    void *fields;
+    char section[OPTION_NAME_BYTES];
+    buffer keys; /* "\nmodel.hidden_size 12": the line it stood on */
+} reader;
+
+static int check_comes_once(reader *r, const char *key, long number, const char *where) {
+    size_t before = r->keys.length;
+    TRY(buffer_printf(&r->keys, "\n%s ", key));
+    const char *added = r->keys.bytes + before, *first = strstr(r->keys.bytes, added);
+    if (first < added)
+        FAIL(LAMP_MALFORMED, "%s: %s: expected once, found again after line %ld", where, key, strtol(first + strlen(added), NULL, 10));
+    return buffer_printf(&r->keys, "%ld", number);
+}
+
 /* One line: a comment (# or ;), [section], or key = value, where the value is all that follows the sign. */
-static int read_line(const option_table *table, void *fields, char section[OPTION_NAME_BYTES], char *line, const char *where) {
-    char *text = trim(line, line + strlen(line)), *equals = strchr(text, '='), key[OPTION_NAME_BYTES * 3];
+static int read_line(reader *r, const char *bytes, size_t length, long number, const char *where) {
+    char line[LINE_BYTES], key[OPTION_NAME_BYTES * 3];
+    if (length >= sizeof line) FAIL(LAMP_MALFORMED, "%s: expected at most %d bytes, found %zu", where, LINE_BYTES - 1, length);
+    if (memchr(bytes, 0, length)) FAIL(LAMP_MALFORMED, "%s: expected text, found a NUL byte", where);
+    memcpy(line, bytes, length);
+    char *text = trim(line, line + length), *equals = strchr(text, '=');
     if (!*text || *text == '#' || *text == ';') return LAMP_OK;
     if (*text == '[' && text[strlen(text) - 1] == ']') {
-        snprintf(section, OPTION_NAME_BYTES, "%s", trim(text + 1, text + strlen(text) - 1));
+        snprintf(r->section, sizeof r->section, "%s", trim(text + 1, text + strlen(text) - 1));
         return LAMP_OK;
     }
     if (!equals) FAIL(LAMP_MALFORMED, "%s: expected [section] or key = value, found \"%.40s\"", where, text);
     char *value = trim(equals + 1, equals + strlen(equals));
-    snprintf(key, sizeof key, "%s%s%s", section, *section ? "." : "", trim(text, equals));
-    return options_set(table, fields, key, value, where);
+    snprintf(key, sizeof key, "%s%s%s", r->section, *r->section ? "." : "", trim(text, equals));
+    TRY(options_set(r->table, r->fields, key, value, where));
+    return check_comes_once(r, key, number, where);
 }
 
 int options_read_file(const option_table *table, void *fields, const char *path) {
     enum { MOST_PROBLEMS = 10 };
-    FILE *file = fopen(path, "re");
-    if (!file) FAIL(LAMP_IO, "%s: cannot open: %s", path, strerror(errno));
+    reader r = {.table = table, .fields = fields};
+    mapped_file map;
     int status = LAMP_OK, n_problems = 0;
-    char *line = NULL, section[OPTION_NAME_BYTES] = "", where[600];
-    size_t capacity = 0;
+    char where[600];
     buffer problems = {0};
-    for (long number = 1; n_problems < MOST_PROBLEMS && getline(&line, &capacity, file) >= 0; number++) {
+    TRY(file_map(&map, path));
+    const char *line = map.length ? (const char *)map.bytes : "", *end = line + map.length;
+    for (long number = 1; n_problems < MOST_PROBLEMS && line < end; number++) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line)), *line_end = newline ? newline : end;
         snprintf(where, sizeof where, "%s: line %ld", path, number);
-        if (read_line(table, fields, section, line, where) < 0) buffer_printf(&problems, "%s%s", n_problems++ ? "\n" : "", lamp_error_message());
+        if (read_line(&r, line, (size_t)(line_end - line), number, where) < 0)
+            buffer_printf(&problems, "%s%s", n_problems++ ? "\n" : "", lamp_error_message());
+        line = line_end + (newline != NULL);
     }
-    if (ferror(file)) FAIL_TO(done, LAMP_IO, "%s: cannot read: %s", path, strerror(errno));
     TRY_TO(done, problems.status);
     if (n_problems == MOST_PROBLEMS) FAIL_TO(done, LAMP_MALFORMED, "%s\n%s: the rest was not read; is this a recipe?", problems.bytes, path);
     if (n_problems) FAIL_TO(done, LAMP_MALFORMED, "%s", problems.bytes);
 done:
-    free(line);
     buffer_release(&problems);
-    fclose(file);
+    buffer_release(&r.keys);
+    file_unmap(&map);
     return status;
 }
 

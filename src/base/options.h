@@ -50,7 +50,7 @@ int options_set(const option_table *table, void *fields, const char *key, const 
 /* setting is "section.name=value", as --set takes it. */
 int options_assign(const option_table *table, void *fields, const char *setting, const char *where);
 
-/* Reads an INI file: all its problems are reported together. */
+/* Reads an INI file, in which a key comes once: all its problems are reported together. */
 int options_read_file(const option_table *table, void *fields, const char *path);
 
 /* Appends every option as INI text that options_read_file reads back to the same values. */

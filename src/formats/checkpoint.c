@@ -95,7 +95,7 @@ static int save_new(const char *checkpoints, const char *final, int64_t step, co
     TRY(file_remove_folder(partial));
     TRY(file_make_folder(partial));
     TRY(checkpoint_write_files(partial, step, contents));
-    TRY(manifest_check(partial, true));
+    TRY(manifest_check_step(partial, step, true));
     TRY(file_remove_folder(final)); /* a damaged one of the same step */
     return file_rename(partial, final);
 }
@@ -105,7 +105,7 @@ int checkpoint_save(const char *run, int64_t step, const checkpoint *contents, i
     TRY(file_join(checkpoints, run, "checkpoints"));
     TRY(file_make_folder(checkpoints));
     TRY(step_path(final, checkpoints, step));
-    if (manifest_exists(final) && manifest_check(final, true) == LAMP_OK) log_info("%s: saved before, and whole: kept as it is", final);
+    if (manifest_exists(final) && manifest_check_step(final, step, true) == LAMP_OK) log_info("%s: saved before, and whole: kept as it is", final);
     else TRY(save_new(checkpoints, final, step, contents));
     TRY(move_latest(checkpoints, step));
     return remove_old(checkpoints, step, keep);
@@ -121,7 +121,7 @@ static int resolve_latest(char path[PATH_BYTES], const char *checkpoints) {
     name[length] = 0;
     if (step_of_name(name) < 0) FAIL(LAMP_CHECKPOINT, "%s: expected a link to step-NNNNNNNN, found one to \"%s\"", link, name);
     TRY(file_join(path, checkpoints, name));
-    return manifest_check(path, false);
+    return manifest_check_step(path, step_of_name(name), false);
 }
 
 static int resolve_newest(char path[PATH_BYTES], const char *checkpoints) {
@@ -130,7 +130,7 @@ static int resolve_newest(char path[PATH_BYTES], const char *checkpoints) {
     int status = error_set(LAMP_CHECKPOINT, "%s: expected a whole checkpoint step-NNNNNNNN, found none", checkpoints);
     for (size_t i = 0; i < list.n && status < 0; i++) {
         status = step_path(path, checkpoints, list.step[i]);
-        if (status >= 0) status = manifest_check(path, false);
+        if (status >= 0) status = manifest_check_step(path, list.step[i], false);
     }
     memory_free(list.step);
     return status;
@@ -138,8 +138,8 @@ static int resolve_newest(char path[PATH_BYTES], const char *checkpoints) {
 
 int checkpoint_resolve(char path[PATH_BYTES], const char *model) {
     char inside[PATH_BYTES];
-    if (!file_exists(model)) FAIL(LAMP_IO, "%s: expected a model folder or a run folder, found nothing", model);
     TRY(file_join(inside, model, "config.json"));
+    if (!file_exists(model)) FAIL(LAMP_IO, "%s: expected a model folder or a run folder, found nothing", model);
     if (file_exists(inside)) {
         snprintf(path, PATH_BYTES, "%s", model);
         return LAMP_OK;

@@ -7,7 +7,7 @@
 #include "base/file.h"
 
 static const char format[] = "lamplighter checkpoint";
-enum { VERSION = 1 };
+enum { VERSION = 1, ANY_STEP = -1 };
 
 void manifest_begin(manifest *m, int64_t step) {
     *m = (manifest){0};
@@ -62,9 +62,9 @@ static int check_file(const char *folder, const json_t *file, bool hashes, const
     const char *name, *hash;
     int64_t expected, found;
     char path[PATH_BYTES];
-    TRY(json_get_text(&name, file, "name", where));
+    TRY(json_get_word(&name, file, "name", where));
     TRY(json_get_integer(&expected, file, "bytes", 0, INT64_MAX, where));
-    TRY(json_get_text(&hash, file, "hash", where));
+    TRY(json_get_word(&hash, file, "hash", where));
     if (!*name || *name == '.' || strchr(name, '/'))
         FAIL(LAMP_MALFORMED, "%s: \"name\": expected plain file names inside the folder, found \"%.100s\"", where, name);
     TRY(file_join(path, folder, name));
@@ -75,28 +75,50 @@ static int check_file(const char *folder, const json_t *file, bool hashes, const
     return hashes ? check_hash(path, hash) : LAMP_OK;
 }
 
-static int check_files(const char *folder, const json_t *root, bool hashes, const char *where) {
-    const char *found;
-    int64_t version;
-    json_t *files, *file;
+/* What makes a folder a model: a manifest that leaves it out would vouch for nothing. */
+static const char *const essential[] = {"config.json", "model.safetensors"};
+enum { N_ESSENTIAL = sizeof essential / sizeof *essential };
+
+static int check_files(const char *folder, const json_t *files, bool hashes, const char *where) {
+    const json_t *file;
     size_t i;
-    TRY(json_get_text(&found, root, "format", where));
+    bool listed[N_ESSENTIAL] = {false};
+    json_array_foreach(files, i, file) {
+        TRY(check_file(folder, file, hashes, where));
+        for (int j = 0; j < N_ESSENTIAL; j++) listed[j] |= !strcmp(json_string_value(json_object_get(file, "name")), essential[j]);
+    }
+    for (int j = 0; j < N_ESSENTIAL; j++)
+        if (!listed[j]) FAIL(LAMP_MALFORMED, "%s: \"files\": expected %s among them, found it left out", where, essential[j]);
+    return LAMP_OK;
+}
+
+static int check(const char *folder, int64_t step, const json_t *root, bool hashes, const char *where) {
+    const char *found;
+    int64_t version, saved;
+    json_t *files;
+    TRY(json_get_word(&found, root, "format", where));
     if (strcmp(found, format)) FAIL(LAMP_MALFORMED, "%s: \"format\": expected \"%s\", found \"%.60s\"", where, format, found);
     TRY(json_get_integer(&version, root, "version", 1, INT64_MAX, where));
     if (version > VERSION)
         FAIL(LAMP_UNSUPPORTED, "%s: \"version\": expected at most %d, found %" PRId64 ": of a newer Lamplighter", where, VERSION, version);
+    TRY(json_get_integer(&saved, root, "step", 0, INT64_MAX, where));
+    if (step != ANY_STEP && saved != step)
+        FAIL(LAMP_CHECKPOINT, "%s: \"step\": expected %" PRId64 " as the folder is called, found %" PRId64 ": moved by hand?", where, step, saved);
     TRY(json_get_array(&files, root, "files", where));
-    json_array_foreach(files, i, file) TRY(check_file(folder, file, hashes, where));
-    return LAMP_OK;
+    return check_files(folder, files, hashes, where);
 }
 
-int manifest_check(const char *folder, bool hashes) {
+static int check_folder(const char *folder, int64_t step, bool hashes) {
     char path[PATH_BYTES];
     json_t *root;
     TRY(file_join(path, folder, "manifest.json"));
     if (!file_exists(path)) FAIL(LAMP_CHECKPOINT, "%s: expected manifest.json, found none: not a finished checkpoint", folder);
     TRY(json_read_file(&root, path));
-    int status = check_files(folder, root, hashes, path);
+    int status = check(folder, step, root, hashes, path);
     json_decref(root);
     return status;
 }
+
+int manifest_check(const char *folder, bool hashes) { return check_folder(folder, ANY_STEP, hashes); }
+
+int manifest_check_step(const char *folder, int64_t step, bool hashes) { return check_folder(folder, step, hashes); }

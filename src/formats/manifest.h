@@ -30,4 +30,7 @@ bool manifest_exists(const char *folder);
 /* LAMP_CHECKPOINT naming the first file that is absent or of another size; with hashes, also one whose bytes differ. */
 int manifest_check(const char *folder, bool hashes);
 
+/* The same, and LAMP_CHECKPOINT if what was saved is not this step. */
+int manifest_check_step(const char *folder, int64_t step, bool hashes);
+
 #endif

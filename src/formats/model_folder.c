@@ -32,12 +32,15 @@ struct model_folder {
 
 /* ---- opening ----------------------------------------------------------------------------------------------------------------- */
 
-static int open_shard(model_folder *folder, const char *name) {
-    char path[PATH_BYTES];
+static int add_shard(model_folder *folder, const char *name) {
     TRY(memory_reserve(&folder->shards, &folder->capacity, folder->n_shards + 1, sizeof *folder->shards, "the files of a model"));
-    shard *s = &folder->shards[folder->n_shards++];
-    *s = (shard){.name = name};
-    TRY(file_join(path, folder->path, name));
+    folder->shards[folder->n_shards++] = (shard){.name = name};
+    return LAMP_OK;
+}
+
+static int open_shard(shard *s, const model_folder *folder) {
+    char path[PATH_BYTES];
+    TRY(file_join(path, folder->path, s->name));
     TRY(safetensors_open(&s->file, path));
     return memory_new(&s->wanted, s->file->n, sizeof *s->wanted, "marks of tensors");
 }
@@ -48,20 +51,32 @@ static shard *find_shard(const model_folder *folder, const char *name) {
     return NULL;
 }
 
-static int open_shards(model_folder *folder, const char *index_path) {
+/* What the index says, before any file it names is opened. */
+static int read_index(model_folder *folder, const char *index_path) {
     const char *tensor;
     json_t *value, *map;
     TRY(json_read_file(&folder->index, index_path));
     TRY(json_get_object(&map, folder->index, "weight_map", index_path));
     folder->weight_map = map;
     json_object_foreach(map, tensor, value) {
-        const char *name = json_string_value(value);
-        if (!name || !*name || *name == '.' || strchr(name, '/'))
-            FAIL(LAMP_MALFORMED, "%s: \"weight_map\": expected plain file names inside the folder, found \"%.100s\"", index_path,
-                 name ? name : "no text");
+        const char *name;
+        TRY(json_get_word(&name, map, tensor, index_path));
+        if (!*name || *name == '.' || strchr(name, '/'))
+            FAIL(LAMP_MALFORMED, "%s: \"weight_map\": expected plain file names inside the folder, found \"%.100s\"", index_path, name);
         if (find_shard(folder, name)) continue;
         if (folder->n_shards == MAX_SHARDS) FAIL(LAMP_UNSUPPORTED, "%s: expected at most %d files, found more", index_path, MAX_SHARDS);
-        TRY(open_shard(folder, name));
+        TRY(add_shard(folder, name));
+    }
+    return LAMP_OK;
+}
+
+/* A tensor in two files would leave the choice to the order of reading. */
+static int check_comes_once(const model_folder *folder, const shard *s) {
+    for (size_t i = 0; folder->weight_map && i < s->file->n; i++) {
+        const char *name = s->file->entry[i].name, *other = json_string_value(json_object_get(folder->weight_map, name));
+        const shard *home = other ? find_shard(folder, other) : s;
+        if (home != s && safetensors_find(home->file, name))
+            FAIL(LAMP_MALFORMED, "%s: tensor %.160s: expected in one file, found in %s and %s", folder->path, name, other, s->name);
     }
     return LAMP_OK;
 }
@@ -89,7 +104,9 @@ int model_folder_open(model_folder **result, const char *path) {
     bool is_one_file = file_exists(file);
     if (!is_one_file) TRY_TO(done, file_join(file, path, "model.safetensors.index.json"));
     if (!file_exists(file)) FAIL_TO(done, LAMP_IO, "%s: expected model.safetensors or model.safetensors.index.json, found neither", path);
-    TRY_TO(done, is_one_file ? open_shard(folder, "model.safetensors") : open_shards(folder, file));
+    TRY_TO(done, is_one_file ? add_shard(folder, "model.safetensors") : read_index(folder, file));
+    for (size_t i = 0; i < folder->n_shards; i++) TRY_TO(done, open_shard(&folder->shards[i], folder));
+    for (size_t i = 0; i < folder->n_shards; i++) TRY_TO(done, check_comes_once(folder, &folder->shards[i]));
     TRY_TO(done, check_holds_parameters(folder));
     *result = folder;
 done:
@@ -110,6 +127,7 @@ void model_folder_close(model_folder *folder) {
 }
 
 const model_config *model_folder_config(const model_folder *folder) { return &folder->config; }
+
 /* ---- loading ----------------------------------------------------------------------------------------------------------------- */
 
 /* Where one group of a weight was found. */

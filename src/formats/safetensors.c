@@ -106,7 +106,7 @@ static int parse_entry(safetensors_entry *entry, const json_t *value, const unsi
     json_t *shape, *offsets;
     int64_t bytes = 0;
     if (!json_is_object(value)) FAIL(LAMP_MALFORMED, "%s: expected an object with dtype, shape and data_offsets", where);
-    TRY(json_get_text(&type, value, "dtype", where));
+    TRY(json_get_word(&type, value, "dtype", where));
     TRY(json_get_array(&shape, value, "shape", where));
     TRY(json_get_array(&offsets, value, "data_offsets", where));
     if (!(entry->type = find_type(type)))
@@ -172,14 +172,16 @@ static int parse_header(safetensors *file, const json_t *header, const unsigned 
     const char *name;
     json_t *value;
     char *next = file->names;
+    size_t capacity = 0;
     json_object_foreach((json_t *)(uintptr_t)header, name, value) {
         if (!strcmp(name, "__metadata__")) {
             TRY(parse_metadata(value, file->path));
             continue;
         }
-        safetensors_entry *entry = &file->entry[file->n++];
         TRY(check_name(name, file->path));
-        entry->name = strcpy(next, name);
+        TRY(memory_reserve(&file->entry, &capacity, file->n + 1, sizeof *file->entry, "the table of tensors")); /* grows with what was proven */
+        safetensors_entry *entry = &file->entry[file->n++];
+        *entry = (safetensors_entry){.name = strcpy(next, name)};
         next += strlen(name) + 1;
         char where[NAME_SHOWN + 16];
         snprintf(where, sizeof where, "tensor %.*s", NAME_SHOWN, name);
@@ -229,7 +231,6 @@ int safetensors_open(safetensors **result, const char *path) {
     TRY_TO(done, file_map(&file->map, path));
     TRY_TO(done, find_frame(&parts, &file->map, path));
     TRY_TO(done, json_read_bytes(&root, parts.header, parts.header_bytes, path));
-    TRY_TO(done, memory_new(&file->entry, json_object_size(root), sizeof *file->entry, "the table of tensors"));
     TRY_TO(done, memory_new(&file->names, parts.header_bytes, 1, "the names of tensors")); /* they fit: each lost two quotes */
     TRY_TO(done, parse_header(file, root, parts.data, parts.data_bytes));
     *result = file;

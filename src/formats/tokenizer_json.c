@@ -59,6 +59,7 @@ typedef struct {
     const char *path;
     int byte_of[ALPHABET_END];
     buffer left, right;
+    json_t *added; /* content -> id, of the added tokens so far */
     entry *entries; /* (capacity), the index is the id */
     int64_t capacity;
     tokenizer *t;
@@ -81,15 +82,17 @@ static bool flag_or(const json_t *object, const char *key, bool otherwise) {
 static bool is_type(const json_t *object, const char *type) { return strcmp(text_or(object, "type", ""), type) == 0; }
 
 static int check_model(const reader *r, const json_t *root, const json_t *model) {
-    const json_t *normalizer = json_object_get(root, "normalizer");
-    const char *type, *absent[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix"};
-    TRY(json_get_text(&type, model, "type", r->path));
+    const json_t *normalizer = json_object_get(root, "normalizer"), *decoder = json_object_get(root, "decoder");
+    const char *type, *absent[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"};
+    TRY(json_get_word(&type, model, "type", r->path));
     if (strcmp(type, "BPE") != 0) FAIL(LAMP_UNSUPPORTED, "%s: expected a tokenizer model of type BPE, found %s", r->path, type);
     if (!is_absent(normalizer))
         FAIL(LAMP_UNSUPPORTED, "%s: expected no normalizer, found %s", r->path, text_or(normalizer, "type", "one without a type"));
+    if (!is_absent(decoder) && !is_type(decoder, "ByteLevel"))
+        FAIL(LAMP_UNSUPPORTED, "%s: expected the decoder ByteLevel, found %s", r->path, text_or(decoder, "type", "one without a type"));
     for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
         const json_t *value = json_object_get(model, absent[i]);
-        bool harmless = is_absent(value) || (json_is_string(value) && json_string_length(value) == 0);
+        bool harmless = is_absent(value) || json_is_false(value) || (json_is_string(value) && json_string_length(value) == 0);
         if (!harmless) FAIL(LAMP_UNSUPPORTED, "%s: expected a model without \"%s\", found one", r->path, absent[i]);
     }
     return LAMP_OK;
@@ -114,7 +117,8 @@ static int read_pattern(const reader *r, const json_t *root, const char **patter
     bool byte_level = is_type(last, "ByteLevel") && !flag_or(last, "add_prefix_space", true);
     bool uses_regex = flag_or(last, "use_regex", true);
     bool alone = n == 1 && uses_regex;
-    bool after_split = n == 2 && !uses_regex && is_type(split, "Split") && regex && strcmp(text_or(split, "behavior", ""), "Isolated") == 0;
+    bool splits = is_type(split, "Split") && strcmp(text_or(split, "behavior", ""), "Isolated") == 0 && !flag_or(split, "invert", false);
+    bool after_split = n == 2 && !uses_regex && splits && regex;
     if (!byte_level || (!alone && !after_split))
         FAIL(LAMP_UNSUPPORTED, "%s: expected the pre-tokenizer %s, found these steps with other settings", r->path, supported);
     *pattern = alone ? PRETOKENIZER_GPT2 : regex;
@@ -137,7 +141,7 @@ static int collect_vocabulary(reader *r, json_t *vocabulary) {
         TRY(json_get_integer(&id, vocabulary, spelling, 0, r->capacity - 1, r->path));
         const char *other = r->entries[id].spelling;
         if (other)
-            FAIL(LAMP_MALFORMED, "%s: \"vocab\": expected one token with id %d, found \"%s\" and \"%s\"", r->path, (int)id, other, spelling);
+            FAIL(LAMP_MALFORMED, "%s: \"vocab\": expected one token with id %d, found \"%.100s\" and \"%.100s\"", r->path, (int)id, other, spelling);
         r->entries[id].spelling = spelling;
     }
     return LAMP_OK;
@@ -151,14 +155,20 @@ static int collect_added_tokens(reader *r, const json_t *added, const json_t *vo
         int64_t id;
         bool special;
         TRY(json_get_integer(&id, item, "id", 0, r->capacity - 1, r->path));
-        TRY(json_get_text(&content, item, "content", r->path));
+        TRY(json_get_word(&content, item, "content", r->path));
         TRY(json_get_bool(&special, item, "special", r->path));
+        if (!*content) FAIL(LAMP_MALFORMED, "%s: \"added_tokens\": expected text for id %d, found none", r->path, (int)id);
+        const json_t *before = json_object_get(r->added, content);
+        if (before)
+            FAIL(LAMP_MALFORMED, "%s: \"added_tokens\": expected one id for \"%.100s\", found %d and %d", r->path, content,
+                 (int)json_integer_value(before), (int)id);
+        if (json_object_set_new(r->added, content, json_integer(id)) < 0) FAIL(LAMP_NO_MEMORY, "%s: no memory for added tokens", r->path);
         entry *e = &r->entries[id];
         const json_t *same = json_object_get(vocabulary, content);
         bool taken = e->kind != TOKEN_TEXT || (e->spelling && strcmp(e->spelling, content) != 0);
         bool conflict = taken || (same && json_integer_value(same) != id);
         if (conflict)
-            FAIL(LAMP_MALFORMED, "%s: \"added_tokens\": expected one token with id %d, found \"%s\" besides", r->path, (int)id, content);
+            FAIL(LAMP_MALFORMED, "%s: \"added_tokens\": expected one token with id %d, found \"%.100s\" besides", r->path, (int)id, content);
         *e = (entry){content, special ? TOKEN_SPECIAL : TOKEN_ADDED};
     }
     return LAMP_OK;
@@ -173,7 +183,7 @@ static int add_tokens(reader *r, int64_t n) {
             continue;
         }
         if (!read_spelling(&r->left, r->byte_of, e.spelling, strlen(e.spelling)) || r->left.length == 0)
-            FAIL(LAMP_MALFORMED, "%s: \"vocab\": expected tokens spelt in the byte-level alphabet, found \"%s\"", r->path, e.spelling);
+            FAIL(LAMP_MALFORMED, "%s: \"vocab\": expected tokens spelt in the byte-level alphabet, found \"%.100s\"", r->path, e.spelling);
         TRY(r->left.status);
         TRY(tokenizer_add_token(r->t, r->left.bytes, r->left.length, TOKEN_TEXT));
     }
@@ -243,12 +253,14 @@ int tokenizer_json_read(tokenizer **t, const char *path) {
     reader r = {.path = path};
     alphabet((int[256]){0}, r.byte_of);
     TRY(json_read_file(&root, path));
+    r.added = json_object();
     int status = build(&r, root);
     if (status < 0) tokenizer_free(r.t);
     else *t = r.t;
     memory_free(r.entries);
     buffer_release(&r.left);
     buffer_release(&r.right);
+    json_decref(r.added);
     json_decref(root);
     return status;
 }

@@ -5,6 +5,7 @@
  *     normalizer      null
  *     pre_tokenizer   ByteLevel (the GPT-2 pattern), or Sequence [Split by a regular expression, ByteLevel without one]
  *     post_processor  ignored: a caller adds the ids of special tokens
+ *     decoder         ByteLevel, or none
  *     model           BPE: "vocab" {token: id}, "merges" ["a b"] or [["a", "b"]] in the order of their ranks, "ignore_merges"
  *
  * In vocab and merges each byte of a token is written as one character: itself if it prints (33-126, 161-172, 174-255), else U+0100

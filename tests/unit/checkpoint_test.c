@@ -408,14 +408,6 @@ static void shards_are_files_of_the_folder(void) {
     write_folder(path, &f.config);
     write_tensors(path, "one.safetensors", one, 2);
     write_tensors(path, "two.safetensors", two, 1);
-    EXPECT_ERROR(open_index(path, "{\"weight_map\": {\"a\": \"../one.safetensors\"}}"), LAMP_MALFORMED, "found \"../one.safetensors\"");
-    EXPECT_ERROR(open_index(path, "{\"weight_map\": {\"a\": \"/etc/passwd\"}}"), LAMP_MALFORMED, "found \"/etc/passwd\"");
-    EXPECT_ERROR(open_index(path, "{\"weight_map\": {\"a\": \"..\"}}"), LAMP_MALFORMED, "found \"..\"");
-    EXPECT_ERROR(open_index(path, "{\"weight_map\": {\"a\": \"\"}}"), LAMP_MALFORMED, "expected plain file names");
-    EXPECT_ERROR(open_index(path, "{\"weight_map\": {\"a\": 3}}"), LAMP_MALFORMED, "found \"no text\"");
-    EXPECT_ERROR(open_index(path, "{\"weight_map\": []}"), LAMP_MALFORMED, "\"weight_map\": expected an object");
-    EXPECT_ERROR(open_index(path, "{\"weight_map\": {\"a\": \"three.safetensors\"}}"), LAMP_IO, "three.safetensors: cannot open");
-    EXPECT_ERROR(open_index(path, "{\"weight_map\": {}}"), LAMP_MALFORMED, "but the safetensors files hold 0");
     EXPECT_OK(open_index(
         path,
         "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {\"model.norm.weight\": \"one.safetensors\", "

@@ -1,4 +1,4 @@
-/* The safetensors reader and writer: what is written reads back, and every way a file can lie is refused. */
+/* The safetensors reader and writer: what is written reads back, and damage does no harm. What is refused, and how: tests/malformed. */
 #include "formats/safetensors.h"
 
 #include <math.h>
@@ -119,109 +119,6 @@ static void other_types_are_converted_or_refused_when_used(void) {
     safetensors_close(file);
 }
 
-static void broken_frames_are_refused(void) {
-    EXPECT_ERROR(open_raw(0, "", 0, 0), LAMP_MALFORMED, "begins with '{'");
-    EXPECT_OK(file_write_whole(path_of("short.safetensors"), "1234567", 7));
-    safetensors *file;
-    EXPECT_ERROR(safetensors_open(&file, path_of("short.safetensors")), LAMP_MALFORMED, "expected at least 8 bytes, found 7");
-    EXPECT_OK(file_write_whole(path_of("empty.safetensors"), "", 0));
-    EXPECT_ERROR(safetensors_open(&file, path_of("empty.safetensors")), LAMP_MALFORMED, "expected at least 8 bytes, found 0");
-    EXPECT_ERROR(safetensors_open(&file, path_of("absent.safetensors")), LAMP_IO, "absent.safetensors: cannot open");
-    EXPECT_ERROR(open_raw(100000001, "{}", 2, 0), LAMP_MALFORMED, "at most 100000000 bytes, found 100000001");
-    EXPECT_ERROR(open_raw(3, "{}", 2, 0), LAMP_MALFORMED, "cut short?");
-    EXPECT_ERROR(open_raw(UINT64_MAX, "{}", 2, 0), LAMP_MALFORMED, "found 18446744073709551615");
-    EXPECT_ERROR(open_raw(UINT64_MAX - 7, "{}", 2, 0), LAMP_MALFORMED, "at most 100000000 bytes");
-    EXPECT_ERROR(open_text("[]", 0), LAMP_MALFORMED, "begins with '{'");
-    EXPECT_ERROR(open_text(" {}", 0), LAMP_MALFORMED, "begins with '{'");
-    EXPECT_ERROR(open_text("{}\n", 0), LAMP_MALFORMED, "begins with '{'");
-    EXPECT_ERROR(open_raw(3, "{}\0", 3, 0), LAMP_MALFORMED, "begins with '{'");
-    EXPECT_ERROR(open_text("{\"a\xFF\":{}}", 0), LAMP_MALFORMED, "not valid JSON");
-    EXPECT_ERROR(open_text("{\"a\":}", 0), LAMP_MALFORMED, "not valid JSON");
-    EXPECT_ERROR(open_text("{}{}", 0), LAMP_MALFORMED, "not valid JSON");
-    EXPECT_ERROR(open_text("{}", 1), LAMP_MALFORMED, "found 1 bytes more");
-    const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
-    EXPECT_OK(file_write_whole(path_of("lfs.safetensors"), pointer, sizeof pointer - 1));
-    EXPECT_ERROR(safetensors_open(&file, path_of("lfs.safetensors")), LAMP_MALFORMED, "git lfs pull");
-    EXPECT_OK(open_text("{}", 0));
-    EXPECT_OK(open_text("{}      ", 0));
-
-    buffer bomb = {0};
-    buffer_append_text(&bomb, "{\"a\":");
-    for (int i = 0; i < 100000; i++) buffer_append_byte(&bomb, '[');
-    buffer_append_byte(&bomb, '}');
-    EXPECT_ERROR(open_raw(bomb.length, bomb.bytes, bomb.length, 0), LAMP_MALFORMED, "depth");
-    buffer_release(&bomb);
-}
-
-static void broken_entries_are_refused(void) {
-#define ENTRY(type, shape, offsets) "{\"t\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
-#define PAIR(a, b)                                                                                                                         \
-    "{\"t\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" a "},\"u\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" b "}}"
-    static const struct {
-        const char *header;
-        size_t data_bytes;
-        const char *message;
-    } cases[] = {
-        {"{\"t\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},\"t\":{}}", 1, "duplicate"},
-        {"{\"t\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1, "duplicate"},
-        {"{\"__metadata__\":{\"a\":1}}", 0, "\"__metadata__\": \"a\": expected text"},
-        {"{\"__metadata__\":{\"a\":{\"b\":\"c\"}}}", 0, "expected text"},
-        {"{\"__metadata__\":[]}", 0, "expected an object of texts"},
-        {"{\"t\":7}", 0, "tensor t: expected an object"},
-        {"{\"t\":{\"shape\":[],\"data_offsets\":[0,1]}}", 1, "tensor t: \"dtype\": expected text, found nothing"},
-        {"{\"t\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, "\"shape\": expected an array, found nothing"},
-        {"{\"t\":{\"dtype\":\"U8\",\"shape\":[]}}", 1, "\"data_offsets\": expected an array, found nothing"},
-        {ENTRY("F31", "[1]", "[0,4]"), 4, "\"dtype\": expected a type of the format, such as F32, found \"F31\""},
-        {ENTRY("f32", "[1]", "[0,4]"), 4, "found \"f32\""},
-        {ENTRY("U8", "4", "[0,4]"), 4, "\"shape\": expected an array, found an integer"},
-        {ENTRY("U8", "[-4]", "[0,4]"), 4, "expected integers of at least 0"},
-        {ENTRY("U8", "[4.0]", "[0,4]"), 4, "expected integers of at least 0"},
-        {ENTRY("U8", "[1e400]", "[0,4]"), 4, "not valid JSON"},
-        {ENTRY("U8", "[04]", "[0,4]"), 4, "not valid JSON"},
-        {ENTRY("U8", "[9223372036854775808]", "[0,4]"), 4, "not valid JSON"},
-        {ENTRY("U8", "[4194305,4194305,211106198978564]", "[0,4]"), 4, "a number of values below 2^63"}, /* 4 modulo 2^64 */
-        {ENTRY("F32", "[4611686018427387905]", "[0,4]"), 4, "fewer than 2^63 bits"},
-        {ENTRY("F32", "[9223372036854775807,0]", "[0,4]"), 4, "expected 0 bytes for this shape of F32, found 4"},
-        {ENTRY("F4", "[3]", "[0,2]"), 2, "expected whole bytes, found 3 values of 4 bits"},
-        {ENTRY("U8", "[1]", "[1,0]"), 1, "expected 0 <= begin <= end <= 1, found [1, 0]"},
-        {ENTRY("U8", "[1]", "[-1,0]"), 1, "found [-1, 0]"},
-        {ENTRY("U8", "[2]", "[0,2]"), 1, "found [0, 2]"},
-        {ENTRY("U8", "[1]", "[0,9223372036854775807]"), 1, "found [0, 9223372036854775807]"},
-        {ENTRY("U8", "[1]", "[0]"), 1, "expected two integers"},
-        {ENTRY("U8", "[1]", "[0,1,1]"), 1, "expected two integers"},
-        {ENTRY("U8", "[1]", "[0,1.0]"), 1, "expected two integers"},
-        {ENTRY("F32", "[1]", "[0,3]"), 3, "expected 4 bytes for this shape of F32, found 3"},
-        {ENTRY("U8", "[1]", "[1,2]"), 2, "expected its data at byte 0, found it at 1: a hole"},
-        {PAIR("[0,4]", "[5,9]"), 9, "expected its data at byte 4, found it at 5: a hole"},
-        {PAIR("[0,4]", "[3,7]"), 7, "expected its data at byte 4, found it at 3: an overlap"},
-        {PAIR("[0,4]", "[0,4]"), 4, "an overlap"},
-        {PAIR("[4,8]", "[0,4]"), 9, "expected the file to end with its last tensor, found 1 bytes more"},
-        {PAIR("[4,8]", "[0,4]"), 7, "expected 0 <= begin <= end <= 7"},
-        {"{\"a\\u001b[31m\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1,
-         "expected tensor names of printable characters, found byte 0x1b"},
-        {"{\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1, "not valid JSON"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        EXPECT_ERROR(open_text(cases[i].header, cases[i].data_bytes), LAMP_MALFORMED, cases[i].message);
-    EXPECT_ERROR(open_text(ENTRY("U8", "[1,1,1,1,1,1,1,1,1]", "[0,1]"), 1), LAMP_UNSUPPORTED, "expected at most 8 dimensions, found 9");
-    EXPECT_OK(open_text(PAIR("[4,8]", "[0,4]"), 8));
-    EXPECT_OK(open_text(ENTRY("F4", "[2]", "[0,1]"), 1));
-    EXPECT_OK(open_text("{\"\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1));
-    EXPECT_OK(open_text("{\"../x\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1));
-    EXPECT_OK(open_text("{\"caf\xC3\xA9\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[1,1]},"
-                        "\"cafe\xCC\x81\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1));
-}
-
-static void a_name_of_a_megabyte_does_not_flood_the_message(void) {
-    buffer header = {0};
-    buffer_append_text(&header, "{\"");
-    for (int i = 0; i < 1 << 20; i++) buffer_append_byte(&header, 'n');
-    buffer_append_text(&header, "\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,1]}}");
-    EXPECT_ERROR(open_raw(header.length, header.bytes, header.length, 1), LAMP_MALFORMED, "expected 2 bytes for this shape of U8, found 1");
-    EXPECT(strlen(lamp_error_message()) < 1000, "%zu bytes", strlen(lamp_error_message()));
-    buffer_release(&header);
-}
-
 static void a_hundred_thousand_tensors_open_quickly(void) {
     enum { N = 100000 };
     buffer header = {0};
@@ -263,9 +160,6 @@ static void damaged_headers_do_no_harm(void) {
 static const test_case cases[] = {
     {"values survive writing and reading", values_survive_writing_and_reading},
     {"other types are converted, or refused when used", other_types_are_converted_or_refused_when_used},
-    {"broken frames are refused", broken_frames_are_refused},
-    {"broken entries are refused", broken_entries_are_refused},
-    {"a name of a megabyte does not flood the message", a_name_of_a_megabyte_does_not_flood_the_message},
     {"a hundred thousand tensors open quickly", a_hundred_thousand_tensors_open_quickly},
     {"damaged headers do no harm", damaged_headers_do_no_harm},
 };

@@ -1,7 +1,6 @@
 #include "models/families/family.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,8 +40,14 @@ static int check_divides(const char *key, int64_t value, const char *by, int64_t
     return LAMP_OK;
 }
 
-static int check_positive(const char *key, double value, const char *where) {
-    if (!isfinite(value) || value <= 0) FAIL(LAMP_MALFORMED, "%s: \"%s\": expected a positive number, found %g", where, key, value);
+static int check_positive(const char *key, double value, double max, const char *where) {
+    if (!(value > 0 && value <= max))
+        FAIL(LAMP_MALFORMED, "%s: \"%s\": expected a positive number of at most %g, found %g", where, key, max, value);
+    return LAMP_OK;
+}
+
+static int check_up_to(const char *key, double value, double max, const char *where) {
+    if (!(value >= 0 && value <= max)) FAIL(LAMP_MALFORMED, "%s: \"%s\": expected 0 to %g, found %g", where, key, max, value);
     return LAMP_OK;
 }
 
@@ -68,8 +73,7 @@ static int complete_experts(model_config *c, const family *f, const char *where)
         FAIL(LAMP_MALFORMED, "%s: \"num_experts_per_tok\": expected 1 to %" PRId64 ", the number of experts, found %" PRId64, where, m->experts,
              m->top_k);
     if (m->experts == 1) FAIL(LAMP_MALFORMED, "%s: family %s is sparse: expected at least 2 experts, found 1", where, f->model_type);
-    if (!isfinite(m->balance[BALANCE_SWITCH]) || m->balance[BALANCE_SWITCH] < 0)
-        FAIL(LAMP_MALFORMED, "%s: \"router_aux_loss_coef\": expected at least 0, found %g", where, m->balance[BALANCE_SWITCH]);
+    TRY(check_up_to("router_aux_loss_coef", m->balance[BALANCE_SWITCH], 1e6, where));
     TRY(router_choose(m, where));
     if (f->always_normalizes && !m->normalize && m->router == &router_softmax)
         FAIL(LAMP_MALFORMED, "%s: family %s always scales the chosen probabilities to sum to one: expected normalize true", where,
@@ -99,8 +103,9 @@ int family_complete(model_config *c, const char *where) {
     if (f->head_dim_is_derived && c->head_dim * c->num_attention_heads != c->hidden_size)
         FAIL(LAMP_MALFORMED, "%s: \"head_dim\": expected hidden_size / num_attention_heads = %" PRId64 " in family %s, found %" PRId64,
              where, c->hidden_size / c->num_attention_heads, f->model_type, c->head_dim);
-    TRY(check_positive("rope_theta", c->rope_theta, where));
-    TRY(check_positive("rms_norm_eps", c->rms_norm_eps, where));
+    TRY(check_positive("rope_theta", c->rope_theta, 1e15, where));
+    TRY(check_positive("rms_norm_eps", c->rms_norm_eps, 1, where));
+    TRY(check_up_to("initializer_range", c->initializer_range, 10, where));
     TRY(complete_experts(c, f, where));
     if (c->end_of_text < -1 || c->end_of_text >= c->vocab_size)
         FAIL(LAMP_MALFORMED, "%s: \"eos_token_id\": expected a token below vocab_size (%" PRId64 "), found %" PRId64, where, c->vocab_size,

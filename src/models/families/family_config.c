@@ -33,7 +33,7 @@ static int refuse(const json_t *root, const char *key, const char *expected, con
 }
 
 static int check_rope(double *theta, const json_t *root, const char *key, const char *where) {
-    const json_t *rope = setting(root, key), *value;
+    const json_t *rope = setting(root, key), *rotary = setting(rope, "partial_rotary_factor"), *value;
     const char *member;
     if (!rope) return LAMP_OK;
     if (!json_is_object(rope)) return refuse(root, key, "an object", where);
@@ -42,8 +42,7 @@ static int check_rope(double *theta, const json_t *root, const char *key, const 
         bool is_default = json_is_string(value) && !strcmp(json_string_value(value), "default");
         if (is_type ? !is_default : json_is_object(value)) return refuse(root, key, "RoPE without scaling (rope_type default)", where);
     }
-    if (!is_off(json_object_get(rope, "partial_rotary_factor")) && json_number_value(json_object_get(rope, "partial_rotary_factor")) != 1)
-        return refuse(root, key, "a partial_rotary_factor of 1", where);
+    if (rotary && json_number_value(rotary) != 1) return refuse(root, key, "a partial_rotary_factor of 1", where);
     if (setting(rope, "rope_theta")) TRY(json_get_number(theta, rope, "rope_theta", where));
     return LAMP_OK;
 }
@@ -87,6 +86,7 @@ static int read_dense_layers(model_config *c, const json_t *root, const family *
             return refuse(root, "decoder_sparse_step", "1", where);
         return LAMP_OK;
     }
+    if (list && !json_is_array(list)) return refuse(root, "mlp_only_layers", "the first layers: 0, 1, ...", where);
     for (size_t i = 0; i < json_array_size(list); i++)
         if (!json_is_integer(json_array_get(list, i)) || json_integer_value(json_array_get(list, i)) != (json_int_t)i)
             return refuse(root, "mlp_only_layers", "the first layers: 0, 1, ...", where);
@@ -131,9 +131,9 @@ static int read_config(model_config *c, const json_t *root, const char *where) {
     const char *model_type;
     const family *f;
     if (!json_is_object(root)) FAIL(LAMP_MALFORMED, "%s: expected an object", where);
-    TRY(json_get_text(&model_type, root, "model_type", where));
+    TRY(json_get_word(&model_type, root, "model_type", where));
     bool own = !strcmp(model_type, LAMPLIGHTER_MODEL_TYPE);
-    if (own) TRY(json_get_text(&model_type, root, "backbone", where));
+    if (own) TRY(json_get_word(&model_type, root, "backbone", where));
     TRY(family_find(&f, model_type, where));
     *c = (model_config){
         .head_dim = f->head_dim, .rms_norm_eps = f->rms_norm_eps, .rope_theta = f->rope_theta, .initializer_range = 0.02, .sparse_step = 1};

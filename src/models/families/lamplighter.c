@@ -83,7 +83,7 @@ int lamplighter_read(model_config *c, const json_t *root, const char *where) {
             break;
         case OPTION_BOOL: TRY(json_get_bool(at, mixture, key, place)); break;
         default:
-            TRY(json_get_text(&text, mixture, key, place));
+            TRY(json_get_word(&text, mixture, key, place));
             if (strlen(text) >= OPTION_TEXT_BYTES) FAIL(LAMP_MALFORMED, "%s: \"%s\": longer than %d bytes", place, key, OPTION_TEXT_BYTES - 1);
             strcpy(at, text);
         }

@@ -1,0 +1,199 @@
+/* Every way a config.json can be wrong, by name: broken is told from sound but beyond us, and nothing is guessed. */
+#include <stdio.h>
+#include <string.h>
+
+#include "../test.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "lamp.h"
+#include "models/families/family.h"
+
+#define SIZES "\"vocab_size\": 64, \"hidden_size\": 32, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"max_position_embeddings\": 128"
+#define LLAMA "{\"model_type\": \"llama\", " SIZES ", \"intermediate_size\": 24"
+#define EXPERTS ", \"intermediate_size\": 24, \"num_experts\": 4, \"num_experts_per_tok\": 2"
+#define OLMOE "{\"model_type\": \"olmoe\", " SIZES EXPERTS
+#define OURS "{\"model_type\": \"lamplighter\", \"backbone\": \"olmoe\", " SIZES EXPERTS
+#define QWEN3_MOE "{\"model_type\": \"qwen3_moe\", " SIZES ", \"num_key_value_heads\": 2, \"moe_intermediate_size\": 24, \"num_experts_per_tok\": 2"
+
+static const struct {
+    const char *class, *config;
+    int code;
+    const char *text;
+} rows[] = {
+    /* broken: the file contradicts its own format, or itself */
+    {"empty file", "", LAMP_MALFORMED, "not valid JSON"},
+    {"not an object", "[]", LAMP_MALFORMED, "expected an object"},
+    {"truncated", LLAMA, LAMP_MALFORMED, "not valid JSON"},
+    {"no model_type", "{}", LAMP_MALFORMED, "\"model_type\": expected text, found nothing"},
+    {"model_type of another type", "{\"model_type\": 3}", LAMP_MALFORMED, "\"model_type\": expected text, found an integer"},
+    {"model_type with a NUL inside", "{\"model_type\": \"llama\\u0000x\"}", LAMP_MALFORMED, "\"model_type\": expected text without NUL"},
+    {"duplicate key", LLAMA ", \"vocab_size\": 64}", LAMP_MALFORMED, "duplicate"},
+    {"missing size", "{\"model_type\": \"llama\"}", LAMP_MALFORMED, "\"vocab_size\": expected an integer, found nothing"},
+    {"size 0", "{\"model_type\": \"llama\", \"vocab_size\": 0}", LAMP_MALFORMED, "\"vocab_size\": expected 1 to"},
+    {"negative size", "{\"model_type\": \"llama\", \"vocab_size\": -5}", LAMP_MALFORMED, "found -5"},
+    {"size that is a float", "{\"model_type\": \"llama\", \"vocab_size\": 64.0}", LAMP_MALFORMED, "expected an integer, found a number"},
+    {"size that is text", "{\"model_type\": \"llama\", \"vocab_size\": \"64\"}", LAMP_MALFORMED, "expected an integer, found text"},
+    {"size 1e308", "{\"model_type\": \"llama\", \"vocab_size\": 1e308}", LAMP_MALFORMED, "expected an integer, found a number"},
+    {"size 2^53 + 1", LLAMA ", \"num_key_value_heads\": 9007199254740993}", LAMP_MALFORMED,
+     "\"num_key_value_heads\": expected 1 to 16384, found 9007199254740993"},
+    {"size 2^63", LLAMA ", \"num_key_value_heads\": 9223372036854775808}", LAMP_MALFORMED, "not valid JSON"},
+    {"a thousand million layers",
+     "{\"model_type\": \"llama\", \"vocab_size\": 64, \"hidden_size\": 32, \"intermediate_size\": 8, "
+     "\"num_hidden_layers\": 1000000000, \"num_attention_heads\": 4, \"max_position_embeddings\": 8}",
+     LAMP_MALFORMED, "\"num_hidden_layers\": expected 1 to 16384, found 1000000000"},
+    {"width no multiple of heads",
+     "{\"model_type\": \"llama\", \"vocab_size\": 64, \"hidden_size\": 30, \"intermediate_size\": 8, "
+     "\"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"max_position_embeddings\": 8}",
+     LAMP_MALFORMED, "\"hidden_size\": expected a multiple of num_attention_heads (4), found 30"},
+    {"product of sizes overflows",
+     "{\"model_type\": \"olmoe\", \"vocab_size\": 16777216, \"hidden_size\": 1048576, \"intermediate_size\": 4194304, "
+     "\"num_hidden_layers\": 16384, \"num_attention_heads\": 4096, \"max_position_embeddings\": 8, \"num_experts\": 1048576, "
+     "\"num_experts_per_tok\": 1}",
+     LAMP_MALFORMED, "found sizes that make"},
+    {"heads no multiple of key heads", LLAMA ", \"num_key_value_heads\": 3}", LAMP_MALFORMED,
+     "\"num_attention_heads\": expected a multiple of num_key_value_heads (3), found 4"},
+    {"more key heads than heads", LLAMA ", \"num_key_value_heads\": 8}", LAMP_MALFORMED, "expected a multiple of num_key_value_heads (8)"},
+    {"odd head_dim", LLAMA ", \"head_dim\": 7}", LAMP_MALFORMED, "\"head_dim\": expected a multiple of two"},
+    {"head_dim that the family derives", OLMOE ", \"head_dim\": 16}", LAMP_MALFORMED,
+     "\"head_dim\": expected hidden_size / num_attention_heads = 8 in family olmoe, found 16"},
+    {"epsilon 0", LLAMA ", \"rms_norm_eps\": 0}", LAMP_MALFORMED, "\"rms_norm_eps\": expected a positive number"},
+    {"negative epsilon", LLAMA ", \"rms_norm_eps\": -1e-5}", LAMP_MALFORMED, "\"rms_norm_eps\": expected a positive number"},
+    {"epsilon 1e308", LLAMA ", \"rms_norm_eps\": 1e308}", LAMP_MALFORMED, "\"rms_norm_eps\": expected a positive number of at most 1, found 1e+308"},
+    {"theta 1e308", LLAMA ", \"rope_theta\": 1e308}", LAMP_MALFORMED, "\"rope_theta\": expected a positive number of at most 1e+15, found 1e+308"},
+    {"theta 1e400", LLAMA ", \"rope_theta\": 1e400}", LAMP_MALFORMED, "not valid JSON"},
+    {"theta NaN", LLAMA ", \"rope_theta\": NaN}", LAMP_MALFORMED, "not valid JSON"},
+    {"theta that is text", LLAMA ", \"rope_theta\": \"NaN\"}", LAMP_MALFORMED, "\"rope_theta\": expected a number, found text"},
+    {"negative initializer_range", LLAMA ", \"initializer_range\": -1}", LAMP_MALFORMED, "\"initializer_range\": expected 0 to 10, found -1"},
+    {"initializer_range 1e308", LLAMA ", \"initializer_range\": 1e308}", LAMP_MALFORMED, "\"initializer_range\": expected 0 to 10, found 1e+308"},
+    {"loss coefficient 1e308", OLMOE ", \"router_aux_loss_coef\": 1e308}", LAMP_MALFORMED,
+     "\"router_aux_loss_coef\": expected 0 to 1e+06, found 1e+308"},
+    {"boolean that is a number", LLAMA ", \"tie_word_embeddings\": 1}", LAMP_MALFORMED,
+     "\"tie_word_embeddings\": expected a boolean, found an integer"},
+    {"end of text at the vocabulary's end", LLAMA ", \"eos_token_id\": 64}", LAMP_MALFORMED,
+     "\"eos_token_id\": expected a token below vocab_size (64), found 64"},
+    {"negative end of text", LLAMA ", \"eos_token_id\": -1}", LAMP_MALFORMED, "\"eos_token_id\": expected a token id"},
+    {"end of text in a list of texts", LLAMA ", \"eos_token_id\": [\"a\"]}", LAMP_MALFORMED, "\"eos_token_id\": expected a token id"},
+    {"two numbers of experts", OLMOE ", \"num_local_experts\": 8}", LAMP_MALFORMED,
+     "\"num_local_experts\": expected 4 as in \"num_experts\", found another number"},
+    {"no experts", QWEN3_MOE ", \"num_experts\": 0}", LAMP_MALFORMED, "\"num_experts\": expected 1 to"},
+    {"experts missing", QWEN3_MOE "}", LAMP_MALFORMED, "\"num_experts\": expected an integer, found nothing"},
+    {"top_k above experts", QWEN3_MOE ", \"num_experts\": 1}", LAMP_MALFORMED, "\"num_experts_per_tok\": expected 1 to 1"},
+    {"sparse step 0", QWEN3_MOE ", \"num_experts\": 4, \"decoder_sparse_step\": 0}", LAMP_MALFORMED, "\"decoder_sparse_step\": expected 1 to"},
+    {"every layer dense", QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [0, 1], \"intermediate_size\": 9}", LAMP_MALFORMED,
+     "no layer has experts"},
+    {"dense layers of no width", QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [0]}", LAMP_MALFORMED,
+     "\"intermediate_size\": expected an integer, found nothing"},
+    {"own format without backbone", "{\"model_type\": \"lamplighter\"}", LAMP_MALFORMED, "\"backbone\": expected text, found nothing"},
+    {"own format without mixture", OURS "}", LAMP_MALFORMED, "\"mixture\": expected an object, found nothing"},
+    {"own mixture without kind", OURS ", \"mixture\": {}}", LAMP_MALFORMED, "\"mixture\": \"kind\": expected text, found nothing"},
+    {"own mixture of negative scale", OURS ", \"mixture\": {\"kind\": \"sigmoid\", \"scale\": -1}}", LAMP_MALFORMED,
+     "\"mixture\": \"scale\": expected 0 to 1e+06, found -1"},
+    {"own mixture of negative groups", OURS ", \"mixture\": {\"kind\": \"sigmoid\", \"scale\": 1, \"weigh_input\": false, \"groups\": -2}}",
+     LAMP_MALFORMED, "\"mixture\": \"groups\": expected 0 to"},
+
+    /* sound, and another function than the one we run */
+    {"unknown family with a near name", "{\"model_type\": \"olmeo\"}", LAMP_UNSUPPORTED,
+     "unknown family \"olmeo\"; did you mean olmoe? expected one of llama, mixtral, olmoe, qwen3, qwen3_moe"},
+    {"unknown family", "{\"model_type\": \"deepseek_v3\"}", LAMP_UNSUPPORTED, "unknown family \"deepseek_v3\"; expected one of llama"},
+    {"family that writes on the terminal", "{\"model_type\": \"\\u001b[31mred\"}", LAMP_UNSUPPORTED, "unknown family \"?[31mred\""},
+    {"rope yarn", LLAMA ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}}", LAMP_UNSUPPORTED,
+     "\"rope_scaling\": expected RoPE without scaling"},
+    {"rope linear", LLAMA ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}}", LAMP_UNSUPPORTED, "\"linear\""},
+    {"rope llama3", LLAMA ", \"rope_parameters\": {\"rope_type\": \"llama3\"}}", LAMP_UNSUPPORTED,
+     "\"rope_parameters\": expected RoPE without scaling"},
+    {"rope by layer type", LLAMA ", \"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\"}}}", LAMP_UNSUPPORTED,
+     "\"rope_parameters\""},
+    {"rope that is text", LLAMA ", \"rope_scaling\": \"yarn\"}", LAMP_UNSUPPORTED, "\"rope_scaling\": expected an object, found \"yarn\""},
+    {"half a rotation, inside", LLAMA ", \"rope_parameters\": {\"partial_rotary_factor\": 0.5}}", LAMP_UNSUPPORTED, "partial_rotary_factor of 1"},
+    {"no rotation, inside", LLAMA ", \"rope_parameters\": {\"partial_rotary_factor\": 0}}", LAMP_UNSUPPORTED, "partial_rotary_factor of 1"},
+    {"half a rotation", LLAMA ", \"partial_rotary_factor\": 0.5}", LAMP_UNSUPPORTED, "\"partial_rotary_factor\": expected 1, found 0.5"},
+    {"sliding window", LLAMA ", \"sliding_window\": 64}", LAMP_UNSUPPORTED,
+     "\"sliding_window\": expected null or at least max_position_embeddings, found 64"},
+    {"sliding window that is text", LLAMA ", \"sliding_window\": \"x\"}", LAMP_UNSUPPORTED, "\"sliding_window\""},
+    {"sliding layers", LLAMA ", \"layer_types\": [\"full_attention\", \"sliding_attention\"]}", LAMP_UNSUPPORTED,
+     "\"layer_types\": expected full_attention in every layer"},
+    {"attention bias", LLAMA ", \"attention_bias\": true}", LAMP_UNSUPPORTED, "\"attention_bias\": expected nothing, false or null, found true"},
+    {"mlp bias", LLAMA ", \"mlp_bias\": true}", LAMP_UNSUPPORTED, "\"mlp_bias\""},
+    {"clipped attention", OLMOE ", \"clip_qkv\": 8.0}", LAMP_UNSUPPORTED, "\"clip_qkv\": expected nothing, false or null, found 8.0"},
+    {"another activation", LLAMA ", \"hidden_act\": \"gelu\"}", LAMP_UNSUPPORTED, "\"hidden_act\": expected \"silu\", found \"gelu\""},
+    {"dense layers in the middle", QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [1]}", LAMP_UNSUPPORTED,
+     "\"mlp_only_layers\": expected the first layers: 0, 1, ..., found [1]"},
+    {"dense layers that are text", QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": \"0\"}", LAMP_UNSUPPORTED,
+     "\"mlp_only_layers\": expected the first layers: 0, 1, ..., found \"0\""},
+    {"dense layers in a family without", OLMOE ", \"mlp_only_layers\": [0]}", LAMP_UNSUPPORTED,
+     "\"mlp_only_layers\": expected nothing, false or null, found [0]"},
+    {"sparse step in a family without", OLMOE ", \"decoder_sparse_step\": 2}", LAMP_UNSUPPORTED, "\"decoder_sparse_step\": expected 1, found 2"},
+    {"shared experts", QWEN3_MOE ", \"num_experts\": 4, \"shared_expert_intermediate_size\": 8}", LAMP_UNSUPPORTED,
+     "\"shared_expert_intermediate_size\""},
+    {"quantised", LLAMA ", \"quantization_config\": {\"bits\": 4}}", LAMP_UNSUPPORTED,
+     "\"quantization_config\": expected nothing, false or null, found {\"bits\": 4}"},
+
+    /* harmless */
+    {"unknown key", LLAMA ", \"transformers_version\": \"4.57\"}", LAMP_OK, ""},
+    {"null for a default", LLAMA ", \"rope_theta\": null}", LAMP_OK, ""},
+    {"file reference", LLAMA ", \"_name_or_path\": \"../../etc/passwd\"}", LAMP_OK, ""},
+};
+
+static const char *config_path(void) {
+    static char path[PATH_BYTES];
+    EXPECT_OK(file_join(path, test_folder(), "config.json"));
+    return path;
+}
+
+static void read_bytes(const char *bytes, size_t length, int code, const char *text) {
+    model_config config;
+    EXPECT_OK(file_write_whole(config_path(), bytes, length));
+    test_largest_allocation();
+    EXPECT_ERROR(family_read_config(&config, config_path()), code, text);
+    EXPECT(test_largest_allocation() < 4096, "a claim became memory");
+    EXPECT(code == LAMP_OK || strstr(lamp_error_message(), "config.json: "), "no path in %s", lamp_error_message());
+}
+
+static void malformed_configs_are_refused_by_name(void) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        test_row(rows[i].class);
+        read_bytes(rows[i].config, strlen(rows[i].config), rows[i].code, rows[i].text);
+    }
+}
+
+static void depth_is_bounded(void) {
+    buffer bomb = {0};
+    buffer_append_text(&bomb, LLAMA ", \"x\": ");
+    for (int i = 0; i < 100000; i++) buffer_append_byte(&bomb, '[');
+    read_bytes(bomb.bytes, bomb.length, LAMP_MALFORMED, "depth");
+    buffer_release(&bomb);
+}
+
+/* A sparse file costs no disk: its end is all zeros that were never written. */
+static void no_file_is_read_that_would_fill_memory(void) {
+    FILE *file = fopen(config_path(), "wb");
+    EXPECT(file && !fseek(file, 300 << 20, SEEK_SET) && fputc('}', file) == '}', "cannot write %s", config_path());
+    if (file) fclose(file);
+    model_config config;
+    EXPECT_ERROR(family_read_config(&config, config_path()), LAMP_UNSUPPORTED,
+                 "config.json: expected at most 268435456 bytes of JSON, found 314572801");
+    EXPECT(!remove(config_path()), "cannot remove");
+}
+
+static char warning[512];
+static void keep_warning(void *context, log_level level, const char *text) {
+    (void)context;
+    if (level == LOG_WARNING) snprintf(warning, sizeof warning, "%s", text);
+}
+
+static void code_in_a_folder_is_never_run(void) {
+    static const char text[] = LLAMA ", \"auto_map\": {\"AutoModel\": \"modeling_x.X\"}, \"trust_remote_code\": true}";
+    log_set_sink(keep_warning, NULL);
+    read_bytes(text, strlen(text), LAMP_OK, "");
+    log_set_sink(NULL, NULL);
+    EXPECT(strstr(warning, "\"auto_map\" is ignored: no code from a model folder is ever run"), "%s", warning);
+}
+
+static const test_case cases[] = {
+    {"malformed configs are refused by name", malformed_configs_are_refused_by_name},
+    {"depth is bounded", depth_is_bounded},
+    {"no file is read that would fill memory", no_file_is_read_that_would_fill_memory},
+    {"code in a folder is never run", code_in_a_folder_is_never_run},
+};
+
+int main(void) { return test_run("malformed config", cases, sizeof cases / sizeof *cases); }

@@ -1,0 +1,264 @@
+/* Every way a tokenizer.json can be wrong, by name: edits of a sound file, and files too large to write here. What text can do is below. */
+#include "formats/tokenizer_json.h"
+
+#include <string.h>
+
+#include "../test.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "lamp.h"
+
+static const char model[] = "\"type\": \"BPE\"", vocabulary[] = "\"vocab\": {", merges[] = "\"merges\": [", added[] = "\"added_tokens\": [",
+                  token[] = "\"!\": 34", regex[] = "\"Regex\": \"", special[] = "\"content\": \"<|endoftext|>\"";
+
+/* The sound file is of the text "aaabdaaabac": ids 0 <|endoftext|>, 1 to 256 the bytes, 257 aa, 258 aaa ... */
+static const struct {
+    const char *class, *from, *to;
+    int code;
+    const char *text;
+} rows[] = {
+    {"truncated", "\"version\"", "\"version", LAMP_MALFORMED, "not valid JSON"},
+    {"duplicate key", "\"version\"", "\"model\": {}, \"version\"", LAMP_MALFORMED, "duplicate"},
+    {"invalid UTF-8", token, "\"\xFF\": 34", LAMP_MALFORMED, "not valid JSON"},
+    {"lone surrogate", token, "\"\\ud800\": 34", LAMP_MALFORMED, "not valid JSON"},
+    {"no model", "\"model\"", "\"modell\"", LAMP_MALFORMED, "\"model\": expected an object, found nothing"},
+    {"no vocabulary", vocabulary, "\"x\": {", LAMP_MALFORMED, "\"vocab\": expected an object, found nothing"},
+    {"vocabulary of another type", vocabulary, "\"vocab\": 3, \"x\": {", LAMP_MALFORMED, "\"vocab\": expected an object, found an integer"},
+    {"negative id", token, "\"!\": -1", LAMP_MALFORMED, "\"!\": expected 0 to 260, found -1"},
+    {"id that is a float", token, "\"!\": 34.0", LAMP_MALFORMED, "\"!\": expected an integer, found a number"},
+    {"id that is text", token, "\"!\": \"34\"", LAMP_MALFORMED, "\"!\": expected an integer, found text"},
+    {"huge id", token, "\"!\": 2000000000", LAMP_MALFORMED, "\"!\": expected 0 to 260, found 2000000000"},
+    {"id 2^31", token, "\"!\": 2147483648", LAMP_MALFORMED, "found 2147483648"},
+    {"two tokens with one id", token, "\"!\": 35", LAMP_MALFORMED, "expected one token with id 35"},
+    {"one token with two ids", token, "\"!\": 34, \"!\": 260", LAMP_MALFORMED, "duplicate"},
+    {"hole in the ids", token, "\"!\": 260", LAMP_MALFORMED, "expected the ids 0 to 259, found no token with id 34"},
+    {"token outside the byte alphabet", token, "\"\xE2\x82\xAC\": 34", LAMP_MALFORMED, "byte-level alphabet, found \"\xE2\x82\xAC\""},
+    {"byte that is not spelt in the alphabet", token, "\"\xC2\x80\": 34", LAMP_MALFORMED, "byte-level alphabet"},
+    {"byte-fallback token", token, "\"<0x-1>\": 34", LAMP_UNSUPPORTED, "none for byte 0x21"},
+    {"token that writes on the terminal", token, "\"\\u001b[31m\": 34", LAMP_MALFORMED, "byte-level alphabet, found \"?[31m\""},
+    {"empty token", token, "\"\": 34", LAMP_MALFORMED, "byte-level alphabet, found \"\""},
+    {"byte without a token", token, "\"!!\": 34", LAMP_UNSUPPORTED, "none for byte 0x21"},
+    {"no merges", "\"merges\"", "\"mergers\"", LAMP_MALFORMED, "\"merges\": expected an array, found nothing"},
+    {"merge of an unknown token", merges, "\"merges\": [[\"a\", \"zz\"], ", LAMP_MALFORMED, "entry 0: expected two tokens, found \"zz\""},
+    {"merge of an unknown token, in one text", merges, "\"merges\": [\"a zz\", ", LAMP_MALFORMED, "entry 0: expected two tokens, found \"zz\""},
+    {"merge of three", merges, "\"merges\": [\"a a a\", ", LAMP_MALFORMED, "entry 0: expected two tokens, found \"a a\""},
+    {"merge of nothing with a token", merges, "\"merges\": [\" a\", ", LAMP_MALFORMED, "entry 0: expected two tokens, found \"\""},
+    {"merge of one", merges, "\"merges\": [\"aa\", ", LAMP_MALFORMED, "entry 0: expected \"a b\" or"},
+    {"merge of one, in an array", merges, "\"merges\": [[\"a\"], ", LAMP_MALFORMED, "entry 0: expected \"a b\" or"},
+    {"merge of three, in an array", merges, "\"merges\": [[\"a\", \"a\", \"a\"], ", LAMP_MALFORMED, "entry 0: expected \"a b\" or"},
+    {"merge with a number", merges, "\"merges\": [[\"a\", 1], ", LAMP_MALFORMED, "entry 0: expected \"a b\" or"},
+    {"merge whose result is no token", merges, "\"merges\": [[\"a\", \"c\"], ", LAMP_MALFORMED,
+     "entry 0: expected a token that joins tokens 98 and 100"},
+    {"duplicate merge", merges, "\"merges\": [[\"a\", \"a\"], ", LAMP_MALFORMED, "entry 1: expected tokens 98 and 98 to be merged once"},
+    {"merge with a special token", merges, "\"merges\": [[\"<|endoftext|>\", \"a\"], ", LAMP_MALFORMED,
+     "entry 0: expected a token that joins tokens 0 and 98"},
+    {"added tokens of another type", added, "\"added_tokens\": 7, \"x\": [", LAMP_MALFORMED, "\"added_tokens\": expected an array"},
+    {"added token that is a number", added, "\"added_tokens\": [7, ", LAMP_MALFORMED, "\"id\": expected an integer, found nothing"},
+    {"added token with the id of another", special, "\"content\": \"other\"", LAMP_MALFORMED, "expected one token with id 0, found \"other\""},
+    {"added token that another id has", special, "\"content\": \"a\"", LAMP_MALFORMED, "expected one token with id 0, found \"a\""},
+    {"added token twice", added,
+     "\"added_tokens\": [{\"id\": 260, \"content\": \"new\", \"special\": true}, {\"id\": 261, \"content\": \"new\", "
+     "\"special\": true}, ",
+     LAMP_MALFORMED, "\"added_tokens\": expected one id for \"new\", found 260 and 261"},
+    {"added token of a huge id", added, "\"added_tokens\": [{\"id\": 2147483647, \"content\": \"new\", \"special\": true}, ", LAMP_MALFORMED,
+     "\"id\": expected 0 to 261, found 2147483647"},
+    {"empty added token", added, "\"added_tokens\": [{\"id\": 260, \"content\": \"\", \"special\": true}, ", LAMP_MALFORMED,
+     "\"added_tokens\": expected text for id 260, found none"},
+    {"NUL in an added token", added, "\"added_tokens\": [{\"id\": 260, \"content\": \"a\\u0000\", \"special\": true}, ", LAMP_MALFORMED,
+     "\"content\": expected text without NUL"},
+    {"special that is a number", "\"special\": true", "\"special\": 1", LAMP_MALFORMED, "\"special\": expected a boolean"},
+
+    /* sound, and another tokenizer than those we have */
+    {"another model", model, "\"type\": \"WordPiece\"", LAMP_UNSUPPORTED, "type BPE, found WordPiece"},
+    {"model of no type", model, "\"type\": 3", LAMP_MALFORMED, "\"type\": expected text"},
+    {"normalizer", "\"normalizer\": null", "\"normalizer\": {\"type\": \"NFC\"}", LAMP_UNSUPPORTED, "no normalizer, found NFC"},
+    {"normalizer without a type", "\"normalizer\": null", "\"normalizer\": 7", LAMP_UNSUPPORTED, "no normalizer, found one without a type"},
+    {"unknown pre-tokenizer", "\"type\": \"Split\"", "\"type\": \"Digits\"", LAMP_UNSUPPORTED, "found Digits"},
+    {"no pre-tokenizer", "\"pre_tokenizer\"", "\"pre\"", LAMP_UNSUPPORTED, "found none"},
+    {"pieces thrown away", "\"behavior\": \"Isolated\"", "\"behavior\": \"Removed\"", LAMP_UNSUPPORTED, "Isolated"},
+    {"pattern that says where not to cut", "\"invert\": false", "\"invert\": true", LAMP_UNSUPPORTED, "these steps with other settings"},
+    {"space put before text", "\"add_prefix_space\": false", "\"add_prefix_space\": true", LAMP_UNSUPPORTED, "no add_prefix_space"},
+    {"two patterns", "\"use_regex\": false", "\"use_regex\": true", LAMP_UNSUPPORTED, "without use_regex"},
+    {"invalid pattern", regex, "\"Regex\": \"(", LAMP_UNSUPPORTED, "cannot be compiled"},
+    {"pattern that matches single bytes", regex, "\"Regex\": \"\\\\C|", LAMP_UNSUPPORTED, "cannot be compiled"},
+    {"dropout", "\"dropout\": null", "\"dropout\": 0.1", LAMP_UNSUPPORTED, "without \"dropout\""},
+    {"suffixes of words", "\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"</w>\"", LAMP_UNSUPPORTED, "without \"end_of_word_suffix\""},
+    {"bytes spelt as tokens", "\"byte_fallback\": false", "\"byte_fallback\": true", LAMP_UNSUPPORTED, "without \"byte_fallback\""},
+
+    /* harmless */
+    {"added tokens that begin alike", added,
+     "\"added_tokens\": [{\"id\": 260, \"content\": \"<x\", \"special\": true}, {\"id\": 261, "
+     "\"content\": \"<x>\", \"special\": false}, ",
+     LAMP_OK, ""},
+    {"no special token", "\"special\": true", "\"special\": false", LAMP_OK, ""},
+    {"unknown decoder", "\"decoder\"", "\"decoder\": {\"type\": \"Magic\"}, \"was\"", LAMP_UNSUPPORTED,
+     "expected the decoder ByteLevel, found Magic"},
+};
+
+static const char *path_of(const char *name) {
+    static char path[PATH_BYTES];
+    EXPECT_OK(file_join(path, test_folder(), name));
+    return path;
+}
+
+static tokenizer *small_tokenizer(void) {
+    tokenizer_trainer *trainer = NULL;
+    tokenizer *t = NULL;
+    EXPECT_OK(tokenizer_trainer_new(&trainer));
+    EXPECT_OK(tokenizer_trainer_feed(trainer, "aaabdaaabac", 11));
+    EXPECT_OK(tokenizer_trainer_finish(&t, trainer, 1000));
+    tokenizer_trainer_free(trainer);
+    return t;
+}
+
+static buffer sound_file(void) {
+    const char *path = path_of("sound.json");
+    mapped_file map = {0};
+    buffer text = {0};
+    tokenizer *t = small_tokenizer();
+    EXPECT_OK(tokenizer_json_write(t, path));
+    EXPECT_OK(file_map(&map, path));
+    EXPECT_OK(buffer_append(&text, map.bytes, map.length));
+    file_unmap(&map);
+    tokenizer_free(t);
+    return text;
+}
+
+static void replace(buffer *out, const buffer *text, const char *from, const char *to) {
+    const char *at = strstr(text->bytes, from);
+    EXPECT(at, "there is no %s", from);
+    if (!at) return;
+    buffer_clear(out);
+    buffer_append(out, text->bytes, (size_t)(at - text->bytes));
+    buffer_append_text(out, to);
+    EXPECT_OK(buffer_append_text(out, at + strlen(from)));
+}
+
+static void expect_read(const buffer *text, int code, const char *message) {
+    tokenizer *t = NULL;
+    EXPECT_OK(file_write_whole(path_of("edited.json"), text->bytes, text->length));
+    test_largest_allocation();
+    EXPECT_ERROR(tokenizer_json_read(&t, path_of("edited.json")), code, message);
+    size_t largest = test_largest_allocation();
+    EXPECT(largest < 8192 + 16 * text->length, "%zu bytes at once for a file of %zu", largest, text->length);
+    EXPECT(code == LAMP_OK || strstr(lamp_error_message(), "edited.json: "), "no path in %s", lamp_error_message());
+    tokenizer_free(t);
+}
+
+static void malformed_tokenizers_are_refused_by_name(void) {
+    buffer sound = sound_file(), edited = {0};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        test_row(rows[i].class);
+        replace(&edited, &sound, rows[i].from, rows[i].to);
+        expect_read(&edited, rows[i].code, rows[i].text);
+    }
+    buffer_release(&edited), buffer_release(&sound);
+}
+
+static void large_files_are_read_or_refused_in_time(void) {
+    buffer sound = sound_file(), inside = {0}, edited = {0};
+    double start = clock_seconds();
+    test_row("depth bomb");
+    buffer_append_text(&inside, "\"x\": ");
+    for (int i = 0; i < 100000; i++) buffer_append_byte(&inside, '[');
+    replace(&edited, &sound, "\"version\"", inside.bytes);
+    expect_read(&edited, LAMP_MALFORMED, "depth");
+
+    test_row("added token of a megabyte");
+    buffer_clear(&inside);
+    buffer_append_text(&inside, "\"added_tokens\": [{\"id\": 260, \"special\": true, \"content\": \"");
+    for (int i = 0; i < 1 << 20; i++) buffer_append_byte(&inside, 'x');
+    buffer_append_text(&inside, "\"}, ");
+    replace(&edited, &sound, added, inside.bytes);
+    expect_read(&edited, LAMP_OK, "");
+
+    test_row("a million merges of one kind");
+    buffer_clear(&inside);
+    buffer_append_text(&inside, merges);
+    for (int i = 0; i < 1000000; i++) buffer_append_text(&inside, "\"a a\", ");
+    replace(&edited, &sound, merges, inside.bytes);
+    expect_read(&edited, LAMP_MALFORMED, "entry 1: expected tokens 98 and 98 to be merged once");
+
+    test_row("a hundred thousand added tokens");
+    buffer_clear(&inside);
+    buffer_append_text(&inside, added);
+    for (int i = 0; i < 100000; i++) buffer_printf(&inside, "{\"id\": %d, \"content\": \"<%d>\", \"special\": true}, ", 260 + i, i);
+    replace(&edited, &sound, added, inside.bytes);
+    expect_read(&edited, LAMP_OK, "");
+    EXPECT(clock_seconds() - start < 30, "%.1f seconds", clock_seconds() - start);
+    buffer_release(&edited), buffer_release(&inside), buffer_release(&sound);
+}
+
+/* ---- what text can do ------------------------------------------------------------------------------------------------------------ */
+
+static void repeat(buffer *text, const char *part, size_t bytes) {
+    while (text->length < bytes) buffer_append_text(text, part);
+}
+
+static void any_text_survives_encoding_in_time(void) {
+    static const struct {
+        const char *class, *part;
+        size_t bytes;
+    } texts[] = {
+        {"one word of five million letters", "a", 5000000},
+        {"chains of combining marks", "e\xCC\x81\xCC\xA7", 2000000},
+        {"what NFKC expands eighteenfold", "\xEF\xB7\xBA", 300000},
+        {"invalid UTF-8", "\xFF\xC0\xED\xA0\x80 a", 300000},
+        {"NUL bytes", "a \n", 0},
+        {"spaces", " ", 1000000},
+        {"names of special tokens", "<|endoftext|>", 100000},
+        {"right to left and back",
+         "\xE2\x80\xAE"
+         "a\xE2\x80\xAC",
+         300000},
+    };
+    tokenizer *t = small_tokenizer();
+    encoder *e = NULL;
+    EXPECT_OK(encoder_new(&e, t));
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        buffer text = {0}, decoded = {0};
+        token_list list = {0};
+        double start = clock_seconds();
+        test_row(texts[i].class);
+        repeat(&text, texts[i].part, texts[i].bytes);
+        if (!texts[i].bytes) buffer_append(&text, "a\0\0b\0", 5);
+        EXPECT_OK(encoder_encode(e, &list, text.bytes, text.length));
+        EXPECT_OK(tokenizer_decode(t, &decoded, list.id, list.length));
+        EXPECT(decoded.length == text.length && !memcmp(decoded.bytes, text.bytes, text.length), "%zu bytes became %zu", text.length, decoded.length);
+        EXPECT(clock_seconds() - start < 30, "%.1f seconds", clock_seconds() - start);
+        token_list_release(&list);
+        buffer_release(&decoded), buffer_release(&text);
+    }
+    encoder_free(e);
+    tokenizer_free(t);
+}
+
+/* Patterns come from the file, so a sound file can hold one that no engine finishes. */
+static void a_pattern_without_end_is_refused_when_it_meets_its_text(void) {
+    buffer sound = sound_file(), edited = {0}, text = {0};
+    tokenizer *t = NULL;
+    encoder *e = NULL;
+    token_list list = {0};
+    replace(&edited, &sound, regex, "\"Regex\": \"(a+)+$|");
+    EXPECT_OK(file_write_whole(path_of("edited.json"), edited.bytes, edited.length));
+    EXPECT_OK(tokenizer_json_read(&t, path_of("edited.json")));
+    repeat(&text, "a", 60);
+    buffer_append_byte(&text, '!');
+    if (t) {
+        EXPECT_OK(encoder_new(&e, t));
+        EXPECT_ERROR(encoder_encode(e, &list, text.bytes, text.length), LAMP_UNSUPPORTED, "needs too much work at byte 0");
+    }
+    token_list_release(&list);
+    encoder_free(e);
+    tokenizer_free(t);
+    buffer_release(&text), buffer_release(&edited), buffer_release(&sound);
+}
+
+static const test_case cases[] = {
+    {"malformed tokenizers are refused by name", malformed_tokenizers_are_refused_by_name},
+    {"large files are read or refused in time", large_files_are_read_or_refused_in_time},
+    {"any text survives encoding in time", any_text_survives_encoding_in_time},
+    {"a pattern without end is refused when it meets its text", a_pattern_without_end_is_refused_when_it_meets_its_text},
+};
+
+int main(void) { return test_run("malformed tokenizer", cases, sizeof cases / sizeof *cases); }

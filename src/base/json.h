@@ -14,6 +14,10 @@
 int json_read_bytes(json_t **document, const void *bytes, size_t length, const char *where);
 int json_read_file(json_t **document, const char *path);
 
+/* One line of a file of many; `where` names the line as well. Its shape is the writer's business: sound JSON that is nested too deep, or
+ * has numbers too large, for this program is LAMP_UNSUPPORTED. */
+int json_read_line(json_t **document, const char *line, size_t length, const char *where);
+
 /* object[key] as the named type; LAMP_MALFORMED with where, key, expected and found if it is absent or of another type. */
 int json_get_object(json_t **value, const json_t *object, const char *key, const char *where);
 int json_get_array(json_t **value, const json_t *object, const char *key, const char *where);

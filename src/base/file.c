@@ -136,7 +136,8 @@ static int walk(const char *path, int depth, file_visitor *visit, void *context)
     struct stat info;
     if ((depth ? lstat : stat)(path, &info) < 0) FAIL(LAMP_IO, "%s: cannot open: %s", path, strerror(errno));
     if (S_ISREG(info.st_mode)) return visit(context, path);
-    if (!S_ISDIR(info.st_mode) && depth == 0) FAIL(LAMP_IO, "%s: expected a file or a folder, found a pipe or a device", path);
+    if (!S_ISDIR(info.st_mode) && depth == 0)
+        FAIL(LAMP_IO, "%s: expected a file or a folder, found a pipe or a device; copy what it holds to a file", path);
     if (!S_ISDIR(info.st_mode)) return LAMP_OK;
     if (depth == MAX_DEPTH) FAIL(LAMP_IO, "%s: folders are nested more than %d deep", path, MAX_DEPTH);
     int status = LAMP_OK;

@@ -403,6 +403,26 @@ static void packed_files_are_unpacked(void) {
     }
 }
 
+static void lines_are_whole_wherever_blocks_end(void) {
+    enum { LINES = 200, LONGEST = 50000 };
+    random_key key = random_key_make(4, RANDOM_SAMPLE, 0, 0);
+    buffer lines = {0}, expected = {0};
+    for (int i = 0; i < LINES; i++) {
+        buffer text = {0};
+        uint64_t length = 1 + random_below(key, (uint64_t)i, LONGEST);
+        for (uint64_t j = 0; j < length; j++) buffer_append_byte(&text, (char)('a' + (j * 7 + (uint64_t)i) % 26));
+        buffer_printf(&lines, "{\"text\": \"%s\"}%s\n%s", text.bytes, i % 3 ? "" : "\r", i % 5 ? "" : "\n");
+        buffer_printf(&expected, "[%s]", text.bytes);
+        buffer_release(&text);
+    }
+    write_text("whole.jsonl", lines.bytes), expect_documents("whole.jsonl", expected.bytes);
+    for (int i = 0; i < 2; i++) {
+        write_packed(packed_name(i, "whole.jsonl"), lines.bytes, i);
+        expect_documents(packed_name(i, "whole.jsonl"), expected.bytes);
+    }
+    buffer_release(&lines), buffer_release(&expected);
+}
+
 static void a_bad_line_of_a_packed_file_is_named(void) {
     for (int i = 0; i < 2; i++) {
         write_packed(packed_name(i, "bad.jsonl"), "{\"text\": \"a\"}\n[]\n", i);
@@ -569,6 +589,7 @@ static const test_case cases[] = {
     {"plain text is any bytes", plain_text_is_any_bytes},
     {"books are cut at blank lines", books_are_cut_at_blank_lines},
     {"packed files are unpacked", packed_files_are_unpacked},
+    {"lines are whole wherever blocks end", lines_are_whole_wherever_blocks_end},
     {"a bad line of a packed file is named", a_bad_line_of_a_packed_file_is_named},
     {"frames and members follow one another", frames_and_members_follow_one_another},
     {"skippable frames are passed over", skippable_frames_are_passed_over},

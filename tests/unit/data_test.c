@@ -321,6 +321,15 @@ static void malformed_datasets_are_refused(void) {
     EXPECT_ERROR(dataset_open(&d, in_folder("prose")), LAMP_IO, "it has no manifest.json");
 }
 
+static void a_dataset_made_before_bad_lines_were_counted_opens(void) {
+    dataset *d = NULL;
+    buffer manifest = copy_to_break("manifest.json");
+    for (char *key; (key = strstr(manifest.bytes, "bad_lines"));) memcpy(key, "elsewhere", 9);
+    write_file("broken/manifest.json", manifest.bytes, manifest.length);
+    EXPECT_OK(dataset_open(&d, in_folder("broken")));
+    dataset_free(d), buffer_release(&manifest);
+}
+
 static void ids_outside_the_vocabulary_are_refused(void) {
     dataset *d;
     batch b;
@@ -456,6 +465,7 @@ static const test_case cases[] = {
     {"build keeps bad lines if asked", build_keeps_bad_lines_if_asked},
     {"a word of five million bytes is built", a_word_of_five_million_bytes_is_built},
     {"malformed datasets are refused", malformed_datasets_are_refused},
+    {"a dataset made before bad lines were counted opens", a_dataset_made_before_bad_lines_were_counted_opens},
     {"ids outside the vocabulary are refused", ids_outside_the_vocabulary_are_refused},
     {"mixture follows weights", mixture_follows_weights},
     {"a loader resumes with the same batches", loader_resumes_with_the_same_batches},

@@ -113,24 +113,13 @@ static int visit_domain(builder *b, corpus_visitor *visit, line_refusal *refuse,
 /* The first pass does with a bad line what was asked for. */
 static int refuse_line(void *context, const corpus_bad_line *bad) {
     builder *b = context;
-    char problem[1024];
+    char problem[PATH_BYTES];
     snprintf(problem, sizeof problem, "%s", lamp_error_message());
     switch (b->options->bad_lines) {
     case BAD_LINES_SKIP: return LAMP_OK;
     case BAD_LINES_QUARANTINE: return quarantine_add(&b->bad_lines, b->folder, bad, problem);
     default: FAIL(bad->status, "%s; --bad-lines skip passes over such lines", problem);
     }
-}
-
-/* A later pass has the bad lines of the first again, and no more. */
-static int pass_over_line(void *context, const corpus_bad_line *bad) {
-    (void)context, (void)bad;
-    return LAMP_OK;
-}
-
-static int visit_domain_again(builder *b, corpus_visitor *visit) {
-    corpus_counts passed_over = {0};
-    return visit_domain(b, visit, pass_over_line, &passed_over);
 }
 
 /* ---- first pass: what is there -------------------------------------------------------------------------------------------------- */
@@ -195,14 +184,30 @@ static int survey_domain(builder *b, int domain) {
     return choose_validation(b, domain);
 }
 
-/* Later passes see the same documents in the same order, or the text was changed meanwhile. */
+/* ---- later passes see the same documents in the same order ---------------------------------------------------------------------- */
+
+static int text_has_changed(const builder *b) {
+    FAIL(LAMP_FAILURE, "domain %s: its text changed while it was being read; try again", b->d->domain[b->domain].summary.name);
+}
+
 static int visit_again(builder *b, const document **which, const char *bytes, size_t length) {
     hash128 hash = hash_bytes(bytes, length);
     *which = &b->documents[b->visited];
-    if (b->visited == b->start[b->domain + 1] || hash.low != (*which)->hash.low || hash.high != (*which)->hash.high)
-        FAIL(LAMP_FAILURE, "domain %s: its text changed while it was being read; try again", b->d->domain[b->domain].summary.name);
+    if (b->visited == b->start[b->domain + 1] || hash.low != (*which)->hash.low || hash.high != (*which)->hash.high) return text_has_changed(b);
     b->visited++;
     return LAMP_OK;
+}
+
+/* The first pass has done what was asked for with bad lines. */
+static int pass_over_line(void *context, const corpus_bad_line *bad) {
+    (void)context, (void)bad;
+    return LAMP_OK;
+}
+
+static int visit_domain_again(builder *b, corpus_visitor *visit) {
+    corpus_counts passed_over = {0};
+    TRY(visit_domain(b, visit, pass_over_line, &passed_over));
+    return b->visited == b->start[b->domain + 1] ? LAMP_OK : text_has_changed(b);
 }
 
 /* ---- second pass: the tokenizer ------------------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "data/dataset_build.h"
@@ -217,6 +218,35 @@ static void build_keeps_bad_lines_if_asked(void) {
     const char *text = (const char *)kept.bytes;
     EXPECT(kept.length > sizeof second && !memcmp(text + kept.length - sizeof second + 1, second, sizeof second - 1), "%.*s", (int)kept.length, text);
     file_unmap(&kept);
+}
+
+/* What changes the text between two passes, when the build says that it is learning a vocabulary. */
+static const char *text_at_second_pass;
+
+static void change_text(void *context, log_level level, const char *text) {
+    (void)context, (void)level;
+    if (strstr(text, "learning a vocabulary")) write_text("changing.jsonl", text_at_second_pass);
+}
+
+static void text_that_changes_while_it_is_read_is_refused(void) {
+    static const char first[] = "{\"text\": \"one\"}\n{\"text\": \"two\"}\n";
+    static const char *const second[] = {"{\"text\": \"one\"}\n", "{\"text\": \"one\"}\n{\"text\": \"too\"}\n",
+                                         "{\"text\": \"one\"}\n{\"text\": 2}\n", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n{\"text\": \"three\"}\n",
+                                         ""};
+    dataset_build_options options;
+    dataset_build_report report;
+    char out[PATH_BYTES], path[PATH_BYTES];
+    dataset_build_defaults(&options);
+    strcpy(path, in_folder("changing.jsonl")), strcpy(out, in_folder("changed"));
+    options.out = out, options.n_domains = 1, options.domain[0].name = "changing", options.domain[0].path = path;
+    for (size_t i = 0; i < sizeof second / sizeof *second; i++) {
+        write_text("changing.jsonl", first);
+        text_at_second_pass = second[i];
+        log_set_sink(change_text, NULL);
+        EXPECT_ERROR(dataset_build(&options, &report), LAMP_FAILURE, "domain changing: its text changed while it was being read; try again");
+        log_set_sink(NULL, NULL);
+        EXPECT(!file_exists(out), "change %zu left a dataset behind", i);
+    }
 }
 
 /* Encoding is near linear in the length of a word: if it were quadratic this would take hours. */
@@ -463,6 +493,7 @@ static const test_case cases[] = {
     {"a dataset does not depend on threads", dataset_does_not_depend_on_threads},
     {"build refuses what is wrong", build_refuses_what_is_wrong},
     {"build keeps bad lines if asked", build_keeps_bad_lines_if_asked},
+    {"text that changes while it is read is refused", text_that_changes_while_it_is_read_is_refused},
     {"a word of five million bytes is built", a_word_of_five_million_bytes_is_built},
     {"malformed datasets are refused", malformed_datasets_are_refused},
     {"a dataset made before bad lines were counted opens", a_dataset_made_before_bad_lines_were_counted_opens},

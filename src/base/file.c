@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/memory.h"
 
 int file_map(mapped_file *map, const char *path) {
@@ -135,6 +136,8 @@ static int walk(const char *path, int depth, file_visitor *visit, void *context)
     struct stat info;
     if ((depth ? lstat : stat)(path, &info) < 0) FAIL(LAMP_IO, "%s: cannot open: %s", path, strerror(errno));
     if (S_ISREG(info.st_mode)) return visit(context, path);
+    if (!S_ISDIR(info.st_mode) && depth == 0)
+        FAIL(LAMP_IO, "%s: expected a file or a folder, found a pipe or a device; copy what it holds to a file", path);
     if (!S_ISDIR(info.st_mode)) return LAMP_OK;
     if (depth == MAX_DEPTH) FAIL(LAMP_IO, "%s: folders are nested more than %d deep", path, MAX_DEPTH);
     int status = LAMP_OK;
@@ -185,12 +188,31 @@ int file_write_whole(const char *path, const void *bytes, size_t length) {
     int status = LAMP_OK;
     FILE *file = fopen(beside, "wbe");
     if (!file) FAIL(LAMP_IO, "%s: cannot create: %s", beside, strerror(errno));
-    if (length > 0 && fwrite(bytes, 1, length, file) != length) FAIL_TO(done, LAMP_IO, "%s: cannot write %zu bytes: %s", beside, length, strerror(errno));
+    if (length > 0 && fwrite(bytes, 1, length, file) != length)
+        FAIL_TO(done, LAMP_IO, "%s: cannot write %zu bytes: %s", beside, length, strerror(errno));
     if (fflush(file) || fsync(fileno(file))) FAIL_TO(done, LAMP_IO, "%s: cannot write: %s", beside, strerror(errno));
 done:
     if (fclose(file) && status == LAMP_OK) status = error_set(LAMP_IO, "%s: cannot close: %s", beside, strerror(errno));
     if (status == LAMP_OK) status = file_rename(beside, path);
     if (status < 0) remove(beside);
+    return status;
+}
+
+int file_write_stream(const char *path, int from, const char *called) {
+    char block[1 << 16];
+    int status = LAMP_OK;
+    FILE *file = fopen(path, "wbe");
+    if (!file) FAIL(LAMP_IO, "%s: cannot create: %s", path, strerror(errno));
+    for (;;) {
+        ssize_t n = read(from, block, sizeof block);
+        if (n == 0) break;
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) FAIL_TO(done, LAMP_IO, "%s: cannot read: %s", called, strerror(errno));
+        TRY_TO(done, interrupt_check("copying a stream"));
+        if (fwrite(block, 1, (size_t)n, file) != (size_t)n) FAIL_TO(done, LAMP_IO, "%s: cannot write: %s", path, strerror(errno));
+    }
+done:
+    if (fclose(file) && status == LAMP_OK) status = error_set(LAMP_IO, "%s: cannot close: %s", path, strerror(errno));
     return status;
 }
 

@@ -30,6 +30,9 @@ int file_remove_folder(const char *path);
 /* Old or new, never half: writes beside path, syncs, renames, syncs the folder. */
 int file_write_whole(const char *path, const void *bytes, size_t length);
 
+/* Copies what comes from a descriptor, up to its end, to a new file. Messages call the descriptor `called`. */
+int file_write_stream(const char *path, int from, const char *called);
+
 /* Flushes a file or folder's contents to the disk. */
 int file_sync(const char *path);
 
@@ -43,8 +46,9 @@ int file_name_partial(char path[PATH_BYTES], char partial[PATH_BYTES], const cha
 /* "folder/name" into a fixed buffer; fails if it does not fit. */
 int file_join(char path[PATH_BYTES], const char *folder, const char *name);
 
-/* Calls visit for every regular file at or under path, in byte order of names (so that the order is the same everywhere); hidden names
- * and symbolic links inside folders are passed over. Stops at the first negative result and returns it. */
+/* Calls visit for every regular file at or under path, in byte order of names (so that the order is the same everywhere); hidden names,
+ * symbolic links, pipes and devices inside folders are passed over, but a path that is itself a pipe or a device is LAMP_IO. Stops at the
+ * first negative result and returns it. */
 typedef int file_visitor(void *context, const char *path);
 int file_walk(const char *path, file_visitor *visit, void *context);
 

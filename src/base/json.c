@@ -7,12 +7,29 @@
 #include "base/error.h"
 #include "base/file.h"
 
+static json_t *load(const void *bytes, size_t length, json_error_t *problem) {
+    return json_loadb(length ? bytes : "", length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, problem);
+}
+
 int json_read_bytes(json_t **document, const void *bytes, size_t length, const char *where) {
     json_error_t problem;
-    *document = json_loadb(length ? bytes : "", length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
-    if (!*document && json_error_code(&problem) == json_error_out_of_memory) FAIL(LAMP_NO_MEMORY, "%s: no memory for %zu bytes of JSON", where, length);
+    *document = load(bytes, length, &problem);
+    if (!*document && json_error_code(&problem) == json_error_out_of_memory)
+        FAIL(LAMP_NO_MEMORY, "%s: no memory for %zu bytes of JSON", where, length);
     if (!*document) FAIL(LAMP_MALFORMED, "%s: line %d, column %d: not valid JSON: %s", where, problem.line, problem.column, problem.text);
     return LAMP_OK;
+}
+
+int json_read_line(json_t **document, const char *line, size_t length, const char *where) {
+    json_error_t problem;
+    if ((*document = load(line, length, &problem))) return LAMP_OK;
+    switch (json_error_code(&problem)) {
+    case json_error_out_of_memory: FAIL(LAMP_NO_MEMORY, "%s: no memory for %zu bytes of JSON", where, length);
+    case json_error_stack_overflow: FAIL(LAMP_UNSUPPORTED, "%s: expected JSON nested at most %d deep, found deeper", where, JSON_PARSER_MAX_DEPTH);
+    case json_error_numeric_overflow:
+        FAIL(LAMP_UNSUPPORTED, "%s: column %d: expected numbers of at most 64 bits: %s", where, problem.column, problem.text);
+    default: FAIL(LAMP_MALFORMED, "%s: column %d: not valid JSON: %s", where, problem.column, problem.text);
+    }
 }
 
 int json_read_file(json_t **document, const char *path) {

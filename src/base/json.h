@@ -17,6 +17,10 @@ int json_read_file(json_t **document, const char *path); /* LAMP_UNSUPPORTED abo
 /* A document in memory takes some twenty times its bytes; the largest tokenizers have 35 MB. */
 enum { JSON_MAX_FILE_BYTES = 256 << 20 };
 
+/* One line of a file of many; `where` names the line as well. Its shape is the writer's business: sound JSON that is nested too deep, or
+ * has numbers too large, for this program is LAMP_UNSUPPORTED. */
+int json_read_line(json_t **document, const char *line, size_t length, const char *where);
+
 /* object[key] as the named type; LAMP_MALFORMED with where, key, expected and found if it is absent or of another type. */
 int json_get_object(json_t **value, const json_t *object, const char *key, const char *where);
 int json_get_array(json_t **value, const json_t *object, const char *key, const char *where);

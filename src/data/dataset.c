@@ -53,7 +53,9 @@ int dataset_write_manifest(const dataset *d, const char *folder) {
         json_put_integer(&w, "documents", summary->documents);
         json_put_integer(&w, "bytes", summary->bytes);
         json_put_integer(&w, "duplicates", summary->duplicates);
-        json_put_integer(&w, "binary_files", summary->binary_files);
+        json_put_integer(&w, "binary_files", summary->passed_over.binary_files);
+        json_put_integer(&w, "empty_documents", summary->passed_over.empty_documents);
+        json_put_integer(&w, "bad_lines", summary->passed_over.bad_lines);
         put_shard(&w, "train", &d->domain[i].train);
         put_shard(&w, "validation", &d->domain[i].validation);
         json_end_object(&w);
@@ -89,6 +91,11 @@ static int open_shard(const manifest_reader *r, shard *s, const json_t *domain, 
     return LAMP_OK;
 }
 
+/* Datasets made before this was counted do not have the key. */
+static int get_count(int64_t *count, const json_t *domain, const char *key, const char *where) {
+    return json_object_get(domain, key) ? json_get_integer(count, domain, key, 0, INT64_MAX, where) : LAMP_OK;
+}
+
 static int open_domain(const manifest_reader *r, const json_t *domain) {
     const char *name;
     TRY(json_get_text(&name, domain, "name", r->path));
@@ -100,7 +107,9 @@ static int open_domain(const manifest_reader *r, const json_t *domain) {
     TRY(json_get_integer(&summary->documents, domain, "documents", 0, INT64_MAX, r->path));
     TRY(json_get_integer(&summary->bytes, domain, "bytes", 0, INT64_MAX, r->path));
     TRY(json_get_integer(&summary->duplicates, domain, "duplicates", 0, INT64_MAX, r->path));
-    TRY(json_get_integer(&summary->binary_files, domain, "binary_files", 0, INT64_MAX, r->path));
+    TRY(json_get_integer(&summary->passed_over.binary_files, domain, "binary_files", 0, INT64_MAX, r->path));
+    TRY(get_count(&summary->passed_over.empty_documents, domain, "empty_documents", r->path));
+    TRY(get_count(&summary->passed_over.bad_lines, domain, "bad_lines", r->path));
     TRY(open_shard(r, &r->d->domain[i].train, domain, name, "train"));
     TRY(open_shard(r, &r->d->domain[i].validation, domain, name, "validation"));
     summary->train_tokens = r->d->domain[i].train.n;
@@ -175,6 +184,7 @@ int dataset_check_tokenizer(const dataset *d, const char *tokenizer_path) {
     TRY(file_map(&map, tokenizer_path));
     hash_to_text(hash, hash_bytes(map.bytes, map.length));
     file_unmap(&map);
-    if (strcmp(hash, d->tokenizer_hash)) FAIL(LAMP_INVALID, "%s is not the tokenizer of this dataset: the model cannot read its tokens", tokenizer_path);
+    if (strcmp(hash, d->tokenizer_hash))
+        FAIL(LAMP_INVALID, "%s is not the tokenizer of this dataset: the model cannot read its tokens", tokenizer_path);
     return LAMP_OK;
 }

@@ -13,15 +13,17 @@
 
 #include "base/hash.h"
 #include "base/options.h"
+#include "data/corpus.h"
 #include "data/shards.h"
 #include "text/tokenizer.h"
 
 enum { DATASET_DOMAINS = OPTION_MAP_ROWS, DOMAIN_NAME_BYTES = OPTION_NAME_BYTES };
 
 typedef struct {
-    char name[DOMAIN_NAME_BYTES];      /* a-z 0-9 _ . - */
-    int64_t documents, bytes;          /* of text, without duplicates */
-    int64_t duplicates, binary_files;  /* passed over */
+    char name[DOMAIN_NAME_BYTES]; /* a-z 0-9 _ . - */
+    int64_t documents, bytes;     /* of text, without duplicates */
+    int64_t duplicates;
+    corpus_counts passed_over;
     int64_t train_tokens, validation_tokens;
 } domain_summary;
 

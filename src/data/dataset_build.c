@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/error.h"
@@ -13,6 +14,7 @@
 #include "base/memory.h"
 #include "data/corpus.h"
 #include "data/dedup.h"
+#include "data/quarantine.h"
 #include "formats/tokenizer_json.h"
 
 typedef enum { TRAIN, VALIDATION, DUPLICATE } document_side;
@@ -35,6 +37,9 @@ typedef struct {
 
 typedef struct {
     const dataset_build_options *options;
+    char out[PATH_BYTES], folder[PATH_BYTES]; /* the dataset, and what it is called until it is whole */
+    char standard_input[PATH_BYTES];          /* the file in folder that it was copied to */
+    quarantine bad_lines;
     dataset *d;
     document *documents; /* of all domains, in the order of the visit */
     size_t n_documents, capacity;
@@ -55,23 +60,66 @@ typedef struct {
 } builder;
 
 void dataset_build_defaults(dataset_build_options *options) {
-    *options = (dataset_build_options){
-        .vocabulary_size = 8192, .tokenizer_bytes = 50 << 20, .validation_share = 0.02, .validation_bytes = 4 << 20};
+    *options = (dataset_build_options){.standard_input_kind = "txt",
+                                       .field = "text",
+                                       .vocabulary_size = 8192,
+                                       .tokenizer_bytes = 50 << 20,
+                                       .validation_share = 0.02,
+                                       .validation_bytes = 4 << 20};
 }
+
+static bool is_standard_input(const char *path) { return !strcmp(path, "-"); }
 
 static int check_options(const dataset_build_options *o) {
     if (file_exists(o->out)) FAIL(LAMP_INVALID, "%s: is already there; choose another name or remove it first", o->out);
-    if (o->n_domains < 1 || o->n_domains > DATASET_DOMAINS)
-        FAIL(LAMP_INVALID, "expected 1 to %d domains, found %d", DATASET_DOMAINS, o->n_domains);
+    if (o->n_domains < 1 || o->n_domains > DATASET_DOMAINS) FAIL(LAMP_INVALID, "expected 1 to %d domains, found %d", DATASET_DOMAINS, o->n_domains);
     if (!(o->validation_share >= 0 && o->validation_share <= 0.5))
         FAIL(LAMP_INVALID, "validation share: expected 0 to 0.5, found %g", o->validation_share);
     for (int i = 0; i < o->n_domains; i++) {
         TRY(domain_check_name(o->domain[i].name));
         for (int j = 0; j < i; j++)
             if (!strcmp(o->domain[i].name, o->domain[j].name)) FAIL(LAMP_INVALID, "domain %s is named twice", o->domain[i].name);
-        if (!file_exists(o->domain[i].path)) FAIL(LAMP_IO, "domain %s: %s: no such file or folder", o->domain[i].name, o->domain[i].path);
+        for (int j = 0; j < i; j++)
+            if (is_standard_input(o->domain[i].path) && is_standard_input(o->domain[j].path))
+                FAIL(LAMP_INVALID, "domains %s and %s: standard input can be read once only", o->domain[j].name, o->domain[i].name);
+        if (!is_standard_input(o->domain[i].path) && !file_exists(o->domain[i].path))
+            FAIL(LAMP_IO, "domain %s: %s: no such file or folder", o->domain[i].name, o->domain[i].path);
     }
     return LAMP_OK;
+}
+
+/* ---- reading -------------------------------------------------------------------------------------------------------------------- */
+
+static int copy_standard_input(builder *b) {
+    char name[64];
+    bool is_asked_for = false;
+    for (int i = 0; i < b->options->n_domains; i++) is_asked_for |= is_standard_input(b->options->domain[i].path);
+    if (!is_asked_for) return LAMP_OK;
+    log_progress("reading standard input");
+    snprintf(name, sizeof name, "standard-input.%s", b->options->standard_input_kind);
+    TRY(file_join(b->standard_input, b->folder, name));
+    return file_write_stream(b->standard_input, STDIN_FILENO, "standard input");
+}
+
+typedef int line_refusal(void *context, const corpus_bad_line *bad);
+
+static int visit_domain(builder *b, corpus_visitor *visit, line_refusal *refuse, corpus_counts *passed_over) {
+    const char *path = b->options->domain[b->domain].path;
+    corpus_reading reading = {.path = path, .field = b->options->field, .visit = visit, .refuse = refuse, .context = b};
+    if (is_standard_input(path)) reading.path = b->standard_input, reading.called = "standard input";
+    return corpus_visit(&reading, passed_over);
+}
+
+/* The first pass does with a bad line what was asked for. */
+static int refuse_line(void *context, const corpus_bad_line *bad) {
+    builder *b = context;
+    char problem[PATH_BYTES];
+    snprintf(problem, sizeof problem, "%s", lamp_error_message());
+    switch (b->options->bad_lines) {
+    case BAD_LINES_SKIP: return LAMP_OK;
+    case BAD_LINES_QUARANTINE: return quarantine_add(&b->bad_lines, b->folder, bad, problem);
+    default: FAIL(bad->status, "%s; --bad-lines skip passes over such lines", problem);
+    }
 }
 
 /* ---- first pass: what is there -------------------------------------------------------------------------------------------------- */
@@ -121,28 +169,45 @@ static int choose_validation(builder *b, int domain) {
 }
 
 static int survey_domain(builder *b, int domain) {
-    const char *name = b->options->domain[domain].name, *path = b->options->domain[domain].path;
+    const char *name = b->options->domain[domain].name;
     domain_summary *summary = &b->d->domain[domain].summary;
     log_progress("reading %s", name);
     strcpy(summary->name, name);
     b->domain = domain, b->d->n_domains = domain + 1;
-    int status = corpus_visit(path, survey_document, b, &summary->binary_files);
+    int status = visit_domain(b, survey_document, refuse_line, &summary->passed_over);
     if (status < 0) return error_add_context(status, "domain %s", name);
     if (summary->documents == 0)
-        FAIL(LAMP_INVALID, "domain %s: %s: no text is left (passed over: %lld binary files, %lld duplicates)", name, path,
-             (long long)summary->binary_files, (long long)summary->duplicates);
+        FAIL(LAMP_INVALID, "domain %s: %s: no text is left (passed over: %lld binary files, %lld empty documents, %lld bad lines, %lld duplicates)",
+             name, b->options->domain[domain].path, (long long)summary->passed_over.binary_files, (long long)summary->passed_over.empty_documents,
+             (long long)summary->passed_over.bad_lines, (long long)summary->duplicates);
     b->start[domain + 1] = b->n_documents;
     return choose_validation(b, domain);
 }
 
-/* Later passes see the same documents in the same order, or the text was changed meanwhile. */
+/* ---- later passes see the same documents in the same order ---------------------------------------------------------------------- */
+
+static int text_has_changed(const builder *b) {
+    FAIL(LAMP_FAILURE, "domain %s: its text changed while it was being read; try again", b->d->domain[b->domain].summary.name);
+}
+
 static int visit_again(builder *b, const document **which, const char *bytes, size_t length) {
     hash128 hash = hash_bytes(bytes, length);
     *which = &b->documents[b->visited];
-    if (b->visited == b->start[b->domain + 1] || hash.low != (*which)->hash.low || hash.high != (*which)->hash.high)
-        FAIL(LAMP_FAILURE, "domain %s: its text changed while it was being read; try again", b->d->domain[b->domain].summary.name);
+    if (b->visited == b->start[b->domain + 1] || hash.low != (*which)->hash.low || hash.high != (*which)->hash.high) return text_has_changed(b);
     b->visited++;
     return LAMP_OK;
+}
+
+/* The first pass has done what was asked for with bad lines. */
+static int pass_over_line(void *context, const corpus_bad_line *bad) {
+    (void)context, (void)bad;
+    return LAMP_OK;
+}
+
+static int visit_domain_again(builder *b, corpus_visitor *visit) {
+    corpus_counts passed_over = {0};
+    TRY(visit_domain(b, visit, pass_over_line, &passed_over));
+    return b->visited == b->start[b->domain + 1] ? LAMP_OK : text_has_changed(b);
 }
 
 /* ---- second pass: the tokenizer ------------------------------------------------------------------------------------------------- */
@@ -158,13 +223,12 @@ static int sample_document(void *context, const char *bytes, size_t length) {
 }
 
 static int train_tokenizer(builder *b) {
-    int64_t passed_over = 0;
     TRY(tokenizer_trainer_new(&b->trainer));
     b->visited = 0;
     for (b->domain = 0; b->domain < b->d->n_domains; b->domain++) {
         log_progress("tokenizer: counting words of %s", b->d->domain[b->domain].summary.name);
         b->share = (double)b->options->tokenizer_bytes / b->d->n_domains / (double)b->d->domain[b->domain].summary.bytes;
-        TRY(corpus_visit(b->options->domain[b->domain].path, sample_document, b, &passed_over));
+        TRY(visit_domain_again(b, sample_document));
     }
     log_progress("tokenizer: learning a vocabulary of %d", b->options->vocabulary_size);
     TRY(tokenizer_trainer_finish(&b->d->tokenizer, b->trainer, b->options->vocabulary_size));
@@ -172,10 +236,10 @@ static int train_tokenizer(builder *b) {
     return LAMP_OK;
 }
 
-static int write_tokenizer(builder *b, const char *folder) {
+static int write_tokenizer(builder *b) {
     char path[PATH_BYTES];
     mapped_file map;
-    TRY(file_join(path, folder, "tokenizer.json"));
+    TRY(file_join(path, b->folder, "tokenizer.json"));
     TRY(tokenizer_json_write(b->d->tokenizer, path));
     TRY(file_map(&map, path));
     hash_to_text(b->d->tokenizer_hash, hash_bytes(map.bytes, map.length));
@@ -200,8 +264,8 @@ static int flush_batch(builder *b) {
         if (one->status < 0) FAIL(one->status, "domain %s: a document of %zu bytes could not be tokenised", summary->name, one->bytes);
         TRY(shard_writer_append(one->side == TRAIN ? &b->train : &b->validation, one->tokens.id, one->tokens.length));
     }
-    log_progress("tokenising %s: %.0f %%", summary->name, 100.0 * (double)(b->visited - b->start[b->domain]) /
-                 (double)(b->start[b->domain + 1] - b->start[b->domain]));
+    log_progress("tokenising %s: %.0f %%", summary->name,
+                 100.0 * (double)(b->visited - b->start[b->domain]) / (double)(b->start[b->domain + 1] - b->start[b->domain]));
     buffer_clear(&b->text);
     b->n_batch = 0;
     return interrupt_check("tokenising");
@@ -218,10 +282,10 @@ static int tokenise_document(void *context, const char *bytes, size_t length) {
     return buffer_append(&b->text, bytes, length);
 }
 
-static int open_writer(shard_writer *w, const builder *b, const char *folder, const char *side) {
+static int open_writer(shard_writer *w, const builder *b, const char *side) {
     char name[DOMAIN_NAME_BYTES + 32], path[PATH_BYTES];
     snprintf(name, sizeof name, "%s.%s.tokens", b->d->domain[b->domain].summary.name, side);
-    TRY(file_join(path, folder, name));
+    TRY(file_join(path, b->folder, name));
     return shard_writer_open(w, path, shard_token_bytes(b->d->vocabulary_size));
 }
 
@@ -233,30 +297,30 @@ static int finish_writer(shard_writer *w, shard *s, int64_t *n_tokens, int vocab
     return LAMP_OK;
 }
 
-static int tokenise_domain(builder *b, const char *folder) {
+static int tokenise_domain(builder *b) {
     domain_summary *summary = &b->d->domain[b->domain].summary;
-    int64_t passed_over = 0;
-    TRY(open_writer(&b->train, b, folder, "train"));
-    TRY(open_writer(&b->validation, b, folder, "validation"));
-    TRY(corpus_visit(b->options->domain[b->domain].path, tokenise_document, b, &passed_over));
+    TRY(open_writer(&b->train, b, "train"));
+    TRY(open_writer(&b->validation, b, "validation"));
+    TRY(visit_domain_again(b, tokenise_document));
     TRY(flush_batch(b));
     TRY(finish_writer(&b->train, &b->d->domain[b->domain].train, &summary->train_tokens, b->d->vocabulary_size));
     return finish_writer(&b->validation, &b->d->domain[b->domain].validation, &summary->validation_tokens, b->d->vocabulary_size);
 }
 
-static int tokenise(builder *b, const char *folder) {
+static int tokenise(builder *b) {
     b->n_encoders = omp_get_max_threads();
     TRY(memory_new(&b->encoder, (size_t)b->n_encoders, sizeof *b->encoder, "encoders"));
     for (int i = 0; i < b->n_encoders; i++) TRY(encoder_new(&b->encoder[i], b->d->tokenizer));
     TRY(memory_new(&b->batch, BATCH_DOCUMENTS, sizeof *b->batch, "a batch of documents"));
     b->visited = 0;
-    for (b->domain = 0; b->domain < b->d->n_domains; b->domain++) TRY(tokenise_domain(b, folder));
+    for (b->domain = 0; b->domain < b->d->n_domains; b->domain++) TRY(tokenise_domain(b));
     return LAMP_OK;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------------------------ */
 
 static void builder_release(builder *b) {
+    quarantine_release(&b->bad_lines);
     shard_writer_release(&b->train);
     shard_writer_release(&b->validation);
     for (size_t i = 0; b->batch && i < BATCH_DOCUMENTS; i++) token_list_release(&b->batch[i].tokens);
@@ -270,28 +334,30 @@ static void builder_release(builder *b) {
     dataset_free(b->d);
 }
 
-static int write_dataset(builder *b, const char *folder) {
-    TRY(file_remove_folder(folder));
-    TRY(file_make_folder(folder));
-    TRY(write_tokenizer(b, folder));
-    TRY(tokenise(b, folder));
-    TRY(dataset_write_manifest(b->d, folder));
-    return file_sync(folder);
+static int write_dataset(builder *b) {
+    TRY(file_remove_folder(b->folder));
+    TRY(file_make_folder(b->folder));
+    TRY(copy_standard_input(b));
+    for (int i = 0; i < b->options->n_domains; i++) TRY(survey_domain(b, i));
+    TRY(quarantine_finish(&b->bad_lines));
+    TRY(train_tokenizer(b));
+    TRY(write_tokenizer(b));
+    TRY(tokenise(b));
+    TRY(dataset_write_manifest(b->d, b->folder));
+    if (*b->standard_input) TRY(file_remove_folder(b->standard_input));
+    TRY(file_sync(b->folder));
+    return file_rename(b->folder, b->out);
 }
 
 int dataset_build(const dataset_build_options *options, dataset_build_report *report) {
     builder b = {.options = options};
     int status = LAMP_OK;
-    char out[PATH_BYTES], partial[PATH_BYTES];
     TRY(check_options(options));
-    TRY(file_name_partial(out, partial, options->out));
+    TRY(file_name_partial(b.out, b.folder, options->out));
     TRY(memory_new(&b.d, 1, sizeof *b.d, "a dataset"));
-    for (int i = 0; i < options->n_domains; i++) TRY_TO(done, survey_domain(&b, i));
-    TRY_TO(done, train_tokenizer(&b));
-    status = write_dataset(&b, partial);
-    if (status == LAMP_OK) status = file_rename(partial, out);
+    status = write_dataset(&b);
     if (status < 0) {
-        file_remove_folder(partial);
+        file_remove_folder(b.folder);
         goto done;
     }
     *report = (dataset_build_report){.vocabulary_size = b.d->vocabulary_size, .n_domains = b.d->n_domains};

@@ -3,22 +3,31 @@
  * The text is read three times: to hash every document (exact duplicates are dropped, also across domains: the first domain keeps
  * them), to train the tokenizer on an equal share of each domain, and to tokenise. Which documents are held out for validation follows
  * from their content hashes, so it depends neither on order nor on threads, and no document is on both sides. The same text and options
- * give the same bytes. */
+ * give the same bytes. Standard input can be read once only, so it is first copied into the folder being made. */
 #ifndef DATASET_BUILD_H
 #define DATASET_BUILD_H
 
 #include "data/dataset.h"
 
+typedef enum {
+    BAD_LINES_ERROR,     /* the first ends the build */
+    BAD_LINES_SKIP,      /* passed over and counted */
+    BAD_LINES_QUARANTINE /* and kept in OUT/quarantine.jsonl (data/quarantine.h) */
+} bad_line_policy;
+
 typedef struct {
     const char *out; /* the folder to make; it must not exist */
     int n_domains;
     struct {
-        const char *name, *path; /* borrowed; the path is anything corpus_visit takes */
+        const char *name, *path; /* borrowed; the path is anything corpus_visit takes, or "-" for standard input */
     } domain[DATASET_DOMAINS];
-    int vocabulary_size;             /* at most; a small text has fewer merges to learn */
-    int64_t tokenizer_bytes;         /* text the tokenizer is trained on, all domains together */
-    double validation_share;         /* of a domain's bytes */
-    int64_t validation_bytes;        /* at most, per domain */
+    const char *standard_input_kind; /* what standard input is, as the end of a file's name would say: "txt", "jsonl.zst" */
+    const char *field;               /* of .jsonl, that holds the text */
+    bad_line_policy bad_lines;
+    int vocabulary_size;      /* at most; a small text has fewer merges to learn */
+    int64_t tokenizer_bytes;  /* text the tokenizer is trained on, all domains together */
+    double validation_share;  /* of a domain's bytes */
+    int64_t validation_bytes; /* at most, per domain */
 } dataset_build_options;
 
 void dataset_build_defaults(dataset_build_options *options);

@@ -8,9 +8,9 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "data/corpus.h"
 #include "data/dataset_build.h"
 #include "data/dedup.h"
 #include "data/loader.h"
@@ -31,70 +31,6 @@ static void write_file(const char *name, const char *bytes, size_t length) {
 }
 
 static void write_text(const char *name, const char *text) { write_file(name, text, strlen(text)); }
-
-/* ---- corpus --------------------------------------------------------------------------------------------------------------------- */
-
-static int list_document(void *context, const char *bytes, size_t length) {
-    buffer_append_byte(context, '[');
-    buffer_append(context, bytes, length);
-    return buffer_append_byte(context, ']');
-}
-
-static void corpus_finds_documents_in_folders_and_lines(void) {
-    buffer found = {0};
-    int64_t n_binary = 0;
-    write_text("corpus/b.txt", "two"), write_text("corpus/a/one", "one"), write_text("corpus/empty", "");
-    write_text("corpus/c.jsonl", "{\"text\": \"caf\\u00e9\", \"id\": 3}\n\n  \r\n{\"text\": \"\"}\n{\"text\": \"last\"}");
-    write_file("corpus/picture", "PNG\0\1\2", 6);
-    EXPECT_OK(corpus_visit(in_folder("corpus"), list_document, &found, &n_binary));
-    EXPECT(found.bytes && !strcmp(found.bytes, "[one][two][caf\xC3\xA9][last]"), "%s", found.bytes);
-    EXPECT(n_binary == 1, "%d binary files", (int)n_binary);
-    buffer_release(&found);
-}
-
-static void corpus_names_the_bad_line(void) {
-    buffer found = {0};
-    int64_t n_binary = 0;
-    write_text("bad.jsonl", "{\"text\": \"fine\"}\n{\"text\": 3}\n");
-    EXPECT_ERROR(corpus_visit(in_folder("bad.jsonl"), list_document, &found, &n_binary), LAMP_MALFORMED,
-                 "bad.jsonl: line 2: \"text\": expected text, found an integer");
-    write_text("bad.jsonl", "{\"text\": \"fine\"}\n\n{\"text\": \"open\n");
-    EXPECT_ERROR(corpus_visit(in_folder("bad.jsonl"), list_document, &found, &n_binary), LAMP_MALFORMED, "bad.jsonl: line 3: ");
-    EXPECT_ERROR(corpus_visit(in_folder("absent"), list_document, &found, &n_binary), LAMP_IO, "absent");
-    buffer_release(&found);
-}
-
-typedef struct {
-    buffer all;
-    int n, cut_badly;
-    size_t longest;
-} parts;
-
-static int collect_part(void *context, const char *bytes, size_t length) {
-    parts *p = context;
-    if (p->all.length > 0 && strcmp(p->all.bytes + p->all.length - 2, "\n\n") != 0) p->cut_badly++;
-    if (length > p->longest) p->longest = length;
-    p->n++;
-    return buffer_append(&p->all, bytes, length);
-}
-
-static void corpus_cuts_books_at_blank_lines(void) {
-    buffer book = {0};
-    parts found = {0};
-    int64_t n_binary = 0;
-    for (int i = 0; book.length < 3 << 20; i++) buffer_printf(&book, "This is line %d of a long book.\n%s", i, i % 7 ? "" : "\n");
-    write_file("book.txt", book.bytes, book.length);
-    EXPECT_OK(corpus_visit(in_folder("book.txt"), collect_part, &found, &n_binary));
-    EXPECT(found.all.length == book.length && !memcmp(found.all.bytes, book.bytes, book.length), "the parts are not the book");
-    EXPECT(found.n >= 40 && found.n <= 48 && found.longest < 129 << 10, "%d parts, the longest %zu bytes", found.n, found.longest);
-    EXPECT(found.cut_badly == 0, "%d parts end inside a paragraph", found.cut_badly);
-    memset(book.bytes, 'x', book.length); /* no line ends at all */
-    write_file("book.txt", book.bytes, book.length);
-    found.all.length = 0, found.n = 0, found.longest = 0;
-    EXPECT_OK(corpus_visit(in_folder("book.txt"), collect_part, &found, &n_binary));
-    EXPECT(found.all.length == book.length && found.longest <= 128 << 10, "%zu bytes, the longest %zu", found.all.length, found.longest);
-    buffer_release(&book), buffer_release(&found.all);
-}
 
 static void dedup_remembers_every_hash(void) {
     dedup_set set = {0};
@@ -183,21 +119,19 @@ static int documents_of(const dataset *d, const shard *s, hash128 *hash, int64_t
 static void dataset_holds_each_document_once(void) {
     const dataset *d = shared_dataset();
     EXPECT(d->n_domains == 3 && dataset_find_domain(d, "note") == 2 && dataset_find_domain(d, "nothing") == -1, "%d domains", d->n_domains);
-    static const struct {
-        int documents, duplicates, binary_files;
-    } expected[] = {{60, 5, 1}, {37, 3, 0}, {1, 0, 0}};
+    static const struct { int documents, duplicates, binary_files; } expected[] = {{60, 5, 1}, {37, 3, 0}, {1, 0, 0}};
     for (int i = 0; i < 3; i++) {
         const domain_summary *summary = &d->domain[i].summary;
         EXPECT(summary->documents == expected[i].documents && summary->duplicates == expected[i].duplicates &&
-                   summary->binary_files == expected[i].binary_files,
+                   summary->passed_over.binary_files == expected[i].binary_files,
                "%s: %d documents, %d duplicates, %d binary files", summary->name, (int)summary->documents, (int)summary->duplicates,
-               (int)summary->binary_files);
+               (int)summary->passed_over.binary_files);
         hash128 hash[100];
         int64_t bytes = 0;
         int n_train = documents_of(d, &d->domain[i].train, hash, &bytes);
         int n_validation = documents_of(d, &d->domain[i].validation, hash + n_train, &bytes);
-        EXPECT(n_train + n_validation == expected[i].documents && bytes == summary->bytes, "%s: %d + %d documents, %d bytes", summary->name,
-               n_train, n_validation, (int)bytes);
+        EXPECT(n_train + n_validation == expected[i].documents && bytes == summary->bytes, "%s: %d + %d documents, %d bytes", summary->name, n_train,
+               n_validation, (int)bytes);
         EXPECT((n_validation >= 1) == (i < 2) && n_train > n_validation, "%s: %d documents in validation", summary->name, n_validation);
         for (int j = 0; j < n_train + n_validation; j++)
             for (int k = 0; k < j; k++) EXPECT(hash[j].low != hash[k].low, "%s: documents %d and %d are equal", summary->name, j, k);
@@ -245,11 +179,101 @@ static void build_refuses_what_is_wrong(void) {
     options.domain[1].name = "copy";
     EXPECT_ERROR(dataset_build(&options, &report), LAMP_INVALID, "domain copy: ");
     EXPECT(strstr(lamp_error_message(), "1 duplicates"), "%s", lamp_error_message());
+    write_text("bad.jsonl", "{\"text\": \"fine\"}\n{\"text\": 3}\n");
     strcpy(path, in_folder("bad.jsonl"));
     options.n_domains = 1;
     EXPECT_ERROR(dataset_build(&options, &report), LAMP_MALFORMED, "domain note: ");
+    EXPECT_ERROR(dataset_build(&options, &report), LAMP_MALFORMED, "bad.jsonl: line 2: \"text\": expected text, found an integer; --bad-lines skip ");
+    options.n_domains = 2, options.domain[0].path = options.domain[1].path = "-";
+    EXPECT_ERROR(dataset_build(&options, &report), LAMP_INVALID, "domains note and copy: standard input can be read once only");
     strcat(strcpy(path, out), ".partial");
     EXPECT(!file_exists(out) && !file_exists(path), "a refused build left files behind");
+}
+
+static void build_keeps_bad_lines_if_asked(void) {
+    dataset_build_options options;
+    dataset_build_report report;
+    char out[PATH_BYTES], path[PATH_BYTES];
+    mapped_file kept = {0};
+    dataset *d = NULL;
+    write_text("mixed.jsonl", "{\"body\": \"fine\"}\n{\"body\": 3}\n{\"body\": \"\xFF\"}\n{\"body\": \"\"}\n{\"body\": \"good\"}\n");
+    dataset_build_defaults(&options);
+    strcpy(path, in_folder("mixed.jsonl"));
+    options.out = out, options.n_domains = 1, options.domain[0].name = "mixed", options.domain[0].path = path, options.field = "body";
+    for (int i = 0; i < 2; i++) {
+        options.bad_lines = i == 0 ? BAD_LINES_SKIP : BAD_LINES_QUARANTINE;
+        strcpy(out, in_folder(i == 0 ? "skipped" : "quarantined"));
+        EXPECT_OK(dataset_build(&options, &report));
+        EXPECT_OK(dataset_open(&d, out));
+        const domain_summary *summary = &d->domain[0].summary;
+        EXPECT(summary->documents == 2 && summary->passed_over.bad_lines == 2 && summary->passed_over.empty_documents == 1,
+               "%d documents, %d bad lines, %d empty", (int)summary->documents, (int)summary->passed_over.bad_lines,
+               (int)summary->passed_over.empty_documents);
+        dataset_free(d);
+    }
+    EXPECT(!file_exists(in_folder("skipped/quarantine.jsonl")), "skipped lines were kept");
+    EXPECT_OK(file_map(&kept, in_folder("quarantined/quarantine.jsonl")));
+    static const char second[] =
+        "column 10: not valid JSON: unable to decode byte 0xff near '\\\"'\", \"content\": \"{\\\"body\\\": \\\"\xEF\xBF\xBD\\\"}\"}\n";
+    const char *text = (const char *)kept.bytes;
+    EXPECT(kept.length > sizeof second && !memcmp(text + kept.length - sizeof second + 1, second, sizeof second - 1), "%.*s", (int)kept.length, text);
+    file_unmap(&kept);
+}
+
+/* What changes the text between two passes, when the build says that it is learning a vocabulary. */
+static const char *text_at_second_pass;
+
+static void change_text(void *context, log_level level, const char *text) {
+    (void)context, (void)level;
+    if (strstr(text, "learning a vocabulary")) write_text("changing.jsonl", text_at_second_pass);
+}
+
+static void text_that_changes_while_it_is_read_is_refused(void) {
+    static const char first[] = "{\"text\": \"one\"}\n{\"text\": \"two\"}\n";
+    static const char *const second[] = {"{\"text\": \"one\"}\n", "{\"text\": \"one\"}\n{\"text\": \"too\"}\n",
+                                         "{\"text\": \"one\"}\n{\"text\": 2}\n", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n{\"text\": \"three\"}\n",
+                                         ""};
+    dataset_build_options options;
+    dataset_build_report report;
+    char out[PATH_BYTES], path[PATH_BYTES];
+    dataset_build_defaults(&options);
+    strcpy(path, in_folder("changing.jsonl")), strcpy(out, in_folder("changed"));
+    options.out = out, options.n_domains = 1, options.domain[0].name = "changing", options.domain[0].path = path;
+    for (size_t i = 0; i < sizeof second / sizeof *second; i++) {
+        write_text("changing.jsonl", first);
+        text_at_second_pass = second[i];
+        log_set_sink(change_text, NULL);
+        EXPECT_ERROR(dataset_build(&options, &report), LAMP_FAILURE, "domain changing: its text changed while it was being read; try again");
+        log_set_sink(NULL, NULL);
+        EXPECT(!file_exists(out), "change %zu left a dataset behind", i);
+    }
+}
+
+/* Encoding is near linear in the length of a word: if it were quadratic this would take hours. */
+static void a_word_of_five_million_bytes_is_built(void) {
+    enum { N = 5000000 };
+    dataset_build_options options;
+    dataset_build_report report;
+    char out[PATH_BYTES], path[PATH_BYTES];
+    buffer line = {0};
+    hash128 hash[1];
+    int64_t bytes = 0;
+    dataset *d = NULL;
+    buffer_append_text(&line, "{\"text\": \"");
+    size_t start = line.length;
+    for (int i = 0; i < N; i++) buffer_append_byte(&line, (char)('a' + random_below(random_key_make(2, RANDOM_SAMPLE, 0, 0), (uint64_t)i, 4)));
+    hash128 expected = hash_bytes(line.bytes + start, N);
+    buffer_append_text(&line, "\"}\n");
+    write_file("word.jsonl", line.bytes, line.length);
+    dataset_build_defaults(&options);
+    strcpy(path, in_folder("word.jsonl")), strcpy(out, in_folder("word"));
+    options.out = out, options.vocabulary_size = 400, options.n_domains = 1, options.domain[0].name = "word", options.domain[0].path = path;
+    EXPECT_OK(dataset_build(&options, &report));
+    EXPECT_OK(dataset_open(&d, out));
+    EXPECT(documents_of(d, &d->domain[0].train, hash, &bytes) == 1 && bytes == N && !memcmp(hash, &expected, sizeof expected),
+           "the tokens are not the word: %lld bytes", (long long)bytes);
+    EXPECT(d->domain[0].train.n < N / 2, "%lld tokens", (long long)d->domain[0].train.n);
+    dataset_free(d), buffer_release(&line);
 }
 
 /* ---- malformed datasets --------------------------------------------------------------------------------------------------------- */
@@ -327,6 +351,15 @@ static void malformed_datasets_are_refused(void) {
     EXPECT_ERROR(dataset_open(&d, in_folder("prose")), LAMP_IO, "it has no manifest.json");
 }
 
+static void a_dataset_made_before_bad_lines_were_counted_opens(void) {
+    dataset *d = NULL;
+    buffer manifest = copy_to_break("manifest.json");
+    for (char *key; (key = strstr(manifest.bytes, "bad_lines"));) memcpy(key, "elsewhere", 9);
+    write_file("broken/manifest.json", manifest.bytes, manifest.length);
+    EXPECT_OK(dataset_open(&d, in_folder("broken")));
+    dataset_free(d), buffer_release(&manifest);
+}
+
 static void ids_outside_the_vocabulary_are_refused(void) {
     dataset *d;
     batch b;
@@ -378,7 +411,8 @@ static void loader_resumes_with_the_same_batches(void) {
         EXPECT_OK(loader_next(l, &a));
         EXPECT_OK(loader_next(resumed, &b));
         EXPECT(!memcmp(a.token, b.token, sizeof *a.token * B * T) && !memcmp(a.target, b.target, sizeof *a.token * B * T) &&
-                   !memcmp(a.domain, b.domain, sizeof *a.domain * B), "batch %d differs", i);
+                   !memcmp(a.domain, b.domain, sizeof *a.domain * B),
+               "batch %d differs", i);
         for (int j = 0; j < B * T; j++) EXPECT(j % T == T - 1 || a.target[j] == a.token[j + 1], "target %d is not the next token", j);
     }
     EXPECT(test_allocations() == allocations, "%ld allocations", test_allocations() - allocations);
@@ -454,14 +488,15 @@ static void validation_is_read_in_order(void) {
 static void release_shared_dataset(void) { dataset_free(shared_dataset()); }
 
 static const test_case cases[] = {
-    {"corpus finds documents in folders and lines", corpus_finds_documents_in_folders_and_lines},
-    {"corpus names the bad line", corpus_names_the_bad_line},
-    {"corpus cuts books at blank lines", corpus_cuts_books_at_blank_lines},
     {"dedup remembers every hash", dedup_remembers_every_hash},
     {"a dataset holds each document once", dataset_holds_each_document_once},
     {"a dataset does not depend on threads", dataset_does_not_depend_on_threads},
     {"build refuses what is wrong", build_refuses_what_is_wrong},
+    {"build keeps bad lines if asked", build_keeps_bad_lines_if_asked},
+    {"text that changes while it is read is refused", text_that_changes_while_it_is_read_is_refused},
+    {"a word of five million bytes is built", a_word_of_five_million_bytes_is_built},
     {"malformed datasets are refused", malformed_datasets_are_refused},
+    {"a dataset made before bad lines were counted opens", a_dataset_made_before_bad_lines_were_counted_opens},
     {"ids outside the vocabulary are refused", ids_outside_the_vocabulary_are_refused},
     {"mixture follows weights", mixture_follows_weights},
     {"a loader resumes with the same batches", loader_resumes_with_the_same_batches},

@@ -140,7 +140,7 @@ $(patsubst %.c,$(BUILD)/%,$(filter-out $(GRAD),$(TESTS))): $(BUILD)/tests/%: $(B
 	@$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
 
 # lamp with every allocation and every call on files in the hands of tests/faults/faults.c.
-FAULTS = $(foreach f,open fopen fwrite fflush fclose write fsync rename remove mkdir symlink stat lstat fstat flock opendir readdir mmap,-Wl,--wrap=$(f))
+FAULTS = $(foreach f,open read fopen fwrite fflush fclose write fsync rename remove mkdir symlink stat lstat fstat flock opendir readdir mmap,-Wl,--wrap=$(f))
 $(BUILD)/faults/lamp: $(patsubst %.c,$(BUILD)/f32/%.o,$(CLI)) $(BUILD)/f32/tests/faults/faults.o $(BUILD)/f32/internal.a
 	@mkdir -p $(@D)
 	@echo '  LD  $@'

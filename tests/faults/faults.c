@@ -49,6 +49,7 @@ WRAP(MEMORY, void *, aligned_alloc, (size_t alignment, size_t bytes), (alignment
 WRAP(FILES, FILE *, fopen, (const char *path, const char *mode), (path, mode), NULL)
 WRAP(FILES, size_t, fwrite, (const void *from, size_t size, size_t count, FILE *to), (from, size, count, to), count / 2)
 WRAP(FILES, int, fflush, (FILE *file), (file), EOF)
+WRAP(FILES, ssize_t, read, (int file, void *to, size_t bytes), (file, to, bytes), -1)
 WRAP(FILES, ssize_t, write, (int file, const void *from, size_t bytes), (file, from, bytes), -1)
 WRAP(FILES, int, fsync, (int file), (file), -1)
 WRAP(FILES, int, rename, (const char *from, const char *to), (from, to), -1)

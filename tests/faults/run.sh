@@ -21,6 +21,7 @@ lamp() { "$BUILD/lamp" "$@"; }
 
 mkdir world && cd world && make_world || exit 1
 printf '%s\n' 1 2 3 4 >ids
+cat text/stone/*.c | gzip >packed.txt.gz
 lamp train tiny.ini --run saved --quiet --set train.steps=1 || exit 1
 sed 's/^steps = 1$/steps = 4/' saved/recipe.ini >recipe && mv recipe saved/recipe.ini
 lamp train tiny.ini --run dense --quiet --set model.family=llama --set router.experts=1 || exit 1
@@ -38,6 +39,7 @@ scenarios=(
     "dry-run        reads   {} train tiny.ini --dry-run"
     "logits         writes  {} logits tiny --ids ids --out logits"
     "data-build     writes  {} data build new --domain river=text/river --vocab 300"
+    "data-packed    writes  {} data build new --domain packed=packed.txt.gz --domain lines=lines.jsonl --vocab 300"
     "train          writes  {} train tiny.ini --run new"
     "resume         writes  {} train saved"
     "upcycle        writes  {} convert dense new --upcycle --experts 4 --top-k 2"

@@ -10,6 +10,7 @@
 
 #include "../test.h"
 #include "base/error.h"
+#include "base/random.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "formats/model_folder.h"
@@ -51,9 +52,17 @@ static void declare_all(weights *table, const model_config *c) {
 
 static void fixture_make(fixture *f) {
     memset(f, 0, sizeof *f);
-    f->config = (model_config){.family = "mixtral", .vocab_size = 11, .hidden_size = 8, .intermediate_size = 6, .num_hidden_layers = 2,
-                               .num_attention_heads = 2, .num_key_value_heads = 1, .max_position_embeddings = 16, .rope_theta = 1e4,
-                               .rms_norm_eps = 1e-5, .end_of_text = 10,
+    f->config = (model_config){.family = "mixtral",
+                               .vocab_size = 11,
+                               .hidden_size = 8,
+                               .intermediate_size = 6,
+                               .num_hidden_layers = 2,
+                               .num_attention_heads = 2,
+                               .num_key_value_heads = 1,
+                               .max_position_embeddings = 16,
+                               .rope_theta = 1e4,
+                               .rms_norm_eps = 1e-5,
+                               .end_of_text = 10,
                                .moe = {.kind = "softmax", .experts = 3, .top_k = 2, .normalize = true, .scale = 1}};
     EXPECT_OK(family_complete(&f->config, "test"));
     declare_all(&f->table, &f->config);
@@ -97,7 +106,7 @@ static void expect_resolves(const char *run, const char *step) {
     EXPECT(!strcmp(file_name(path), step), "resolved to %s, expected %s", path, step);
 }
 
-static void damage(const char *run, const char *file, long byte) {
+static void damage(const char *run, const char *file, long byte, int bit) {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s/checkpoints/%s", run, file);
     FILE *f = fopen(path, "r+b");
@@ -106,7 +115,7 @@ static void damage(const char *run, const char *file, long byte) {
     fseek(f, byte, SEEK_SET);
     int value = fgetc(f);
     fseek(f, byte, SEEK_SET);
-    fputc(value ^ 0x10, f);
+    fputc(value ^ (1 << bit), f);
     fclose(f);
 }
 
@@ -188,28 +197,32 @@ static void old_checkpoints_go_by_number(void) {
     fixture_release(&f);
 }
 
-static void a_flipped_bit_is_found_and_named(void) {
-    static const char *const files[] = {"config.json", "generation_config.json", "model.safetensors", "optimizer.safetensors",
-                                        "trainer.json"};
+static void a_thousand_flipped_bits_are_found_and_named(void) {
+    enum { FLIPS = 1000 };
+    static const char *const files[] = {"config.json",           "generation_config.json", "model.safetensors",
+                                        "optimizer.safetensors", "trainer.json",           "manifest.json"};
     const char *run = run_path("flip");
+    random_key key = random_key_make(1, RANDOM_SAMPLE, 0, 0);
     fixture f;
     fixture_make(&f);
     EXPECT_OK(save(&f, run, 5, 1));
     char path[PATH_BYTES];
     EXPECT_OK(checkpoint_resolve(path, run));
-    for (int i = 0; i < 5; i++) {
-        char file[PATH_BYTES], message[PATH_BYTES];
+    for (int i = 0; i < FLIPS; i++) {
+        char file[PATH_BYTES], whole[PATH_BYTES];
+        const char *name = files[i % 6];
+        uint64_t bits = random_bits(key, (uint64_t)i);
         int64_t bytes = 0;
-        snprintf(file, sizeof file, "step-00000005/%s", files[i]);
-        snprintf(message, sizeof message, "%s/%s", path, files[i]);
-        EXPECT_OK(file_size(&bytes, message));
-        strcat(message, ": damaged since it was saved");
-        const long places[] = {0, (long)(bytes / 2), (long)(bytes - 1)};
-        for (int j = 0; j < 3; j++) {
-            damage(run, file, places[j]);
-            EXPECT_ERROR(checkpoint_verify(path), LAMP_CHECKPOINT, message);
-            damage(run, file, places[j]);
-        }
+        snprintf(file, sizeof file, "step-00000005/%s", name);
+        EXPECT_OK(file_join(whole, path, name));
+        EXPECT_OK(file_size(&bytes, whole));
+        long place = (long)(bits >> 3) % (long)bytes;
+        damage(run, file, place, (int)(bits & 7));
+        int status = checkpoint_verify(path);
+        EXPECT(status == LAMP_CHECKPOINT || (!strcmp(name, "manifest.json") && (status == LAMP_MALFORMED || status == LAMP_UNSUPPORTED)),
+               "%s, byte %ld, bit %d: status %d", name, place, (int)(bits & 7), status);
+        if (strcmp(name, "manifest.json")) EXPECT(strstr(lamp_error_message(), whole), "%s is not named: %s", name, lamp_error_message());
+        damage(run, file, place, (int)(bits & 7));
     }
     EXPECT_OK(checkpoint_verify(path));
     fixture_release(&f);
@@ -297,8 +310,7 @@ static void killing_a_save_loses_nothing(void) {
         EXPECT_OK(model_folder_open(&folder, path));
         EXPECT_OK(model_folder_load(folder, &table, false));
         for (int i = 0; i < table.n && after > 0; i++)
-            EXPECT(table.row[i]->value[0][0] == (real)after, "%s: %g in step %ld", table.row[i]->kind, (double)table.row[i]->value[0][0],
-                   after);
+            EXPECT(table.row[i]->value[0][0] == (real)after, "%s: %g in step %ld", table.row[i]->kind, (double)table.row[i]->value[0][0], after);
         model_folder_close(folder);
     }
     weights_release(&table);
@@ -363,8 +375,7 @@ static void tensors_that_do_not_fit_are_listed(void) {
     EXPECT_ERROR(model_folder_open(&folder, path), LAMP_MALFORMED, "but the safetensors files hold 97");
     write_tensors(path, "model.safetensors", rows, 3);
     EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_ERROR(model_folder_load(folder, &f.table, true), LAMP_MALFORMED,
-                 "\n  model.embed_tokens.weight: expected [11, 8], found nothing");
+    EXPECT_ERROR(model_folder_load(folder, &f.table, true), LAMP_MALFORMED, "\n  model.embed_tokens.weight: expected [11, 8], found nothing");
     EXPECT(strstr(lamp_error_message(), "and 26 more"), "%s", lamp_error_message());
     model_folder_close(folder);
 
@@ -409,9 +420,8 @@ static void shards_are_files_of_the_folder(void) {
     write_tensors(path, "one.safetensors", one, 2);
     write_tensors(path, "two.safetensors", two, 1);
     EXPECT_OK(open_index(
-        path,
-        "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {\"model.norm.weight\": \"one.safetensors\", "
-        "\"lm_head.weight\": \"two.safetensors\", \"spare\": \"one.safetensors\", \"model.embed_tokens.weight\": \"two.safetensors\"}}"));
+        path, "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {\"model.norm.weight\": \"one.safetensors\", "
+              "\"lm_head.weight\": \"two.safetensors\", \"spare\": \"one.safetensors\", \"model.embed_tokens.weight\": \"two.safetensors\"}}"));
     model_folder *folder = NULL;
     weights table = {0};
     weight *norm, *head;
@@ -468,7 +478,7 @@ static void the_tokenizer_travels_with_the_weights(void) {
     EXPECT_OK(json_get_text(&end, root, "eos_token", file));
     EXPECT(strstr(end, "endoftext"), "eos_token \"%s\"", end);
     json_decref(root);
-    damage(run, "step-00000001/tokenizer.json", 40);
+    damage(run, "step-00000001/tokenizer.json", 40, 4);
     EXPECT_ERROR(checkpoint_verify(path), LAMP_CHECKPOINT, "tokenizer.json: damaged");
     tokenizer_free(t);
     fixture_release(&f);
@@ -478,7 +488,7 @@ static const test_case cases[] = {
     {"what is saved loads bit for bit", what_is_saved_loads_bit_for_bit},
     {"weights can stay in the file", weights_can_stay_in_the_file},
     {"old checkpoints go by number", old_checkpoints_go_by_number},
-    {"a flipped bit is found and named", a_flipped_bit_is_found_and_named},
+    {"a thousand flipped bits are found and named", a_thousand_flipped_bits_are_found_and_named},
     {"a damaged checkpoint is passed over", a_damaged_checkpoint_is_passed_over},
     {"every crash leaves a checkpoint", every_crash_leaves_a_checkpoint},
     {"killing a save loses nothing", killing_a_save_loses_nothing},

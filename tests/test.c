@@ -46,6 +46,24 @@ const char *test_folder(void) {
     return folder;
 }
 
+const char *test_path(const char *name) {
+    static char path[PATH_BYTES];
+    EXPECT_OK(file_join(path, test_folder(), name));
+    return path;
+}
+
+void test_write(const char *name, const char *bytes, size_t length) {
+    char path[PATH_BYTES], inside[PATH_BYTES];
+    strcpy(path, test_path(name)), strcpy(inside, path);
+    *strrchr(inside, '/') = 0;
+    EXPECT_OK(file_make_folder(inside));
+    remove(path);
+    FILE *file = fopen(path, "wb");
+    EXPECT(file && fwrite(bytes, 1, length, file) == length && !fclose(file), "%s cannot be written", path);
+}
+
+void test_write_text(const char *name, const char *text) { test_write(name, text, strlen(text)); }
+
 int test_run(const char *suite, const test_case *cases, size_t n) {
     int passed = 0, failed = 0;
     setvbuf(stdout, NULL, _IOLBF, 0);

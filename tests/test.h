@@ -36,6 +36,12 @@ void test_row(const char *name);
 /* A fresh folder for this process's files, removed at exit; ends without a slash. */
 const char *test_folder(void);
 
+/* The path of a file in it, valid until the next call; and the file itself, with the folders it needs. It is for thousands of small files:
+ * none waits for the disk. */
+const char *test_path(const char *name);
+void test_write(const char *name, const char *bytes, size_t length);
+void test_write_text(const char *name, const char *text);
+
 /* Calls of malloc, calloc, realloc, reallocarray and aligned_alloc so far from the program's own objects. */
 long test_allocations(void);
 

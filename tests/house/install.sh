@@ -5,24 +5,10 @@ set -u
 unset MAKEFLAGS MFLAGS MAKELEVEL
 cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-build}
-passed=0 failed=0
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+suite=install
+. tests/check.sh
 stage=$work/stage
 place=$stage/usr/local
-sanitizers=
-[ "$BUILD" = build/sanitize ] && sanitizers=-fsanitize=address,undefined
-
-check() { # NAME COMMAND...: passes if the command succeeds
-    local name=$1
-    shift
-    if "$@" >"$work/log" 2>&1; then passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED install: $name"
-        cat "$work/log"
-    fi
-}
 skip() { echo "    $1: skipped, no $2"; }
 has() { command -v "$1" >/dev/null; }
 

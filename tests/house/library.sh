@@ -3,22 +3,8 @@
 set -u
 cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-build}
-passed=0 failed=0
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-sanitizers=
-[ "$BUILD" = build/sanitize ] && sanitizers=-fsanitize=address,undefined
-
-check() { # NAME COMMAND...: passes if the command succeeds
-    local name=$1
-    shift
-    if "$@" >"$work/log" 2>&1; then passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED library: $name"
-        cat "$work/log"
-    fi
-}
+suite=library
+. tests/check.sh
 only_lamp_names() { ! "$@" | awk 'NF >= 3 {print $NF}' | grep -vE '^(lamp_|_init$|_fini$)'; }
 build_and_run() { # COMPILER LIBRARY...
     # shellcheck disable=SC2086

@@ -50,12 +50,6 @@ static int save(const fixture *f, const char *run, int64_t step) {
     return checkpoint_save(run, step, &contents, 5);
 }
 
-static const char *path_of(const char *name) {
-    static char path[PATH_BYTES];
-    EXPECT_OK(file_join(path, test_folder(), name));
-    return path;
-}
-
 /* Runs a command of the shell inside a folder. */
 static void spoil(const char *folder, const char *command) {
     char line[2 * PATH_BYTES];
@@ -131,7 +125,7 @@ static void make_run(const char *run) {
 /* With step 1 gone, the reason is the error; with it there, the reason is a warning and step 1 is used. */
 static void malformed_checkpoints_are_refused_by_name(void) {
     char run[PATH_BYTES], checkpoints[PATH_BYTES], path[PATH_BYTES];
-    snprintf(run, sizeof run, "%s", path_of("run of a lamp, caf\xC3\xA9"));
+    snprintf(run, sizeof run, "%s", test_path("run of a lamp, caf\xC3\xA9"));
     EXPECT_OK(file_join(checkpoints, run, "checkpoints"));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         test_row(rows[i].class);
@@ -170,7 +164,7 @@ static void what_does_not_belong_is_named(void) {
         {"hash that is no hash", "sed -i 's/\"hash\": \"/&x/' manifest.json", LAMP_CHECKPOINT, "expected hash x"},
     };
     char run[PATH_BYTES], folder[PATH_BYTES];
-    snprintf(run, sizeof run, "%s", path_of("foreign"));
+    snprintf(run, sizeof run, "%s", test_path("foreign"));
     EXPECT_OK(file_join(folder, run, "checkpoints/step-00000002"));
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
         test_row(foreign[i].class);
@@ -202,7 +196,7 @@ static void a_save_that_cannot_be_made_harms_nothing(void) {
     char run[PATH_BYTES], path[PATH_BYTES], endless[PATH_BYTES + 64];
     struct rlimit was;
     fixture_make(&f);
-    snprintf(run, sizeof run, "%s", path_of("full"));
+    snprintf(run, sizeof run, "%s", test_path("full"));
     EXPECT_OK(save(&f, run, 1));
 
     test_row("disk full"); /* as writes beyond a file's allowed size fail */
@@ -216,8 +210,8 @@ static void a_save_that_cannot_be_made_harms_nothing(void) {
     EXPECT(strstr(path, "step-00000001"), "resolved to %s", path);
 
     test_row("a file where the folder should be");
-    EXPECT_OK(file_write_whole(path_of("plain"), "x", 1));
-    EXPECT_ERROR(save(&f, path_of("plain"), 1), LAMP_IO, "plain: cannot make this folder");
+    EXPECT_OK(file_write_whole(test_path("plain"), "x", 1));
+    EXPECT_ERROR(save(&f, test_path("plain"), 1), LAMP_IO, "plain: cannot make this folder");
 
     test_row("path of 4 KiB");
     memset(endless, 'x', sizeof endless - 1), endless[sizeof endless - 1] = 0;
@@ -289,7 +283,7 @@ static void malformed_indices_are_refused_by_name(void) {
     fixture f;
     buffer text = {0};
     fixture_make(&f);
-    snprintf(folder, sizeof folder, "%s", path_of("index"));
+    snprintf(folder, sizeof folder, "%s", test_path("index"));
     EXPECT_OK(file_join(path, folder, "folder"));
     EXPECT_OK(file_make_folder(path));
     EXPECT_OK(file_join(path, folder, "config.json"));
@@ -298,7 +292,7 @@ static void malformed_indices_are_refused_by_name(void) {
     write_shard(folder, "one.safetensors", "model.norm.weight", 8);
     write_shard(folder, "two.safetensors", "spare", 1000);
     write_shard(folder, "twin.safetensors", "spare", 1000);
-    write_shard(path_of(""), "elsewhere.safetensors", "other", 1);
+    write_shard(test_path(""), "elsewhere.safetensors", "other", 1);
     spoil(folder, "ln -s ../elsewhere.safetensors link.safetensors");
     for (size_t i = 0; i < sizeof indices / sizeof *indices; i++) {
         test_row(indices[i].class);

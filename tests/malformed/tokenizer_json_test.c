@@ -95,12 +95,6 @@ static const struct {
      "expected the decoder ByteLevel, found Magic"},
 };
 
-static const char *path_of(const char *name) {
-    static char path[PATH_BYTES];
-    EXPECT_OK(file_join(path, test_folder(), name));
-    return path;
-}
-
 static tokenizer *small_tokenizer(void) {
     tokenizer_trainer *trainer = NULL;
     tokenizer *t = NULL;
@@ -112,7 +106,7 @@ static tokenizer *small_tokenizer(void) {
 }
 
 static buffer sound_file(void) {
-    const char *path = path_of("sound.json");
+    const char *path = test_path("sound.json");
     mapped_file map = {0};
     buffer text = {0};
     tokenizer *t = small_tokenizer();
@@ -136,9 +130,9 @@ static void replace(buffer *out, const buffer *text, const char *from, const cha
 
 static void expect_read(const buffer *text, int code, const char *message) {
     tokenizer *t = NULL;
-    EXPECT_OK(file_write_whole(path_of("edited.json"), text->bytes, text->length));
+    EXPECT_OK(file_write_whole(test_path("edited.json"), text->bytes, text->length));
     test_largest_allocation();
-    EXPECT_ERROR(tokenizer_json_read(&t, path_of("edited.json")), code, message);
+    EXPECT_ERROR(tokenizer_json_read(&t, test_path("edited.json")), code, message);
     size_t largest = test_largest_allocation();
     EXPECT(largest < 8192 + 16 * text->length, "%zu bytes at once for a file of %zu", largest, text->length);
     EXPECT(code == LAMP_OK || strstr(lamp_error_message(), "edited.json: "), "no path in %s", lamp_error_message());
@@ -240,8 +234,8 @@ static void a_pattern_without_end_is_refused_when_it_meets_its_text(void) {
     encoder *e = NULL;
     token_list list = {0};
     replace(&edited, &sound, regex, "\"Regex\": \"(a+)+$|");
-    EXPECT_OK(file_write_whole(path_of("edited.json"), edited.bytes, edited.length));
-    EXPECT_OK(tokenizer_json_read(&t, path_of("edited.json")));
+    EXPECT_OK(file_write_whole(test_path("edited.json"), edited.bytes, edited.length));
+    EXPECT_OK(tokenizer_json_read(&t, test_path("edited.json")));
     repeat(&text, "a", 60);
     buffer_append_byte(&text, '!');
     if (t) {

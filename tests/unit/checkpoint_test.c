@@ -89,12 +89,6 @@ static int save(const fixture *f, const char *run, int64_t step, int keep) {
     return checkpoint_save(run, step, &contents, keep);
 }
 
-static const char *run_path(const char *name) {
-    static char path[PATH_BYTES];
-    EXPECT_OK(file_join(path, test_folder(), name));
-    return path;
-}
-
 static bool has_step(const char *run, const char *step) {
     char path[PATH_BYTES];
     return snprintf(path, sizeof path, "%s/checkpoints/%s", run, step) > 0 && file_is_folder(path);
@@ -128,7 +122,7 @@ static void keep_warnings(void *context, log_level level, const char *text) {
 /* ---- cases ------------------------------------------------------------------------------------------------------------------- */
 
 static void what_is_saved_loads_bit_for_bit(void) {
-    const char *run = run_path("bits");
+    const char *run = test_path("bits");
     fixture f, g;
     char path[PATH_BYTES];
     buffer state = {0};
@@ -159,7 +153,7 @@ static void what_is_saved_loads_bit_for_bit(void) {
 }
 
 static void weights_can_stay_in_the_file(void) {
-    const char *run = run_path("mapped");
+    const char *run = test_path("mapped");
     fixture f;
     char path[PATH_BYTES];
     model_folder *folder = NULL;
@@ -181,7 +175,7 @@ static void weights_can_stay_in_the_file(void) {
 }
 
 static void old_checkpoints_go_by_number(void) {
-    const char *run = run_path("keep");
+    const char *run = test_path("keep");
     fixture f;
     fixture_make(&f);
     static const int64_t steps[] = {7, 99999999, 100000000, 100000001};
@@ -201,7 +195,7 @@ static void a_thousand_flipped_bits_are_found_and_named(void) {
     enum { FLIPS = 1000 };
     static const char *const files[] = {"config.json",           "generation_config.json", "model.safetensors",
                                         "optimizer.safetensors", "trainer.json",           "manifest.json"};
-    const char *run = run_path("flip");
+    const char *run = test_path("flip");
     random_key key = random_key_make(1, RANDOM_SAMPLE, 0, 0);
     fixture f;
     fixture_make(&f);
@@ -229,7 +223,7 @@ static void a_thousand_flipped_bits_are_found_and_named(void) {
 }
 
 static void a_damaged_checkpoint_is_passed_over(void) {
-    const char *run = run_path("fallback");
+    const char *run = test_path("fallback");
     fixture f;
     char file[PATH_BYTES];
     fixture_make(&f);
@@ -250,7 +244,7 @@ static void a_damaged_checkpoint_is_passed_over(void) {
 }
 
 static void every_crash_leaves_a_checkpoint(void) {
-    const char *run = run_path("crash");
+    const char *run = test_path("crash");
     fixture f;
     char latest[PATH_BYTES], partial[PATH_BYTES], inside[PATH_BYTES];
     fixture_make(&f);
@@ -280,7 +274,7 @@ static void every_crash_leaves_a_checkpoint(void) {
 
 /* A process that saves without end is killed at some moment; what is found then is one of its checkpoints, whole, never a mixture. */
 static void killing_a_save_loses_nothing(void) {
-    const char *run = run_path("kill");
+    const char *run = test_path("kill");
     fixture f;
     weights table = {0};
     char path[PATH_BYTES];
@@ -319,11 +313,11 @@ static void killing_a_save_loses_nothing(void) {
 
 static void what_is_no_model_is_told_so(void) {
     char path[PATH_BYTES], empty[PATH_BYTES];
-    snprintf(empty, sizeof empty, "%s", run_path("empty/checkpoints"));
-    EXPECT_ERROR(checkpoint_resolve(path, run_path("absent")), LAMP_IO, "absent: expected a model folder or a run folder, found nothing");
+    snprintf(empty, sizeof empty, "%s", test_path("empty/checkpoints"));
+    EXPECT_ERROR(checkpoint_resolve(path, test_path("absent")), LAMP_IO, "absent: expected a model folder or a run folder, found nothing");
     EXPECT_ERROR(checkpoint_resolve(path, test_folder()), LAMP_CHECKPOINT, "found neither");
     EXPECT_OK(file_make_folder(empty));
-    EXPECT_ERROR(checkpoint_resolve(path, run_path("empty")), LAMP_CHECKPOINT, "expected a whole checkpoint step-NNNNNNNN, found none");
+    EXPECT_ERROR(checkpoint_resolve(path, test_path("empty")), LAMP_CHECKPOINT, "expected a whole checkpoint step-NNNNNNNN, found none");
     EXPECT_OK(checkpoint_verify(empty));
     buffer state = {0};
     EXPECT_ERROR(checkpoint_load_state(&state, empty), LAMP_CHECKPOINT, "it can be run but not resumed");
@@ -365,7 +359,7 @@ static void write_tensors(const char *folder, const char *name, const tensor_row
 
 static void tensors_that_do_not_fit_are_listed(void) {
     static const tensor_row rows[] = {{"model.norm.weight", 1, {9}}, {"lm_head.weight", 2, {11, 8}}, {"spare", 2, {100, 100}}};
-    const char *path = run_path("misfit");
+    const char *path = test_path("misfit");
     fixture f;
     model_folder *folder = NULL;
     fixture_make(&f);
@@ -413,7 +407,7 @@ static int open_index(const char *path, const char *index) {
 
 static void shards_are_files_of_the_folder(void) {
     static const tensor_row one[] = {{"model.norm.weight", 1, {8}}, {"spare", 2, {100, 100}}}, two[] = {{"lm_head.weight", 2, {11, 8}}};
-    const char *path = run_path("shards");
+    const char *path = test_path("shards");
     fixture f;
     fixture_make(&f);
     write_folder(path, &f.config);
@@ -457,7 +451,7 @@ static void fused_experts_are_the_same_weights(void) {
 
 static void the_tokenizer_travels_with_the_weights(void) {
     static const char text[] = "the lamp lights the street, the street lights the lamp";
-    const char *run = run_path("tokenizer");
+    const char *run = test_path("tokenizer");
     char path[PATH_BYTES], file[PATH_BYTES];
     tokenizer_trainer *trainer = NULL;
     tokenizer *t = NULL;

@@ -15,26 +15,6 @@
 #include "data/corpus.h"
 #include "data/unpacked_file.h"
 
-static const char *in_folder(const char *name) {
-    static char path[PATH_BYTES];
-    EXPECT_OK(file_join(path, test_folder(), name));
-    return path;
-}
-
-/* These are thousands of files: none waits for the disk, as file_write_whole does, and as some file systems do for a file that is emptied
- * and written again. */
-static void write_file(const char *name, const char *bytes, size_t length) {
-    char path[PATH_BYTES], folder[PATH_BYTES];
-    strcpy(path, in_folder(name)), strcpy(folder, path);
-    *strrchr(folder, '/') = 0;
-    EXPECT_OK(file_make_folder(folder));
-    remove(path);
-    FILE *file = fopen(path, "wb");
-    EXPECT(file && fwrite(bytes, 1, length, file) == length && !fclose(file), "%s cannot be written", path);
-}
-
-static void write_text(const char *name, const char *text) { write_file(name, text, strlen(text)); }
-
 /* ---- what a visit finds ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -70,13 +50,13 @@ static findings found;
 
 static int visit(const char *name) {
     clear(&found);
-    corpus_reading reading = {.path = in_folder(name), .field = "text", .visit = find_document, .context = &found};
+    corpus_reading reading = {.path = test_path(name), .field = "text", .visit = find_document, .context = &found};
     return corpus_visit(&reading, &found.passed_over);
 }
 
 static int visit_passing_over_bad_lines(const char *name) {
     clear(&found);
-    corpus_reading reading = {.path = in_folder(name), .field = "text", .visit = find_document, .refuse = find_bad_line, .context = &found};
+    corpus_reading reading = {.path = test_path(name), .field = "text", .visit = find_document, .refuse = find_bad_line, .context = &found};
     return corpus_visit(&reading, &found.passed_over);
 }
 
@@ -123,7 +103,7 @@ static const struct {
 static void write_packed(const char *name, const char *text, int packing) {
     buffer packed = {0};
     packings[packing].pack(&packed, text, strlen(text));
-    write_file(name, packed.bytes, packed.length);
+    test_write(name, packed.bytes, packed.length);
     buffer_release(&packed);
 }
 
@@ -142,7 +122,7 @@ static void write_bomb(const char *name) {
     for (int i = 0; i < MEMBER_BYTES; i++) buffer_append_byte(&text, 'x');
     pack_zstd(&member, text.bytes, text.length);
     for (int i = 0; i < MEMBERS; i++) buffer_append(&packed, member.bytes, member.length);
-    write_file(name, packed.bytes, packed.length);
+    test_write(name, packed.bytes, packed.length);
     buffer_release(&text), buffer_release(&member), buffer_release(&packed);
 }
 
@@ -159,7 +139,7 @@ static void a_decompression_bomb_is_refused_in_bounded_memory(void) {
     int64_t bytes = 0;
     corpus_counts passed_over = {0};
     write_bomb("bomb.txt.zst"), write_bomb("bomb.jsonl.zst");
-    corpus_reading reading = {.path = in_folder("bomb.txt.zst"), .field = "text", .visit = count_bytes, .context = &bytes};
+    corpus_reading reading = {.path = test_path("bomb.txt.zst"), .field = "text", .visit = count_bytes, .context = &bytes};
     EXPECT_ERROR(corpus_visit(&reading, &passed_over), LAMP_UNSUPPORTED, "bomb.txt.zst: ");
     EXPECT_ERROR(corpus_visit(&reading, &passed_over), LAMP_UNSUPPORTED, "over 500 times as much; if this is text, unpack it first");
     EXPECT(bytes > UNPACKED_FREE_BYTES && bytes <= 2 * (UNPACKED_FREE_BYTES + (8ll << 20)), "%lld bytes were read", (long long)bytes);
@@ -171,10 +151,10 @@ static void a_decompression_bomb_is_refused_in_bounded_memory(void) {
 /* ---- lines ----------------------------------------------------------------------------------------------------------------------- */
 
 static void documents_are_found_in_folders_and_lines(void) {
-    write_text("corpus/b.txt", "two"), write_text("corpus/a/one", "one"), write_text("corpus/empty", "");
-    write_text("corpus/c.jsonl", "{\"text\": \"caf\\u00e9\", \"id\": 3}\n\n  \r\n{\"text\": \"\"}\n{\"text\": \"last\"}");
+    test_write_text("corpus/b.txt", "two"), test_write_text("corpus/a/one", "one"), test_write_text("corpus/empty", "");
+    test_write_text("corpus/c.jsonl", "{\"text\": \"caf\\u00e9\", \"id\": 3}\n\n  \r\n{\"text\": \"\"}\n{\"text\": \"last\"}");
     write_packed("corpus/d.jsonl.gz", "{\"text\": \"gzip\"}\n", 1), write_packed("corpus/e.txt.zst", "zstd", 0);
-    write_file("corpus/picture", "PNG\0\1\2", 6);
+    test_write("corpus/picture", "PNG\0\1\2", 6);
     expect_documents("corpus", "[one][two][caf\xC3\xA9][last][gzip][zstd]");
     EXPECT(found.passed_over.binary_files == 1, "%d binary files", (int)found.passed_over.binary_files);
     EXPECT(found.passed_over.empty_documents == 2, "%d empty documents", (int)found.passed_over.empty_documents);
@@ -182,19 +162,19 @@ static void documents_are_found_in_folders_and_lines(void) {
 }
 
 static void line_ends_and_byte_order_marks_are_no_text(void) {
-    write_text("ends.jsonl", "\xEF\xBB\xBF{\"text\": \"a\\r\\n\"}\r\n\r\n \t\r\n{\"text\": \"b\"}\n\n{\"text\": \"c\"}");
+    test_write_text("ends.jsonl", "\xEF\xBB\xBF{\"text\": \"a\\r\\n\"}\r\n\r\n \t\r\n{\"text\": \"b\"}\n\n{\"text\": \"c\"}");
     expect_documents("ends.jsonl", "[a\r\n][b][c]");
-    write_text("mark.jsonl", "\xEF\xBB\xBF"), write_text("none.jsonl", ""), write_text("blank.jsonl", "\n\r\n  \n");
+    test_write_text("mark.jsonl", "\xEF\xBB\xBF"), test_write_text("none.jsonl", ""), test_write_text("blank.jsonl", "\n\r\n  \n");
     expect_documents("mark.jsonl", ""), expect_documents("none.jsonl", ""), expect_documents("blank.jsonl", "");
-    write_text("ends.txt", "\xEF\xBB\xBFone\r\ntwo"), write_text("mark.txt", "\xEF\xBB\xBF");
+    test_write_text("ends.txt", "\xEF\xBB\xBFone\r\ntwo"), test_write_text("mark.txt", "\xEF\xBB\xBF");
     expect_documents("ends.txt", "[one\r\ntwo]"), expect_documents("mark.txt", "");
     EXPECT(found.passed_over.empty_documents == 1, "%d empty documents", (int)found.passed_over.empty_documents);
 }
 
 static void the_field_is_chosen_by_name(void) {
-    write_text("field.jsonl", "{\"content\": \"this\", \"text\": \"not this\"}\n");
+    test_write_text("field.jsonl", "{\"content\": \"this\", \"text\": \"not this\"}\n");
     clear(&found);
-    corpus_reading reading = {.path = in_folder("field.jsonl"), .field = "content", .visit = find_document, .context = &found};
+    corpus_reading reading = {.path = test_path("field.jsonl"), .field = "content", .visit = find_document, .context = &found};
     EXPECT_OK(corpus_visit(&reading, &found.passed_over));
     EXPECT(!strcmp(found.documents.bytes, "[this]"), "%s", found.documents.bytes);
     reading.field = "body";
@@ -242,7 +222,7 @@ static void every_bad_line_is_named(void) {
         char where[32];
         buffer_append_text(&text, "{\"text\": \"fine\"}\n\n");
         buffer_append(&text, bad_lines[i].bytes, bad_lines[i].length);
-        write_file("bad.jsonl", text.bytes, text.length);
+        test_write("bad.jsonl", text.bytes, text.length);
         snprintf(where, sizeof where, "bad.jsonl: line %d: ", 3);
         EXPECT_ERROR(visit("bad.jsonl"), bad_lines[i].status, where);
         EXPECT_ERROR(visit("bad.jsonl"), bad_lines[i].status, bad_lines[i].message);
@@ -251,7 +231,7 @@ static void every_bad_line_is_named(void) {
         buffer_printf(&numbers, "%d ", 3 * i + 3);
         buffer_release(&text);
     }
-    write_file("bad.jsonl", all.bytes, all.length);
+    test_write("bad.jsonl", all.bytes, all.length);
     EXPECT_OK(visit_passing_over_bad_lines("bad.jsonl"));
     EXPECT(found.n == N && found.passed_over.bad_lines == N && found.n_malformed == N - 1, "%d documents, %d bad lines", found.n,
            (int)found.passed_over.bad_lines);
@@ -265,7 +245,7 @@ static void write_nested(const char *name, int depth) {
     for (int i = 0; i < depth; i++) buffer_append_byte(&text, '[');
     for (int i = 0; i < depth; i++) buffer_append_byte(&text, ']');
     buffer_append_text(&text, "}");
-    write_file(name, text.bytes, text.length);
+    test_write(name, text.bytes, text.length);
     buffer_release(&text);
 }
 
@@ -283,7 +263,7 @@ static void a_number_of_many_digits_is_unsupported(void) {
     buffer_append_text(&text, "{\"text\": \"a\", \"n\": 1");
     for (int i = 0; i < 1 << 20; i++) buffer_append_byte(&text, '0');
     buffer_append_text(&text, "}\n{\"text\": \"b\"}\n");
-    write_file("digits.jsonl", text.bytes, text.length);
+    test_write("digits.jsonl", text.bytes, text.length);
     EXPECT_ERROR(visit("digits.jsonl"), LAMP_UNSUPPORTED, "digits.jsonl: line 1: column ");
     EXPECT_OK(visit_passing_over_bad_lines("digits.jsonl"));
     EXPECT(found.n == 1 && found.n_unsupported == 1, "%d documents", found.n);
@@ -299,7 +279,7 @@ static void write_long_line(const char *name, size_t length) {
     for (size_t i = sizeof before + sizeof after - 2; i < length; i++) buffer_append_byte(&text, 'x');
     buffer_append_text(&text, after);
     buffer_append_text(&text, "\n{\"text\": \"last\"}\n");
-    write_file(name, text.bytes, text.length);
+    test_write(name, text.bytes, text.length);
     buffer_release(&text);
 }
 
@@ -320,14 +300,14 @@ static void a_line_of_more_than_16_mib_is_unsupported(void) {
 
 static void plain_text_is_any_bytes(void) {
     buffer text = {0};
-    write_text("bytes.txt", "caf\xE9 \xC3\r\n\xED\xA0\x80");
+    test_write_text("bytes.txt", "caf\xE9 \xC3\r\n\xED\xA0\x80");
     expect_documents("bytes.txt", "[caf\xE9 \xC3\r\n\xED\xA0\x80]");
     for (int i = 0; i < 9000; i++) buffer_append_byte(&text, 'y');
     buffer_append(&text, "\0z", 2); /* behind what is probed for NULs */
-    write_file("late.txt", text.bytes, text.length);
+    test_write("late.txt", text.bytes, text.length);
     EXPECT_OK(visit("late.txt"));
     EXPECT(found.n == 1 && found.longest == 9002, "%d documents, the longest %zu bytes", found.n, found.longest);
-    write_file("wide.txt",
+    test_write("wide.txt",
                "\xFF\xFE"
                "a\0b\0",
                6);
@@ -353,7 +333,7 @@ static int collect_part(void *context, const char *bytes, size_t length) {
 static void expect_parts(parts *p, const char *name, const buffer *book) {
     corpus_counts passed_over = {0};
     p->all.length = 0, p->n = 0, p->longest = 0, p->cut_badly = 0;
-    corpus_reading reading = {.path = in_folder(name), .field = "text", .visit = collect_part, .context = p};
+    corpus_reading reading = {.path = test_path(name), .field = "text", .visit = collect_part, .context = p};
     EXPECT_OK(corpus_visit(&reading, &passed_over));
     EXPECT(p->all.length == book->length && !memcmp(p->all.bytes, book->bytes, book->length), "%s: the parts are not the book", name);
 }
@@ -362,17 +342,17 @@ static void books_are_cut_at_blank_lines(void) {
     buffer book = {0}, packed = {0};
     parts p = {0};
     for (int i = 0; book.length < 3 << 20; i++) buffer_printf(&book, "This is line %d of a long book.\n%s", i, i % 7 ? "" : "\n");
-    write_file("book.txt", book.bytes, book.length);
+    test_write("book.txt", book.bytes, book.length);
     expect_parts(&p, "book.txt", &book);
     EXPECT(p.n >= 40 && p.n <= 48 && p.longest < 129 << 10, "%d parts, the longest %zu bytes", p.n, p.longest);
     EXPECT(p.cut_badly == 0, "%d parts end inside a paragraph", p.cut_badly);
     int n = p.n;
     pack_zstd(&packed, book.bytes, book.length);
-    write_file("book.txt.zst", packed.bytes, packed.length);
+    test_write("book.txt.zst", packed.bytes, packed.length);
     expect_parts(&p, "book.txt.zst", &book);
     EXPECT(p.n == n, "packed, it has %d parts instead of %d", p.n, n);
     memset(book.bytes, 'x', book.length); /* no line ends at all */
-    write_file("book.txt", book.bytes, book.length);
+    test_write("book.txt", book.bytes, book.length);
     expect_parts(&p, "book.txt", &book);
     EXPECT(p.longest <= 128 << 10, "the longest has %zu bytes", p.longest);
     buffer_release(&book), buffer_release(&packed), buffer_release(&p.all);
@@ -415,7 +395,7 @@ static void lines_are_whole_wherever_blocks_end(void) {
         buffer_printf(&expected, "[%s]", text.bytes);
         buffer_release(&text);
     }
-    write_text("whole.jsonl", lines.bytes), expect_documents("whole.jsonl", expected.bytes);
+    test_write_text("whole.jsonl", lines.bytes), expect_documents("whole.jsonl", expected.bytes);
     for (int i = 0; i < 2; i++) {
         write_packed(packed_name(i, "whole.jsonl"), lines.bytes, i);
         expect_documents(packed_name(i, "whole.jsonl"), expected.bytes);
@@ -436,7 +416,7 @@ static void frames_and_members_follow_one_another(void) {
         packings[i].pack(&packed, two_lines, 10); /* a frame may end anywhere */
         packings[i].pack(&packed, "", 0);
         packings[i].pack(&packed, two_lines + 10, sizeof two_lines - 11);
-        write_file(packed_name(i, "series.jsonl"), packed.bytes, packed.length);
+        test_write(packed_name(i, "series.jsonl"), packed.bytes, packed.length);
         expect_documents(packed_name(i, "series.jsonl"), two_documents);
         buffer_release(&packed);
     }
@@ -448,9 +428,9 @@ static void skippable_frames_are_passed_over(void) {
     buffer_append(&packed, skippable, sizeof skippable - 1);
     pack_zstd(&packed, two_lines, sizeof two_lines - 1);
     buffer_append(&packed, skippable, sizeof skippable - 1);
-    write_file("skippable.jsonl.zst", packed.bytes, packed.length);
+    test_write("skippable.jsonl.zst", packed.bytes, packed.length);
     expect_documents("skippable.jsonl.zst", two_documents);
-    write_file("skippable.jsonl.zst", packed.bytes, packed.length - 1);
+    test_write("skippable.jsonl.zst", packed.bytes, packed.length - 1);
     EXPECT_ERROR(visit("skippable.jsonl.zst"), LAMP_MALFORMED, "the file ends inside a zstd frame");
     buffer_release(&packed);
 }
@@ -460,7 +440,7 @@ static void a_packed_file_cut_off_anywhere_is_malformed(void) {
         buffer packed = {0};
         packings[i].pack(&packed, two_lines, sizeof two_lines - 1);
         for (size_t length = 0; length < packed.length; length++) {
-            write_file(packed_name(i, "cut.jsonl"), packed.bytes, length);
+            test_write(packed_name(i, "cut.jsonl"), packed.bytes, length);
             EXPECT_ERROR(visit(packed_name(i, "cut.jsonl")), LAMP_MALFORMED,
                          length == 0 ? "found an empty file" : "it is cut off; fetch or pack it again");
             EXPECT_ERROR(visit_passing_over_bad_lines(packed_name(i, "cut.jsonl")), LAMP_MALFORMED, "cut.jsonl");
@@ -474,15 +454,15 @@ static void broken_packed_files_are_malformed(void) {
         const char *name = packed_name(i, "broken.jsonl");
         const char *message = i == 0 ? "not sound zstd after " : "not sound gzip after ";
         buffer packed = {0};
-        write_text(name, two_lines); /* not packed at all */
+        test_write_text(name, two_lines); /* not packed at all */
         EXPECT_ERROR(visit(name), LAMP_MALFORMED, message);
         packings[i].pack(&packed, two_lines, sizeof two_lines - 1);
         packed.bytes[packed.length - (i == 0 ? 1 : 5)] ^= 1; /* its checksum */
-        write_file(name, packed.bytes, packed.length);
+        test_write(name, packed.bytes, packed.length);
         EXPECT_ERROR(visit(name), LAMP_MALFORMED, i == 0 ? "checksum" : "incorrect data check");
         packed.bytes[packed.length - (i == 0 ? 1 : 5)] ^= 1;
         buffer_append_text(&packed, "what is this?");
-        write_file(name, packed.bytes, packed.length);
+        test_write(name, packed.bytes, packed.length);
         EXPECT_ERROR(visit(name), LAMP_MALFORMED, message);
         write_packed(packed_name(1 - i, "other.jsonl"), two_lines, i); /* the other packing */
         EXPECT_ERROR(visit(packed_name(1 - i, "other.jsonl")), LAMP_MALFORMED, i == 0 ? "not sound gzip" : "not sound zstd");
@@ -508,7 +488,7 @@ static void frames_that_ask_for_too_much_are_unsupported(void) {
         {BYTES("\x28\xB5\x2F\xFD\x00\x00\x0F\0\0x"), LAMP_MALFORMED, "not sound zstd"},                                  /* a reserved block type */
     };
     for (size_t i = 0; i < sizeof frames / sizeof *frames; i++) {
-        write_file("frame.txt.zst", frames[i].bytes, frames[i].length);
+        test_write("frame.txt.zst", frames[i].bytes, frames[i].length);
         if (frames[i].status == LAMP_OK) expect_documents("frame.txt.zst", "[x]");
         else EXPECT_ERROR(visit("frame.txt.zst"), frames[i].status, frames[i].message);
     }
@@ -527,7 +507,7 @@ static void changed_bytes_never_do_worse_than_fail(void) {
             buffer_append(&changed, sound.bytes, sound.length);
             for (uint64_t j = 0; j <= random_below(key, 0, 3); j++)
                 changed.bytes[random_below(key, 2 * j + 1, sound.length)] = (char)random_below(key, 2 * j + 2, 256);
-            write_file(name, changed.bytes, changed.length);
+            test_write(name, changed.bytes, changed.length);
             int status = visit(name);
             EXPECT(status == LAMP_OK || status == LAMP_MALFORMED || status == LAMP_UNSUPPORTED, "%s, round %d: %s", name, i, lamp_error_message());
             status = visit_passing_over_bad_lines(name);
@@ -544,14 +524,14 @@ static void changed_bytes_never_do_worse_than_fail(void) {
 static void pipes_and_devices_are_no_files(void) {
     unpacked_file *file;
     char path[PATH_BYTES];
-    write_text("special/a.txt", "a");
-    EXPECT(mkfifo(in_folder("special/pipe"), 0600) == 0, "no pipe could be made");
-    strcpy(path, in_folder("special/a.txt"));
-    EXPECT(symlink(path, in_folder("special/link")) == 0, "no link could be made");
+    test_write_text("special/a.txt", "a");
+    EXPECT(mkfifo(test_path("special/pipe"), 0600) == 0, "no pipe could be made");
+    strcpy(path, test_path("special/a.txt"));
+    EXPECT(symlink(path, test_path("special/link")) == 0, "no link could be made");
     expect_documents("special", "[a]");
     expect_documents("special/link", "[a]");
     EXPECT_ERROR(visit("special/pipe"), LAMP_IO, "expected a file or a folder, found a pipe or a device");
-    EXPECT_ERROR(unpacked_open(&file, in_folder("special/pipe"), "pipe"), LAMP_IO, "pipe: expected a file, found something else");
+    EXPECT_ERROR(unpacked_open(&file, test_path("special/pipe"), "pipe"), LAMP_IO, "pipe: expected a file, found something else");
     clear(&found);
     corpus_reading reading = {.path = "/dev/zero", .field = "text", .visit = find_document, .context = &found};
     EXPECT_ERROR(corpus_visit(&reading, &found.passed_over), LAMP_IO, "/dev/zero: expected a file or a folder");
@@ -566,8 +546,8 @@ static void a_file_may_shrink_while_it_is_read(void) {
     char path[PATH_BYTES];
     buffer text = {0};
     while (text.length < 4 << 20) buffer_append_text(&text, two_lines);
-    write_file("shrinks.jsonl", text.bytes, text.length);
-    strcpy(path, in_folder("shrinks.jsonl"));
+    test_write("shrinks.jsonl", text.bytes, text.length);
+    strcpy(path, test_path("shrinks.jsonl"));
     clear(&found);
     corpus_reading reading = {.path = path, .field = "text", .visit = cut_off, .context = path};
     int status = corpus_visit(&reading, &found.passed_over);

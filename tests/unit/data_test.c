@@ -16,22 +16,6 @@
 #include "data/loader.h"
 #include "data/mixture.h"
 
-static const char *in_folder(const char *name) {
-    static char path[PATH_BYTES];
-    EXPECT_OK(file_join(path, test_folder(), name));
-    return path;
-}
-
-static void write_file(const char *name, const char *bytes, size_t length) {
-    char path[PATH_BYTES], folder[PATH_BYTES];
-    strcpy(path, in_folder(name)), strcpy(folder, path);
-    *strrchr(folder, '/') = 0;
-    EXPECT_OK(file_make_folder(folder));
-    EXPECT_OK(file_write_whole(path, bytes, length));
-}
-
-static void write_text(const char *name, const char *text) { write_file(name, text, strlen(text)); }
-
 static void dedup_remembers_every_hash(void) {
     dedup_set set = {0};
     bool is_new;
@@ -58,14 +42,14 @@ static void write_texts(void) {
         for (int j = 0; j < 30 + which; j++)
             buffer_printf(&text, " %s", words[random_below(random_key_make(1, RANDOM_SAMPLE, 0, (uint64_t)which), (uint64_t)j, 8)]);
         snprintf(name, sizeof name, "prose/%02d.txt", i);
-        write_text(name, text.bytes);
+        test_write_text(name, text.bytes);
         if (i < 3) buffer_printf(&lines, "{\"text\": \"%s\"}\n", text.bytes);
         buffer_release(&text);
     }
     for (int i = 0; i < 37; i++) buffer_printf(&lines, "{\"text\": \"int f%d(int x) { return x * %d + %d; }\\n\"}\n", i, i * i, i % 3);
-    write_file("code.jsonl", lines.bytes, lines.length);
-    write_text("note.txt", "short");
-    write_file("prose/picture.png", "\0", 1);
+    test_write("code.jsonl", lines.bytes, lines.length);
+    test_write_text("note.txt", "short");
+    test_write("prose/picture.png", "\0", 1);
     buffer_release(&lines);
 }
 
@@ -74,7 +58,7 @@ static int build(const char *out, dataset_build_report *report) {
     dataset_build_options options;
     dataset_build_defaults(&options);
     const char *names[] = {out, "prose", "code.jsonl", "note.txt"};
-    for (int i = 0; i < 4; i++) strcpy(paths[i], in_folder(names[i]));
+    for (int i = 0; i < 4; i++) strcpy(paths[i], test_path(names[i]));
     options.out = paths[0], options.vocabulary_size = 300, options.n_domains = 3;
     options.domain[0].name = "prose", options.domain[0].path = paths[1];
     options.domain[1].name = "code", options.domain[1].path = paths[2];
@@ -89,7 +73,7 @@ static dataset *shared_dataset(void) {
         dataset_build_report report;
         write_texts();
         EXPECT_OK(build("shared", &report));
-        EXPECT_OK(dataset_open(&d, in_folder("shared")));
+        EXPECT_OK(dataset_open(&d, test_path("shared")));
         if (!d) printf("no dataset: %s\n", lamp_error_message()), exit(1);
     }
     return d;
@@ -143,9 +127,9 @@ static void expect_same_files(const char *a, const char *b) {
     for (int i = 0; i < 5; i++) {
         char path[PATH_BYTES];
         mapped_file x, y;
-        EXPECT_OK(file_join(path, in_folder(a), names[i]));
+        EXPECT_OK(file_join(path, test_path(a), names[i]));
         EXPECT_OK(file_map(&x, path));
-        EXPECT_OK(file_join(path, in_folder(b), names[i]));
+        EXPECT_OK(file_join(path, test_path(b), names[i]));
         EXPECT_OK(file_map(&y, path));
         EXPECT(x.length == y.length && !memcmp(x.bytes, y.bytes, x.length), "%s differs", names[i]);
         file_unmap(&x), file_unmap(&y);
@@ -171,7 +155,7 @@ static void build_refuses_what_is_wrong(void) {
     shared_dataset();
     EXPECT_ERROR(build("shared", &report), LAMP_INVALID, "shared: is already there");
     dataset_build_defaults(&options);
-    strcpy(out, in_folder("refused")), strcpy(path, in_folder("note.txt"));
+    strcpy(out, test_path("refused")), strcpy(path, test_path("note.txt"));
     options.out = out, options.n_domains = 1, options.domain[0].name = "../note", options.domain[0].path = path;
     EXPECT_ERROR(dataset_build(&options, &report), LAMP_INVALID, "domain \"../note\": expected a name");
     options.n_domains = 2, options.domain[0].name = "note", options.domain[1].name = "note", options.domain[1].path = path;
@@ -179,8 +163,8 @@ static void build_refuses_what_is_wrong(void) {
     options.domain[1].name = "copy";
     EXPECT_ERROR(dataset_build(&options, &report), LAMP_INVALID, "domain copy: ");
     EXPECT(strstr(lamp_error_message(), "1 duplicates"), "%s", lamp_error_message());
-    write_text("bad.jsonl", "{\"text\": \"fine\"}\n{\"text\": 3}\n");
-    strcpy(path, in_folder("bad.jsonl"));
+    test_write_text("bad.jsonl", "{\"text\": \"fine\"}\n{\"text\": 3}\n");
+    strcpy(path, test_path("bad.jsonl"));
     options.n_domains = 1;
     EXPECT_ERROR(dataset_build(&options, &report), LAMP_MALFORMED, "domain note: ");
     EXPECT_ERROR(dataset_build(&options, &report), LAMP_MALFORMED, "bad.jsonl: line 2: \"text\": expected text, found an integer; --bad-lines skip ");
@@ -196,13 +180,13 @@ static void build_keeps_bad_lines_if_asked(void) {
     char out[PATH_BYTES], path[PATH_BYTES];
     mapped_file kept = {0};
     dataset *d = NULL;
-    write_text("mixed.jsonl", "{\"body\": \"fine\"}\n{\"body\": 3}\n{\"body\": \"\xFF\"}\n{\"body\": \"\"}\n{\"body\": \"good\"}\n");
+    test_write_text("mixed.jsonl", "{\"body\": \"fine\"}\n{\"body\": 3}\n{\"body\": \"\xFF\"}\n{\"body\": \"\"}\n{\"body\": \"good\"}\n");
     dataset_build_defaults(&options);
-    strcpy(path, in_folder("mixed.jsonl"));
+    strcpy(path, test_path("mixed.jsonl"));
     options.out = out, options.n_domains = 1, options.domain[0].name = "mixed", options.domain[0].path = path, options.field = "body";
     for (int i = 0; i < 2; i++) {
         options.bad_lines = i == 0 ? BAD_LINES_SKIP : BAD_LINES_QUARANTINE;
-        strcpy(out, in_folder(i == 0 ? "skipped" : "quarantined"));
+        strcpy(out, test_path(i == 0 ? "skipped" : "quarantined"));
         EXPECT_OK(dataset_build(&options, &report));
         EXPECT_OK(dataset_open(&d, out));
         const domain_summary *summary = &d->domain[0].summary;
@@ -211,8 +195,8 @@ static void build_keeps_bad_lines_if_asked(void) {
                (int)summary->passed_over.empty_documents);
         dataset_free(d);
     }
-    EXPECT(!file_exists(in_folder("skipped/quarantine.jsonl")), "skipped lines were kept");
-    EXPECT_OK(file_map(&kept, in_folder("quarantined/quarantine.jsonl")));
+    EXPECT(!file_exists(test_path("skipped/quarantine.jsonl")), "skipped lines were kept");
+    EXPECT_OK(file_map(&kept, test_path("quarantined/quarantine.jsonl")));
     static const char second[] =
         "column 10: not valid JSON: unable to decode byte 0xff near '\\\"'\", \"content\": \"{\\\"body\\\": \\\"\xEF\xBF\xBD\\\"}\"}\n";
     const char *text = (const char *)kept.bytes;
@@ -225,7 +209,7 @@ static const char *text_at_second_pass;
 
 static void change_text(void *context, log_level level, const char *text) {
     (void)context, (void)level;
-    if (strstr(text, "learning a vocabulary")) write_text("changing.jsonl", text_at_second_pass);
+    if (strstr(text, "learning a vocabulary")) test_write_text("changing.jsonl", text_at_second_pass);
 }
 
 static void text_that_changes_while_it_is_read_is_refused(void) {
@@ -237,10 +221,10 @@ static void text_that_changes_while_it_is_read_is_refused(void) {
     dataset_build_report report;
     char out[PATH_BYTES], path[PATH_BYTES];
     dataset_build_defaults(&options);
-    strcpy(path, in_folder("changing.jsonl")), strcpy(out, in_folder("changed"));
+    strcpy(path, test_path("changing.jsonl")), strcpy(out, test_path("changed"));
     options.out = out, options.n_domains = 1, options.domain[0].name = "changing", options.domain[0].path = path;
     for (size_t i = 0; i < sizeof second / sizeof *second; i++) {
-        write_text("changing.jsonl", first);
+        test_write_text("changing.jsonl", first);
         text_at_second_pass = second[i];
         log_set_sink(change_text, NULL);
         EXPECT_ERROR(dataset_build(&options, &report), LAMP_FAILURE, "domain changing: its text changed while it was being read; try again");
@@ -264,9 +248,9 @@ static void a_word_of_five_million_bytes_is_built(void) {
     for (int i = 0; i < N; i++) buffer_append_byte(&line, (char)('a' + random_below(random_key_make(2, RANDOM_SAMPLE, 0, 0), (uint64_t)i, 4)));
     hash128 expected = hash_bytes(line.bytes + start, N);
     buffer_append_text(&line, "\"}\n");
-    write_file("word.jsonl", line.bytes, line.length);
+    test_write("word.jsonl", line.bytes, line.length);
     dataset_build_defaults(&options);
-    strcpy(path, in_folder("word.jsonl")), strcpy(out, in_folder("word"));
+    strcpy(path, test_path("word.jsonl")), strcpy(out, test_path("word"));
     options.out = out, options.vocabulary_size = 400, options.n_domains = 1, options.domain[0].name = "word", options.domain[0].path = path;
     EXPECT_OK(dataset_build(&options, &report));
     EXPECT_OK(dataset_open(&d, out));
@@ -288,10 +272,10 @@ static buffer copy_to_break(const char *name) {
     for (int i = 0; i < 8; i++) {
         char path[PATH_BYTES], copy[PATH_BYTES];
         mapped_file map;
-        EXPECT_OK(file_join(path, in_folder("shared"), dataset_files[i]));
+        EXPECT_OK(file_join(path, test_path("shared"), dataset_files[i]));
         EXPECT_OK(file_map(&map, path));
         EXPECT_OK(file_join(copy, "broken", dataset_files[i]));
-        write_file(copy, (const char *)map.bytes, map.length);
+        test_write(copy, (const char *)map.bytes, map.length);
         if (!strcmp(name, dataset_files[i])) buffer_append(&chosen, map.bytes, map.length);
         file_unmap(&map);
     }
@@ -302,8 +286,8 @@ static void expect_refused(const char *name, buffer *content, int code, const ch
     char path[PATH_BYTES];
     dataset *d;
     EXPECT_OK(file_join(path, "broken", name));
-    write_file(path, content->bytes, content->length);
-    EXPECT_ERROR(dataset_open(&d, in_folder("broken")), code, text);
+    test_write(path, content->bytes, content->length);
+    EXPECT_ERROR(dataset_open(&d, test_path("broken")), code, text);
     EXPECT(!d, "a refused dataset was handed out");
     buffer_release(content);
 }
@@ -348,15 +332,15 @@ static void malformed_datasets_are_refused(void) {
     expect_manifest_refused("\"version\": 1", "\"version\": 2", LAMP_UNSUPPORTED, "version 2");
     expect_manifest_refused("\"domains\": [", "\"domains\": [], \"others\": [", LAMP_MALFORMED, "expected 1 to 64 domains, found 0");
     expect_manifest_refused("{", "[", LAMP_MALFORMED, "not valid JSON");
-    EXPECT_ERROR(dataset_open(&d, in_folder("prose")), LAMP_IO, "it has no manifest.json");
+    EXPECT_ERROR(dataset_open(&d, test_path("prose")), LAMP_IO, "it has no manifest.json");
 }
 
 static void a_dataset_made_before_bad_lines_were_counted_opens(void) {
     dataset *d = NULL;
     buffer manifest = copy_to_break("manifest.json");
     for (char *key; (key = strstr(manifest.bytes, "bad_lines"));) memcpy(key, "elsewhere", 9);
-    write_file("broken/manifest.json", manifest.bytes, manifest.length);
-    EXPECT_OK(dataset_open(&d, in_folder("broken")));
+    test_write("broken/manifest.json", manifest.bytes, manifest.length);
+    EXPECT_OK(dataset_open(&d, test_path("broken")));
     dataset_free(d), buffer_release(&manifest);
 }
 
@@ -367,8 +351,8 @@ static void ids_outside_the_vocabulary_are_refused(void) {
     option_map only_prose = {.n = 1, .row = {{"prose", 1}}};
     buffer content = copy_to_break("prose.train.tokens");
     memset(content.bytes + SHARD_HEADER_BYTES, 0xFF, content.length - SHARD_HEADER_BYTES);
-    write_file("broken/prose.train.tokens", content.bytes, content.length);
-    EXPECT_OK(dataset_open(&d, in_folder("broken")));
+    test_write("broken/prose.train.tokens", content.bytes, content.length);
+    EXPECT_OK(dataset_open(&d, test_path("broken")));
     EXPECT_OK(loader_new(&l, d, &only_prose, 8, 1));
     EXPECT_OK(batch_init(&b, 2, 8));
     if (l) EXPECT_ERROR(loader_next(l, &b), LAMP_MALFORMED, "id 65535 is outside the vocabulary");

@@ -13,15 +13,9 @@
 #include "formats/safetensors_writer.h"
 #include "lamp.h"
 
-static const char *path_of(const char *name) {
-    static char path[PATH_BYTES];
-    EXPECT_OK(file_join(path, test_folder(), name));
-    return path;
-}
-
 /* A file of a claimed header length, a header and some data. Not through file_write_whole: thousands of syncs take a while. */
 static const char *write_raw(uint64_t claimed, const void *header, size_t header_bytes, size_t data_bytes) {
-    const char *path = path_of("raw.safetensors");
+    const char *path = test_path("raw.safetensors");
     FILE *file = fopen(path, "wb");
     EXPECT(file, "cannot create %s", path);
     if (!file) return path;
@@ -42,7 +36,7 @@ static int open_raw(uint64_t claimed, const void *header, size_t header_bytes, s
 static int open_text(const char *header, size_t data_bytes) { return open_raw(strlen(header), header, strlen(header), data_bytes); }
 
 static void values_survive_writing_and_reading(void) {
-    const char *path = path_of("round.safetensors");
+    const char *path = test_path("round.safetensors");
     const real first[] = {0, -1.5f, (real)1e-40, INFINITY, -0.0f, 3}, second[] = {42};
     safetensors_writer *writer = NULL;
     hash128 hash = {0};
@@ -101,10 +95,10 @@ static void other_types_are_converted_or_refused_when_used(void) {
     buffer_append(&bytes, brain, sizeof brain);
     buffer_append(&bytes, &precise, sizeof precise);
     buffer_append(&bytes, "12345678", 8);
-    EXPECT_OK(file_write_whole(path_of("types.safetensors"), bytes.bytes, bytes.length));
+    EXPECT_OK(file_write_whole(test_path("types.safetensors"), bytes.bytes, bytes.length));
     buffer_release(&bytes);
     safetensors *file = NULL;
-    EXPECT_OK(safetensors_open(&file, path_of("types.safetensors")));
+    EXPECT_OK(safetensors_open(&file, test_path("types.safetensors")));
     if (!file) return;
     real h[4], b[2], d[1];
     EXPECT_OK(safetensors_read(h, safetensors_find(file, "h"), 0, 4));

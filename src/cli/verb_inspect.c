@@ -86,6 +86,7 @@ static void append_readable(buffer *out, const tokenizer *words, int32_t id) {
 
 static int print_experts(const affinity *a, const tokenizer *words, const evaluation *e) {
     buffer line = {0};
+    int status = LAMP_OK;
     print_routing(&e->trace);
     printf("\nlayer %d: the tokens each expert receives more than its share of (token, times its share)\n", a->layer);
     for (int expert = 0; expert < a->experts; expert++) {
@@ -96,11 +97,12 @@ static int print_experts(const affinity *a, const tokenizer *words, const evalua
             append_readable(&line, words, top[i].token);
             buffer_printf(&line, " %.1f  ", top[i].lift);
         }
-        TRY(line.status);
+        TRY_TO(done, line.status);
         printf("%4d  %s\n", expert, n ? line.bytes : "nothing: this expert is dead");
     }
+done:
     buffer_release(&line);
-    return LAMP_OK;
+    return status;
 }
 
 static void put_experts(json_writer *w, const affinity *a, const tokenizer *words, const evaluation *e) {

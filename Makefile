@@ -2,6 +2,7 @@
 # make test     every test; the last line is "N passed, N failed"
 # make test-neon  the NEON kernels, built by a cross compiler and run by an emulator (build/neon)
 # make demo     text to a trained, speaking mixture of experts; TEXT="FOLDER..." uses your own text, each folder a domain
+# make coverage  the tests once more, and which share of the lines that read foreign bytes they reach (build/coverage)
 # make fuzz     every harness of fuzz/ under libFuzzer (clang), FUZZ_SECONDS each (60); says how many inputs each was given
 # make yardstick  build/yardstick, our products beside oneDNN's; the one thing that needs libdnnl-dev
 # make install  the program, libraries, header, manual page and completions, into PREFIX=/usr/local below DESTDIR=
@@ -44,7 +45,7 @@ objects  = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2)) $(foreach isa,$(ISAS),$(BUILD)
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
-.PHONY: all install uninstall test test-neon fuzz demo yardstick clean help checks
+.PHONY: all install uninstall test test-neon coverage fuzz demo yardstick clean help checks
 all: $(BUILD)/lamp $(BUILD)/liblamp.a $(BUILD)/liblamp.so
 
 $(BUILD)/f32/%: CFLAGS += -DREAL=float -DREAL_BYTES=4
@@ -153,6 +154,14 @@ $(FUZZ:%=$(BUILD)/tests/fuzz/%_test): $(BUILD)/tests/fuzz/%_test: $(BUILD)/f32/f
 	@$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
 
 checks: all $(patsubst %.c,$(BUILD)/%,$(TESTS)) $(FUZZ:%=$(BUILD)/tests/fuzz/%_test) $(BUILD)/faults/lamp
+
+# Only what runs the program itself: the library that an example links has no counters.
+coverage:
+	@$(MAKE) --no-print-directory -j$(shell nproc) BUILD=build/coverage EXTRA="--coverage -O1" checks
+	@find build/coverage -name '*.gcda' -delete
+	@for program in build/coverage/tests/*/*_test; do $$program; done
+	BUILD=build/coverage tests/cli/run.sh
+	@tools/coverage.sh build/coverage
 
 test:
 	./setup --quiet

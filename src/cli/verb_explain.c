@@ -9,7 +9,7 @@
 const cli_exit_code cli_exit_codes[] = {
     {LAMP_OK, "ok", "The verb did what was asked.", "Nothing."},
     {LAMP_FAILURE, "failure", "Something failed that has no code of its own.", "Read the last line of standard error: it names the cause."},
-    {LAMP_INVALID, "usage", "The command line, a recipe or a setting asks for something impossible or contradictory. Nothing was written.",
+    {LAMP_INVALID, "usage", "The command line, a recipe or a setting asks for something impossible or contradictory.",
      "The message names the option or key, what it found and what it expected. lamp VERB --help lists them all; lamp train --dry-run checks a recipe "
      "without training."},
     {LAMP_MALFORMED, "malformed input", "A file breaks the rules of its own format: cut short, damaged, or not what its name says.",
@@ -19,7 +19,8 @@ const cli_exit_code cli_exit_codes[] = {
     {LAMP_DIVERGED, "diverged or unhealthy",
      "The loss or the gradient was not finite for three steps in a row. None of these steps was applied, and the latest "
      "checkpoint is from before.",
-     "Go on from it with a lower optim.learning_rate, a longer optim.warmup or a smaller optim.clip; events.jsonl of the run says when it began."},
+     "Begin a new run from it, since a run keeps its recipe: lamp train RECIPE --run NEW --set train.initial=RUN with a lower optim.learning_rate, a "
+     "longer optim.warmup or a smaller optim.clip. events.jsonl of the run says when it began."},
     {LAMP_NO_MEMORY, "out of memory", "The machine cannot hold what was asked for. A training run is refused before it begins if it cannot fit.",
      "A smaller train.micro_batch_tokens (the same step in more parts), fewer router.experts, optim.experts=factored or train.pack_weights=false. "
      "lamp "

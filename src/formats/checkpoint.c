@@ -111,6 +111,14 @@ int checkpoint_save(const char *run, int64_t step, const checkpoint *contents, i
     return remove_old(checkpoints, step, keep);
 }
 
+int checkpoint_tidy(const char *run, int64_t step, int keep) {
+    char checkpoints[PATH_BYTES], partial[PATH_BYTES];
+    TRY(file_join(checkpoints, run, "checkpoints"));
+    TRY(file_join(partial, checkpoints, ".partial"));
+    TRY(file_remove_folder(partial));
+    return remove_old(checkpoints, step, keep);
+}
+
 /* ---- opening ----------------------------------------------------------------------------------------------------------------- */
 
 static int resolve_latest(char path[PATH_BYTES], const char *checkpoints) {

@@ -4,7 +4,7 @@
  *                                      optimizer.safetensors (moments: "first_moment.layers.3.moe.gate", shape (groups, out, in))
  *                                      trainer.json (the trainer's state) manifest.json (sizes and hashes of all of them)
  *     RUN/checkpoints/latest           a symbolic link to the newest
- *     RUN/checkpoints/.partial         one being written; left by a crash, it goes at the next save
+ *     RUN/checkpoints/.partial         one being written; left by a crash, it goes when the run goes on
  *
  * Saving never endangers what is there: everything is written and synced beside, read back and compared with what was meant, and only
  * then renamed; `latest` moves after that, and old checkpoints go last. */
@@ -32,6 +32,9 @@ typedef struct {
 
 /* Keeps this one and the keep - 1 before it. If the step was saved before and is whole, that stays and nothing is written. */
 int checkpoint_save(const char *run, int64_t step, const checkpoint *contents, int keep);
+
+/* Finishes what a save of this step was killed over once it was the latest: what is older than keep, or half-written, goes. */
+int checkpoint_tidy(const char *run, int64_t step, int keep);
 
 /* The folder a MODEL argument means: a folder with config.json is itself; of a run, its latest checkpoint, or with a warning the newest
  * that is whole. LAMP_IO or LAMP_CHECKPOINT says what was looked for. */

@@ -137,6 +137,7 @@ static int start(train_session *s, const recipe *r, const dataset *data, const c
     if (resume) {
         TRY(checkpoint_resolve(newest, run));
         TRY(trainer_resume(tr, newest));
+        TRY(checkpoint_tidy(run, tr->step, (int)tr->recipe.keep_checkpoints));
         s->saved_at = tr->step;
     }
     TRY(evaluation_open(&s->evaluation, &tr->model, tr->batch.B, tr->batch.T));

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A run is killed at one of its calls on files, again and again, most of them inside a save; then at random moments. The same command goes
-# on each time, and the weights and moments at its end are, bit for bit, those of a run that nothing disturbed. KILL_POINTS is how many
+# on each time, and the weights and moments at its end are, bit for bit, those of a run that nothing disturbed, and no other files are left. KILL_POINTS is how many
 # calls, KILL_MOMENTS how many moments. The last line is "kills: N passed, M failed". BUILD names the tree to test.
 set -u
 export LC_ALL=C OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1
@@ -34,6 +34,11 @@ finish() { # where it was killed
         failed=$((failed + 1))
         return
     done
+    if ! diff <(ls -A whole/checkpoints) <(ls -A run/checkpoints); then
+        echo "FAILED $1: other checkpoints are left"
+        failed=$((failed + 1))
+        return
+    fi
     passed=$((passed + 1))
 }
 

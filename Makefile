@@ -135,10 +135,11 @@ $(patsubst %.c,$(BUILD)/%,$(GRAD)): $(BUILD)/tests/grad/%: $(BUILD)/f64/tests/gr
 	@mkdir -p $(@D)
 	@echo '  LD  $@'
 	@$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
+$(patsubst %.c,$(BUILD)/%,$(filter tests/train/% tests/health/%,$(TESTS))): $(BUILD)/f32/tests/world.o
 $(patsubst %.c,$(BUILD)/%,$(filter-out $(GRAD),$(TESTS))): $(BUILD)/tests/%: $(BUILD)/f32/tests/%.o $(BUILD)/f32/tests/test.o $(BUILD)/f32/internal.a
 	@mkdir -p $(@D)
 	@echo '  LD  $@'
-	@$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
+	@$(CC) $(CFLAGS) $(WRAPS) $(filter %.o,$^) $(filter %.a,$^) $(LIBS) -o $@
 
 # lamp with every allocation and every call on files in the hands of tests/faults/faults.c.
 FAULTS = $(foreach f,open read fopen fwrite fflush fclose write fsync rename remove mkdir symlink stat lstat fstat flock opendir readdir mmap,-Wl,--wrap=$(f))

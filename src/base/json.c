@@ -209,6 +209,12 @@ void json_put_number(json_writer *w, const char *key, double value) {
     if (!strpbrk(text, ".e")) buffer_append_text(w->out, ".0");
 }
 
+void json_put_rounded(json_writer *w, const char *key, double value) {
+    char text[40];
+    snprintf(text, sizeof text, "%.6g", value);
+    json_put_number(w, key, strtod(text, NULL));
+}
+
 void json_put_integer(json_writer *w, const char *key, int64_t value) {
     begin_value(w, key);
     buffer_printf(w->out, "%" PRId64, value);

@@ -45,6 +45,7 @@ void json_end_array(json_writer *w);
 void json_put_text(json_writer *w, const char *key, const char *text);
 void json_put_bytes(json_writer *w, const char *key, const char *bytes, size_t length); /* invalid UTF-8 becomes U+FFFD */
 void json_put_number(json_writer *w, const char *key, double value);
+void json_put_rounded(json_writer *w, const char *key, double value); /* to six digits: what is measured, not computed on */
 void json_put_integer(json_writer *w, const char *key, int64_t value);
 void json_put_bool(json_writer *w, const char *key, bool value);
 void json_put_null(json_writer *w, const char *key);

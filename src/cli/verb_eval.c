@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/find_data.h"
 #include "cli/print_scores.h"
+#include "health/telemetry.h"
 #include "infer/loaded_model.h"
 #include "train/flips.h"
 #include "train/run_folder.h"

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/find_data.h"
 #include "cli/print_scores.h"
+#include "health/telemetry.h"
 #include "infer/loaded_model.h"
 #include "train/affinity.h"
 #include "train/recipe.h"

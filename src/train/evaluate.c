@@ -17,6 +17,7 @@ int evaluation_open(evaluation *e, const model *m, int B, int T) {
     TRY_TO(done, memory_new(&e->sequence_start, (size_t)B + 1, sizeof *e->sequence_start, "sequence starts"));
     for (int i = 0; i <= B; i++) e->sequence_start[i] = (ptrdiff_t)i * T;
     TRY_TO(done, model_trace_open(&e->trace, m));
+    e->trace.examine = EXAMINED_TOKENS;
 done:
     if (status < 0) evaluation_close(e);
     return status;

@@ -17,6 +17,7 @@ typedef struct {
     double minutes;
     int64_t batch_tokens, micro_batch_tokens;
     int64_t checkpoint_every, keep_checkpoints, eval_every, eval_tokens;
+    int64_t telemetry_every, probe_every;
     int64_t seed, threads;
     char initial[OPTION_TEXT_BYTES];
     char precision[OPTION_TEXT_BYTES], router_precision[OPTION_TEXT_BYTES];

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "formats/checkpoint.h"
+#include "health/telemetry.h"
 
 enum { FORMAT_VERSION = 1 };
 
@@ -168,7 +169,16 @@ int run_folder_add_step(run_folder *run, const step_report *report) {
 int run_folder_add_routing(run_folder *run, const trainer *tr) {
     if (!tr->trace.load) return LAMP_OK;
     json_writer w = begin_line(run, tr->step);
+    json_put_text(&w, "kind", "step");
     json_put_routing(&w, &tr->trace, true);
+    json_end_object(&w);
+    return append_line(run, run->routing);
+}
+
+int run_folder_add_probe(run_folder *run, const probe_reading *r) {
+    json_writer w = begin_line(run, r->step);
+    json_put_text(&w, "kind", "probe");
+    json_put_probe(&w, r);
     json_end_object(&w);
     return append_line(run, run->routing);
 }
@@ -221,25 +231,4 @@ void json_put_scores(json_writer *w, const evaluation *e) {
         json_end_object(w);
     }
     json_end_object(w);
-}
-
-void json_put_routing(json_writer *w, const moe_trace *trace, bool with_loads) {
-    json_begin_array(w, "layers");
-    for (int l = 0; l < trace->layers; l++) {
-        moe_summary s = moe_trace_summarize(trace, l);
-        json_begin_object(w, NULL);
-        json_put_number(w, "load_max_over_mean", s.load_max_over_mean);
-        json_put_number(w, "load_cv", s.load_cv);
-        json_put_number(w, "importance_cv", s.importance_cv);
-        json_put_number(w, "entropy", s.entropy);
-        json_put_integer(w, "dead", s.dead);
-        json_put_number(w, "dropped", s.dropped);
-        if (with_loads) {
-            json_begin_array(w, "load");
-            for (int e = 0; e < trace->experts; e++) json_put_integer(w, NULL, trace->load[(ptrdiff_t)l * trace->experts + e]);
-            json_end_array(w);
-        }
-        json_end_object(w);
-    }
-    json_end_array(w);
 }

@@ -2,7 +2,7 @@
  *
  *     recipe.ini         resolved: every option with its value      command.txt        how it was started, a line per start
  *     environment.json   version, kernels, threads, dataset         log.txt            what was printed
- *     metrics.jsonl      a line per step, and per validation        routing.jsonl      what each layer's router did
+ *     metrics.jsonl      a line per step, and per validation        routing.jsonl      what routers did (health/telemetry.h)
  *     events.jsonl       starts, resumes, checkpoints, bad steps    samples.txt        what the model wrote along the way
  *     checkpoints/       step-00001200/ ..., latest
  *
@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "health/probe.h"
 #include "train/evaluate.h"
 #include "train/trainer.h"
 
@@ -33,13 +34,13 @@ bool run_folder_has_checkpoint(const char *path);
 int run_folder_write_environment(run_folder *run, const trainer *tr);
 int run_folder_add_step(run_folder *run, const step_report *report);
 int run_folder_add_routing(run_folder *run, const trainer *tr);
+int run_folder_add_probe(run_folder *run, const probe_reading *r);
 int run_folder_add_evaluation(run_folder *run, const trainer *tr, const evaluation *e);
 int run_folder_add_event(run_folder *run, int64_t step, const char *event, const char *detail);
 int run_folder_add_sample(run_folder *run, int64_t step, const char *prompt, const char *text, size_t length);
 int run_folder_add_log(run_folder *run, const char *text);
 
-/* The members that eval and the logs share: "loss", "perplexity", "bits_per_byte", "tokens", "domains"; and "layers". */
+/* The members that eval and the logs share: "loss", "perplexity", "bits_per_byte", "tokens", "domains". */
 void json_put_scores(json_writer *w, const evaluation *e);
-void json_put_routing(json_writer *w, const moe_trace *trace, bool with_loads);
 
 #endif

@@ -13,12 +13,13 @@
 #include "train/progress_line.h"
 #include "train/run_folder.h"
 
-enum { ROUTING_EVERY = 10 /* steps */, LOG_EVERY = 10 /* seconds */ };
+enum { LOG_EVERY = 10 /* seconds */, PROBE_TOKENS = 1024, LARGE_LINE = 2048 /* experts in all layers */ };
 
 typedef struct {
     trainer trainer;
     run_folder folder;
     evaluation evaluation;
+    probe probe;
     const train_watcher *watcher;
     buffer sample, line;            /* reused */
     char prompt[64];                /* the beginning of the validation text of a domain */
@@ -89,16 +90,32 @@ static int evaluate(train_session *s) {
 
 static bool due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 
+static int observe(train_session *s, const step_report *report) {
+    trainer *tr = &s->trainer;
+    TRY(run_folder_add_step(&s->folder, report));
+    if (!tr->trace.load) return LAMP_OK;
+    if (tr->trace.examine > 0) TRY(run_folder_add_routing(&s->folder, tr));
+    if (!due(tr->step, tr->recipe.probe_every)) return LAMP_OK;
+    TRY(probe_take(&s->probe, &tr->tape, &tr->model, tr->data, tr->step));
+    return run_folder_add_probe(&s->folder, &s->probe.reading);
+}
+
+/* The first step, and every telemetry_every-th: ten times fewer where a line would be long. */
+static bool telemetry_due(const trainer *tr, int64_t step) {
+    int64_t every = tr->recipe.telemetry_every * (tr->trace.layers * tr->trace.experts > LARGE_LINE ? 10 : 1);
+    return every > 0 && (step == 1 || due(step, every));
+}
+
 static int run_steps(train_session *s, train_report *report) {
     trainer *tr = &s->trainer;
     int status = LAMP_OK;
     int64_t first = tr->step;
     report->last.step = tr->step, report->last.tokens = tr->tokens;
     while (trainer_budget_used(tr) < 1 && !interrupt_requested()) {
+        tr->trace.examine = telemetry_due(tr, tr->step + 1) ? EXAMINED_TOKENS : 0;
         status = comm_agree(trainer_step(tr, &report->last));
         if (status < 0 && status != LAMP_DIVERGED) return status;
-        TRY(run_folder_add_step(&s->folder, &report->last));
-        if (tr->step == 1 || due(tr->step, ROUTING_EVERY)) TRY(run_folder_add_routing(&s->folder, tr));
+        TRY(observe(s, &report->last));
         TRY(show_progress(s, &report->last));
         if (!report->last.applied) TRY(run_folder_add_event(&s->folder, tr->step, "step not applied", "loss or gradient norm is not finite"));
         if (status < 0) return status; /* the last good checkpoint stays the latest */
@@ -141,6 +158,8 @@ static int start(train_session *s, const recipe *r, const dataset *data, const c
         s->saved_at = tr->step;
     }
     TRY(evaluation_open(&s->evaluation, &tr->model, tr->batch.B, tr->batch.T));
+    TRY(probe_open(&s->probe, &tr->model, data, tr->batch.T, PROBE_TOKENS));
+    if (tr->recipe.probe_every > 0) TRY(probe_take(&s->probe, &tr->tape, &tr->model, data, tr->step));
     TRY(run_folder_add_event(&s->folder, tr->step, resume ? "resume" : "start", command));
     TRY(say_plan(s));
     if (begins_elsewhere) TRY(say(s, "beginning with the weights of %s", r->initial));
@@ -183,6 +202,7 @@ int train_run(train_report *report, const recipe *r, const char *run, const char
     buffer_release(&s.line);
     run_folder_close(&s.folder);
     evaluation_close(&s.evaluation);
+    probe_close(&s.probe);
     trainer_close(&s.trainer);
     dataset_free(data);
     return status;

@@ -172,6 +172,7 @@ int trainer_step(trainer *tr, step_report *report) {
     moe_trace_clear(&tr->trace);
     report->learning_rate = schedule_learning_rate(&r->schedule, budget_used(tr, 1));
     for (int64_t done = 0; done < r->batch_tokens; done += r->micro_batch_tokens) TRY(run_micro_batch(tr, report, done));
+    TRY(moe_trace_check(&tr->trace));
     report->gradient_norm = isfinite(report->loss) ? optimizer_gradient_norm(&tr->optimizer, tr->k, &tr->model.weights) : NAN;
     report->applied = isfinite(report->loss) && isfinite(report->gradient_norm);
     if (report->applied) {

@@ -301,25 +301,29 @@ static void a_layer_is_summarised(void) {
         int64_t load[4], dropped;
         moe_summary expected;
     } table[] = {
-        {{4, 4, 4, 4}, 0, {1, 0, 0, 1, 0, 0}},
-        {{8, 0, 0, 0}, 0, {4, 1.7320508, 1.7320508, 0, 3, 0}},
-        {{3, 1, 2, 2}, 2, {1.5, 0.3535534, 0.3535534, 0.9528200, 0, 0.2}},
-        {{0, 0, 5, 5}, 0, {2, 1, 1, 0.5, 2, 0}},
-        {{0, 0, 0, 0}, 0, {0, 0, 0, 0, 0, 0}},
+        {{4, 4, 4, 4}, 0, {1, 0, 0, 1, 4, 0, 0, 0, {0, 0, 0, 0, 0, 0}}},
+        {{8, 0, 0, 0}, 0, {4, 1.7320508, 1.7320508, 0, 1, 3, 0, 0, {0, 0, 0, 0, 0, 0}}},
+        {{3, 1, 2, 2}, 2, {1.5, 0.3535534, 0.3535534, 0.9528200, 3.7467423, 0, 0, 0.2, {0, 0, 0, 0, 0, 0}}},
+        {{0, 0, 5, 5}, 0, {2, 1, 1, 0.5, 2, 2, 0, 0, {0, 0, 0, 0, 0, 0}}},
+        {{99, 1, 100, 0}, 0, {2, 0.9900505, 0.9900505, 0.5201983, 2.0567930, 1, 1, 0, {0, 0, 0, 0, 0, 0}}},
+        {{0, 0, 0, 0}, 0, {0, 0, 0, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0, 0}}},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         moe_trace trace, twice;
         EXPECT_OK(moe_trace_open(&trace, 2, 4));
         EXPECT_OK(moe_trace_open(&twice, 2, 4));
         for (int e = 0; e < 4; e++) trace.load[4 + e] = table[i].load[e], trace.importance[4 + e] = 0.3 * (double)table[i].load[e];
-        trace.dropped[1] = table[i].dropped;
+        trace.dropped[1] = trace.pairs[1] = table[i].dropped;
+        for (int e = 0; e < 4; e++) trace.pairs[1] += table[i].load[e];
         moe_trace_add(&twice, &trace), moe_trace_add(&twice, &trace);
         moe_summary once = moe_trace_summarize(&trace, 1), s = moe_trace_summarize(&twice, 1);
         const moe_summary *x = &table[i].expected;
         EXPECT(near(s.load_max_over_mean, x->load_max_over_mean, 1e-6), "row %zu: max over mean %g", i, s.load_max_over_mean);
         EXPECT(near(s.load_cv, x->load_cv, 1e-6) && near(s.importance_cv, x->importance_cv, 1e-6), "row %zu: CV %g, %g", i, s.load_cv,
                s.importance_cv);
-        EXPECT(near(s.entropy, x->entropy, 1e-6) && s.dead == x->dead, "row %zu: entropy %g, dead %d", i, s.entropy, s.dead);
+        EXPECT(near(s.entropy, x->entropy, 1e-6) && near(s.effective_experts, x->effective_experts, 1e-5), "row %zu: entropy %.9g, as %.9g experts", i,
+               s.entropy, s.effective_experts);
+        EXPECT(s.dead == x->dead && s.starved == x->starved, "row %zu: %d dead, %d starved", i, s.dead, s.starved);
         EXPECT(near(s.dropped, x->dropped, 1e-6) && near(once.load_cv, s.load_cv, 1e-12), "row %zu: dropped %g", i, s.dropped);
         moe_trace_clear(&twice);
         EXPECT(twice.load[5] == 0 && twice.importance[5] == 0 && twice.dropped[1] == 0, "row %zu: not cleared", i);
@@ -337,10 +341,11 @@ static void a_trace_counts_what_was_kept_and_what_was_not(void) {
     static int32_t token[] = {0, 0, 1, 2}, expert[] = {0, 3, 0, 2};
     static const int32_t target[] = {5, 5, -1};
     static int64_t chosen[] = {2, 0, 0, 1};
+    static ptrdiff_t start[] = {0, 2, 3, 4}, start_of_kept[] = {0, 1, 2, 3};
     real shares[] = {(real)0.75, (real)0.25, (real)0.5, 1};
     tensor weights_of_all = {.x = shares, .rows = 4, .cols = 1}, weights_of_kept = {.x = shares + 1, .rows = 3, .cols = 1};
-    routing all = {.pairs = 4, .token = token, .expert = expert, .weights = &weights_of_all, .chosen = chosen};
-    routing kept = {.pairs = 3, .token = token + 1, .expert = expert + 1, .weights = &weights_of_kept};
+    routing all = {.tokens = 3, .pairs = 4, .token = token, .token_start = start, .expert = expert, .weights = &weights_of_all, .chosen = chosen};
+    routing kept = {.tokens = 3, .pairs = 3, .token = token + 1, .token_start = start_of_kept, .expert = expert + 1, .weights = &weights_of_kept};
     token_batch batch = {.n_tokens = 3, .target = target};
     ptrdiff_t seen = 0;
     moe_trace trace;
@@ -354,6 +359,8 @@ static void a_trace_counts_what_was_kept_and_what_was_not(void) {
     EXPECT(sum == trace.chosen + 4 && sum[0] == 4 && sum[3] == 2, "chosen %d and %d", (int)sum[0], (int)sum[3]);
     EXPECT(near(trace.importance[4], 1, 1e-6) && near(trace.importance[7], 0.5, 1e-6), "importances %g, %g", trace.importance[4],
            trace.importance[7]);
+    EXPECT(trace.pairs[1] == 6, "%d pairs", (int)trace.pairs[1]);
+    EXPECT_OK(moe_trace_check(&trace));
     EXPECT(seen == 6, "the watcher saw %td pairs", seen);
     moe_trace_close(&trace);
 }

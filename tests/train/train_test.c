@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "../moe/routers.h"
+#include "../world.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
-#include "data/dataset_build.h"
 #include "formats/checkpoint.h"
 #include "infer/loaded_model.h"
 #include "train/flips.h"
@@ -17,78 +17,10 @@
 #include "train/train.h"
 #include "train/trainer.h"
 
-/* ---- a tiny world ----------------------------------------------------------------------------------------------------------------- */
-
-static const char *path_of(char path[PATH_BYTES], const char *name) {
-    EXPECT_OK(file_join(path, test_folder(), name));
-    return path;
-}
-
-/* Documents of invented words; a domain's seed decides its words. */
-static void write_domain(const char *name, uint64_t seed, int documents, int words) {
-    static const char syllables[][4] = {"la", "mo", "ri", "tek", "su", "van", "do", "pel"};
-    char path[PATH_BYTES], file[64];
-    random_key key = random_key_make(seed, RANDOM_ORDER, 0, 0);
-    uint64_t drawn = 0;
-    EXPECT_OK(file_make_folder(path_of(path, name)));
-    for (int i = 0; i < documents; i++) {
-        buffer text = {0};
-        for (int j = 0; j < words; j++) {
-            uint64_t bits = random_bits(key, drawn++);
-            buffer_printf(&text, "%s%s%s%s", syllables[bits % 8], syllables[(bits >> 8) % 4 + seed % 4],
-                          bits >> 63 ? syllables[(bits >> 16) % 8] : "", (bits >> 32) % 9 ? " " : ".\n");
-        }
-        snprintf(file, sizeof file, "%s/%d.txt", name, i);
-        EXPECT_OK(file_write_whole(path_of(path, file), text.bytes, text.length));
-        buffer_release(&text);
-    }
-}
-
-static void build_dataset(const char *out, int n_domains, const char *const *domains, int vocabulary) {
-    char paths[3][PATH_BYTES], folder[PATH_BYTES];
-    dataset_build_options options;
-    dataset_build_report report;
-    dataset_build_defaults(&options);
-    options.out = path_of(folder, out), options.n_domains = n_domains, options.vocabulary_size = vocabulary;
-    for (int i = 0; i < n_domains; i++) options.domain[i].name = domains[i], options.domain[i].path = path_of(paths[i], domains[i]);
-    EXPECT_OK(dataset_build(&options, &report));
-}
-
-/* Two domains of a few thousand tokens, built once. */
-static const char *small_data(void) {
-    static char path[PATH_BYTES];
-    if (*path) return path;
-    write_domain("river", 1, 12, 300), write_domain("stone", 2, 6, 300);
-    build_dataset("data", 2, (const char *const[]){"river", "stone"}, 320);
-    return path_of(path, "data");
-}
-
-static recipe small_recipe(const char *family) {
-    recipe r;
-    memset(&r, 0, sizeof r);
-    options_set_defaults(&recipe_options, &r);
-    bool dense = !strcmp(family, "llama") || !strcmp(family, "qwen3");
-    strcpy(r.model.family, family);
-    strcpy(r.data_path, small_data());
-    r.model.hidden_size = 16, r.model.intermediate_size = 24, r.model.num_hidden_layers = 2, r.model.max_position_embeddings = 16;
-    r.model.num_attention_heads = 4, r.model.num_key_value_heads = 2;
-    r.model.moe.experts = dense ? 1 : 4, r.model.moe.top_k = dense ? 1 : 2, r.model.moe.normalize = !strcmp(family, "mixtral");
-    r.model.initializer_range = 0.1;
-    r.batch_tokens = 128, r.steps = 20, r.threads = 1;
-    r.checkpoint_every = r.eval_every = 0, r.eval_tokens = 64;
-    return r;
-}
-
 static recipe factored_recipe(const char *family) {
-    recipe r = small_recipe(family);
+    recipe r = world_recipe(family);
     strcpy(r.optimizer.experts, "factored");
     return r;
-}
-
-static dataset *open_data(const char *path) {
-    dataset *d = NULL;
-    EXPECT_OK(dataset_open(&d, path));
-    return d;
 }
 
 /* Some steps; their losses go to loss unless it is NULL. */
@@ -116,13 +48,13 @@ static void expect_same_trainer(const trainer *a, const trainer *b, const char *
 
 static void learns_one_text_by_heart(const char *family, const char *experts_by) {
     char path[PATH_BYTES];
-    recipe r = small_recipe(family);
-    strcpy(r.data_path, path_of(path, "page-data"));
+    recipe r = world_recipe(family);
+    strcpy(r.data_path, world_path(path, "page-data"));
     r.model.hidden_size = 32, r.model.intermediate_size = 48, r.model.max_position_embeddings = 32;
     r.schedule.learning_rate = 0.01, r.optimizer.weight_decay = 0;
     strcpy(r.optimizer.experts, experts_by);
     r.batch_tokens = 256, r.steps = 160;
-    dataset *d = open_data(r.data_path);
+    dataset *d = world_open(r.data_path);
     trainer tr;
     step_report report = {0};
     double first = 0;
@@ -138,8 +70,8 @@ static void learns_one_text_by_heart(const char *family, const char *experts_by)
 }
 
 static void a_page_is_learned_by_heart(void) {
-    write_domain("page", 3, 2, 90);
-    build_dataset("page-data", 1, (const char *const[]){"page"}, 300);
+    world_write_domain("page", 3, 2, 90);
+    world_build_dataset("page-data", 1, (const char *const[]){"page"}, 300);
     learns_one_text_by_heart("olmoe", "adamw");
     learns_one_text_by_heart("olmoe", "factored");
     learns_one_text_by_heart("llama", "adamw");
@@ -164,11 +96,11 @@ static void expect_same_when_loaded(const char *name, trainer *tr, const char *r
 
 static void resumes_bit_for_bit(const char *name, recipe r, int half) {
     char run[PATH_BYTES], newest[PATH_BYTES];
-    dataset *d = open_data(r.data_path);
+    dataset *d = world_open(r.data_path);
     trainer whole, first, second;
     double losses[20], again[20];
     step_report x, y;
-    path_of(run, name);
+    world_path(run, name);
     EXPECT_OK(trainer_open(&whole, &r, d));
     run_steps(&whole, 2 * half, losses);
 
@@ -194,9 +126,9 @@ static void resumes_bit_for_bit(const char *name, recipe r, int half) {
 
 static void twenty_steps_equal_ten_saved_loaded_and_ten(void) {
     static const char *const families[] = {"olmoe", "mixtral", "qwen3_moe", "llama", "qwen3"};
-    for (int i = 0; i < 5; i++) resumes_bit_for_bit(families[i], small_recipe(families[i]), 10);
+    for (int i = 0; i < 5; i++) resumes_bit_for_bit(families[i], world_recipe(families[i]), 10);
     resumes_bit_for_bit("factored", factored_recipe("olmoe"), 10);
-    recipe r = small_recipe("olmoe");
+    recipe r = world_recipe("olmoe");
     r.micro_batch_tokens = 32;
     resumes_bit_for_bit("micro-batches", r, 10);
     strcpy(r.optimizer.experts, "factored");
@@ -215,7 +147,7 @@ static const way *find_way(const char *name) {
 
 /* In two micro-batches, with every loss; the first layer is dense. */
 static recipe recipe_of_way(const way *w) {
-    recipe r = small_recipe("olmoe");
+    recipe r = world_recipe("olmoe");
     r.model.moe = with_defaults(w->c);
     r.model.num_hidden_layers = 3, r.model.dense_layers = 1, r.micro_batch_tokens = 64;
     for (int i = 0; i < BALANCE_LOSSES; i++) r.model.moe.balance[i] = 0.01;
@@ -230,7 +162,7 @@ static void every_router_resumes_bit_for_bit(void) {
 }
 
 static void packing_changes_no_bit(recipe r) {
-    dataset *d = open_data(r.data_path);
+    dataset *d = world_open(r.data_path);
     trainer packed, plain;
     double loss[8], loss_of_plain[8];
     EXPECT_OK(trainer_open(&packed, &r, d));
@@ -246,12 +178,12 @@ static void packing_changes_no_bit(recipe r) {
 }
 
 static void packed_weights_change_no_bit(void) {
-    packing_changes_no_bit(small_recipe("olmoe"));
+    packing_changes_no_bit(world_recipe("olmoe"));
     packing_changes_no_bit(factored_recipe("olmoe"));
 }
 
 static void threads_do_not_change_a_bit(const char *name, recipe r) {
-    dataset *d = open_data(r.data_path);
+    dataset *d = world_open(r.data_path);
     trainer one, more;
     double loss[8], loss_of_more[8];
     r.model.hidden_size = 32, r.model.moe.experts = r.model.moe.experts > 1 ? 8 : 1;
@@ -272,16 +204,16 @@ static void threads_do_not_change_a_bit(const char *name, recipe r) {
 }
 
 static void one_two_and_three_threads_agree(void) {
-    threads_do_not_change_a_bit("olmoe", small_recipe("olmoe"));
+    threads_do_not_change_a_bit("olmoe", world_recipe("olmoe"));
     threads_do_not_change_a_bit("factored", factored_recipe("olmoe"));
-    threads_do_not_change_a_bit("llama", small_recipe("llama"));
+    threads_do_not_change_a_bit("llama", world_recipe("llama"));
     threads_do_not_change_a_bit("hierarchical", recipe_of_way(find_way("hierarchical")));
 }
 
 static void micro_batches_sum_to_the_batch(void) {
-    recipe r = small_recipe("olmoe");
+    recipe r = world_recipe("olmoe");
     r.model.moe.balance[BALANCE_SWITCH] = r.model.moe.balance[BALANCE_Z] = 0;
-    dataset *d = open_data(r.data_path);
+    dataset *d = world_open(r.data_path);
     trainer whole, parts;
     step_report x, y;
     EXPECT_OK(trainer_open(&whole, &r, d));
@@ -305,10 +237,10 @@ static void micro_batches_sum_to_the_batch(void) {
 
 static void a_run_begins_with_given_weights(void) {
     char from[PATH_BYTES], run[PATH_BYTES], other_data[PATH_BYTES];
-    recipe r = small_recipe("mixtral");
-    dataset *d = open_data(r.data_path);
+    recipe r = world_recipe("mixtral");
+    dataset *d = world_open(r.data_path);
     trainer first, second;
-    path_of(from, "given"), path_of(run, "from-given");
+    world_path(from, "given"), world_path(run, "from-given");
     EXPECT_OK(trainer_open(&first, &r, d));
     run_steps(&first, 3, NULL);
     EXPECT_OK(trainer_save(&first, from));
@@ -334,12 +266,12 @@ static void a_run_begins_with_given_weights(void) {
     EXPECT_OK(train_run(&report, &r, run, "test", &(train_watcher){0}));
     EXPECT_OK(file_remove_folder(from));
     EXPECT_OK(train_run(&report, &r, run, "test", &(train_watcher){0}));
-    EXPECT_ERROR(train_run(&report, &r, path_of(run, "never"), "test", &(train_watcher){0}), LAMP_IO, "expected a model folder or a run folder");
+    EXPECT_ERROR(train_run(&report, &r, world_path(run, "never"), "test", &(train_watcher){0}), LAMP_IO, "expected a model folder or a run folder");
     EXPECT(!file_exists(run), "a run was begun without its weights");
 
     EXPECT_OK(trainer_save(&first, from));
-    build_dataset("other-words", 1, (const char *const[]){"stone"}, 290);
-    dataset *other = open_data(path_of(other_data, "other-words"));
+    world_build_dataset("other-words", 1, (const char *const[]){"stone"}, 290);
+    dataset *other = world_open(world_path(other_data, "other-words"));
     r.model.vocab_size = first.recipe.model.vocab_size;
     EXPECT_OK(trainer_open(&second, &r, other));
     EXPECT_ERROR(trainer_take_initial(&second), LAMP_INVALID, "tokenizer.json is not the tokenizer of this dataset");
@@ -352,10 +284,10 @@ static void a_run_begins_with_given_weights(void) {
 static void nothing_is_allocated_after_the_first_steps(void) {
     static const char *const families[] = {"olmoe", "llama", "olmoe"};
     for (int i = 0; i < 3; i++) {
-        recipe r = small_recipe(families[i]);
+        recipe r = world_recipe(families[i]);
         if (i < 2) r.micro_batch_tokens = 32;
         else strcpy(r.optimizer.experts, "factored");
-        dataset *d = open_data(r.data_path);
+        dataset *d = world_open(r.data_path);
         trainer tr;
         EXPECT_OK(trainer_open(&tr, &r, d));
         run_steps(&tr, 2, NULL);
@@ -378,9 +310,9 @@ static void factored_experts_take_little_memory(void) {
     } settings[] = {{"adamw", 0}, {"factored", 64}, {"factored", 0}};
     int64_t bytes[3] = {0}, experts = 0, largest = 0;
     size_t activations[3];
-    recipe r = small_recipe("olmoe");
+    recipe r = world_recipe("olmoe");
     r.model.hidden_size = 32, r.model.intermediate_size = 64, r.model.moe.experts = 32, r.model.num_hidden_layers = 4;
-    dataset *d = open_data(r.data_path);
+    dataset *d = world_open(r.data_path);
     for (int i = 0; i < 3; i++) {
         trainer tr;
         step_report report = {0};
@@ -412,12 +344,12 @@ static void memory_is_known_before_it_is_taken(void) {
     } settings[] = {{"olmoe", "adamw", 8, 0, 0},      {"olmoe", "adamw", 64, 0, 0},      {"mixtral", "adamw", 8, 0, 256}, {"llama", "adamw", 1, 0, 0},
                     {"olmoe", "factored", 32, 0, 0}, {"olmoe", "factored", 32, 0, 512}, {"olmoe", "adamw", 8, 2, 0}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
-        recipe r = small_recipe(settings[i].family);
+        recipe r = world_recipe(settings[i].family);
         r.model.hidden_size = 64, r.model.intermediate_size = 128, r.model.num_hidden_layers = 4, r.model.max_position_embeddings = 64;
         r.model.moe.experts = settings[i].experts, r.model.moe.shared_experts = settings[i].shared;
         r.batch_tokens = 1024, r.micro_batch_tokens = settings[i].micro_batch_tokens;
         strcpy(r.optimizer.experts, settings[i].experts_by);
-        dataset *d = open_data(r.data_path);
+        dataset *d = world_open(r.data_path);
         trainer tr;
         step_report report = {0};
         EXPECT_OK(trainer_open(&tr, &r, d));
@@ -452,8 +384,8 @@ static int64_t run_to_the_end(const recipe *r, const dataset *d, step_report *la
 }
 
 static void a_budget_ends_where_it_says(void) {
-    recipe r = small_recipe("llama");
-    dataset *d = open_data(r.data_path);
+    recipe r = world_recipe("llama");
+    dataset *d = world_open(r.data_path);
     step_report last;
     r.steps = 7;
     EXPECT(run_to_the_end(&r, d, &last) == 7 && last.used == 1, "%d steps", (int)last.step);
@@ -478,7 +410,7 @@ static void poison(const weights *table) {
 }
 
 static void a_loss_that_is_not_finite_changes_nothing(recipe r) {
-    dataset *d = open_data(r.data_path);
+    dataset *d = world_open(r.data_path);
     trainer tr, same;
     step_report report;
     EXPECT_OK(trainer_open(&tr, &r, d));
@@ -510,7 +442,7 @@ static void a_loss_that_is_not_finite_changes_nothing(recipe r) {
 }
 
 static void a_step_that_is_not_finite_is_not_applied(void) {
-    a_loss_that_is_not_finite_changes_nothing(small_recipe("olmoe"));
+    a_loss_that_is_not_finite_changes_nothing(world_recipe("olmoe"));
     a_loss_that_is_not_finite_changes_nothing(factored_recipe("olmoe"));
 }
 
@@ -522,12 +454,12 @@ static int poison_instead_of_writing(void *context, const trainer *tr, const cha
 
 static void after_diverging_the_last_good_checkpoint_is_the_latest(void) {
     char run[PATH_BYTES], newest[PATH_BYTES], file[PATH_BYTES];
-    recipe r = small_recipe("olmoe");
+    recipe r = world_recipe("olmoe");
     train_report report;
     mapped_file map = {0};
     train_watcher watcher = {.sample = poison_instead_of_writing};
     r.checkpoint_every = 2, r.eval_every = 3;
-    EXPECT_ERROR(train_run(&report, &r, path_of(run, "diverges"), "test", &watcher), LAMP_DIVERGED, "step 6");
+    EXPECT_ERROR(train_run(&report, &r, world_path(run, "diverges"), "test", &watcher), LAMP_DIVERGED, "step 6");
     EXPECT(report.last.step == 6 && !report.finished, "step %d", (int)report.last.step);
     EXPECT_OK(checkpoint_resolve(newest, run));
     EXPECT(!strcmp(file_name(newest), "step-00000002"), "%s", newest);
@@ -544,11 +476,11 @@ static void after_diverging_the_last_good_checkpoint_is_the_latest(void) {
 
 static void a_changed_recipe_is_refused(void) {
     char run[PATH_BYTES];
-    recipe r = small_recipe("olmoe"), changed;
+    recipe r = world_recipe("olmoe"), changed;
     train_report report;
     train_watcher watcher = {0};
     r.steps = 4, r.checkpoint_every = 2;
-    EXPECT_OK(train_run(&report, &r, path_of(run, "changed"), "test", &watcher));
+    EXPECT_OK(train_run(&report, &r, world_path(run, "changed"), "test", &watcher));
     EXPECT(report.finished && report.last.step == 4 && isfinite(score_loss(&report.validation)), "step %d", (int)report.last.step);
     changed = r, changed.schedule.learning_rate = 0.01, changed.seed = 5;
     EXPECT_ERROR(train_run(&report, &changed, run, "test", &watcher), LAMP_INVALID, "optim.learning_rate: 0.003 -> 0.01");
@@ -560,16 +492,16 @@ static void a_changed_recipe_is_refused(void) {
 
 static void another_dataset_under_the_same_path_is_refused(void) {
     char run[PATH_BYTES], data[PATH_BYTES];
-    recipe r = small_recipe("olmoe");
+    recipe r = world_recipe("olmoe");
     train_report report;
     train_watcher watcher = {0};
-    write_domain("moved", 5, 3, 200), write_domain("other", 6, 3, 200);
-    build_dataset("moved-data", 1, (const char *const[]){"moved"}, 300);
-    strcpy(r.data_path, path_of(data, "moved-data"));
+    world_write_domain("moved", 5, 3, 200), world_write_domain("other", 6, 3, 200);
+    world_build_dataset("moved-data", 1, (const char *const[]){"moved"}, 300);
+    strcpy(r.data_path, world_path(data, "moved-data"));
     r.steps = 2, r.model.vocab_size = 400;
-    EXPECT_OK(train_run(&report, &r, path_of(run, "moved-run"), "test", &watcher));
+    EXPECT_OK(train_run(&report, &r, world_path(run, "moved-run"), "test", &watcher));
     EXPECT_OK(file_remove_folder(data));
-    build_dataset("moved-data", 1, (const char *const[]){"other"}, 300);
+    world_build_dataset("moved-data", 1, (const char *const[]){"other"}, 300);
     EXPECT_ERROR(train_run(&report, &r, run, "test", &watcher), LAMP_CHECKPOINT, "point data.path at the same dataset");
 }
 
@@ -583,17 +515,17 @@ static int write_sample(void *context, const trainer *tr, const char *prompt, bu
 /* Step by step over several sessions, validation and samples on the way, a run is what it is in one go. */
 static void sessions_do_not_show_in_the_weights(void) {
     char one[PATH_BYTES], several[PATH_BYTES], path[PATH_BYTES], line[64];
-    recipe r = small_recipe("mixtral");
+    recipe r = world_recipe("mixtral");
     train_report report;
     trainer a, b;
     int n_samples = 0;
     train_watcher watcher = {.context = &n_samples, .sample = write_sample};
     r.steps = 6, r.checkpoint_every = 2, r.eval_every = 3, r.keep_checkpoints = 3;
-    EXPECT_OK(train_run(&report, &r, path_of(one, "one"), "test", &watcher));
+    EXPECT_OK(train_run(&report, &r, world_path(one, "one"), "test", &watcher));
     EXPECT(n_samples == 2, "%d samples", n_samples);
 
-    path_of(several, "several");
-    dataset *d = open_data(r.data_path);
+    world_path(several, "several");
+    dataset *d = world_open(r.data_path);
     for (int end = 1; end <= 3; end += 2) { /* as if killed while a later checkpoint was being written */
         char partial[PATH_BYTES];
         EXPECT_OK(trainer_open(&a, &r, d));
@@ -622,7 +554,7 @@ static void sessions_do_not_show_in_the_weights(void) {
     dataset_free(d);
     for (int step = 2; step <= 6; step += 2) {
         snprintf(line, sizeof line, "one/checkpoints/step-%08d/model.safetensors", step);
-        EXPECT(file_exists(path_of(path, line)), "%s is missing", line);
+        EXPECT(file_exists(world_path(path, line)), "%s is missing", line);
     }
 }
 
@@ -636,8 +568,8 @@ static void negated_linear(real *y, rows_of x, const matrices *w, row_groups g, 
 
 /* Routers that do not round flip nothing; routers that read every logit the wrong way round flip all, of four experts and two choices. */
 static void flips_are_counted(void) {
-    recipe r = small_recipe("olmoe");
-    dataset *d = open_data(r.data_path);
+    recipe r = world_recipe("olmoe");
+    dataset *d = world_open(r.data_path);
     trainer tr;
     evaluation e;
     double share[2];
@@ -662,8 +594,8 @@ static void flips_are_counted(void) {
 }
 
 static void the_router_has_its_own_precision(void) {
-    recipe r = small_recipe("olmoe");
-    dataset *d = open_data(r.data_path);
+    recipe r = world_recipe("olmoe");
+    dataset *d = world_open(r.data_path);
     trainer a, b;
     double loss[2];
     EXPECT_OK(trainer_open(&a, &r, d));

@@ -12,6 +12,8 @@ int probe_reading_open(probe_reading *r, int layers, int experts, int domains) {
     size_t L = (size_t)layers, cells = L * (size_t)experts;
     int status = LAMP_OK;
     TRY_TO(done, memory_new(&r->churn, L, sizeof *r->churn, "churn of layers"));
+    TRY_TO(done, memory_new(&r->turned, L, sizeof *r->turned, "turns of routers"));
+    TRY_TO(done, memory_new(&r->bias_range, L, sizeof *r->bias_range, "ranges of biases"));
     TRY_TO(done, memory_new(&r->weight_norm, cells, sizeof *r->weight_norm, "norms of experts"));
     TRY_TO(done, memory_new(&r->update_norm, cells, sizeof *r->update_norm, "movements of experts"));
     TRY_TO(done, memory_new(&r->similarity, L, sizeof *r->similarity, "similarities of experts"));
@@ -24,6 +26,8 @@ done:
 
 void probe_reading_close(probe_reading *r) {
     memory_free(r->churn);
+    memory_free(r->turned);
+    memory_free(r->bias_range);
     memory_free(r->weight_norm);
     memory_free(r->update_norm);
     memory_free(r->similarity);
@@ -32,13 +36,13 @@ void probe_reading_close(probe_reading *r) {
     *r = (probe_reading){0};
 }
 
-static bool is_expert_matrix(const weight *w) { return w->role == ROLE_EXPERT; }
+static bool is_sketched(const weight *w) { return w->role == ROLE_EXPERT || w->role == ROLE_ROUTER; }
 
-static ptrdiff_t largest_expert_matrix(const model *m) {
+static ptrdiff_t largest_sketched_matrix(const model *m) {
     ptrdiff_t most = 0;
     for (int i = 0; i < m->weights.n; i++) {
         const weight *w = m->weights.row[i];
-        if (is_expert_matrix(w) && w->out * w->in > most) most = w->out * w->in;
+        if (is_sketched(w) && w->out * w->in > most) most = w->out * w->in;
     }
     return most;
 }
@@ -49,7 +53,7 @@ int probe_open(probe *p, const model *m, const dataset *d, int T, int64_t tokens
     int layers = (int)m->config.num_hidden_layers, experts = (int)m->config.moe.experts, status = LAMP_OK;
     int64_t windows = tokens / ((int64_t)T * d->n_domains);
     int B = windows > 1 ? (int)windows : 1;
-    size_t cells = (size_t)layers * (size_t)experts;
+    size_t sums = (size_t)layers * (size_t)(experts + 1) * SKETCH;
     p->tokens = (int64_t)d->n_domains * B * T;
     TRY_TO(done, probe_reading_open(&p->reading, layers, experts, d->n_domains));
     for (int i = 0; i < d->n_domains; i++) p->reading.domain_name[i] = d->domain[i].summary.name;
@@ -59,9 +63,9 @@ int probe_open(probe *p, const model *m, const dataset *d, int T, int64_t tokens
     TRY_TO(done, moe_trace_open(&p->trace, layers, experts));
     TRY_TO(done, memory_new(&p->choice, (size_t)layers * (size_t)p->tokens, sizeof *p->choice, "choices of the probe"));
     TRY_TO(done, memory_new(&p->last_choice, (size_t)layers * (size_t)p->tokens, sizeof *p->last_choice, "choices of the probe"));
-    TRY_TO(done, memory_new(&p->sketch, cells * SKETCH, sizeof *p->sketch, "sketches of experts"));
-    TRY_TO(done, memory_new(&p->last_sketch, cells * SKETCH, sizeof *p->last_sketch, "sketches of experts"));
-    TRY_TO(done, memory_new(&p->signs, (size_t)largest_expert_matrix(m) / 64 + 1, sizeof *p->signs, "signs of a sketch"));
+    TRY_TO(done, memory_new(&p->sketch, sums, sizeof *p->sketch, "sketches of experts"));
+    TRY_TO(done, memory_new(&p->last_sketch, sums, sizeof *p->last_sketch, "sketches of experts"));
+    TRY_TO(done, memory_new(&p->signs, (size_t)largest_sketched_matrix(m) / 64 + 1, sizeof *p->signs, "signs of a sketch"));
 done:
     if (status < 0) probe_close(p);
     return status;
@@ -149,19 +153,36 @@ static double add_to_sketch(float sums[SKETCH], const real *x, ptrdiff_t n, cons
     return squares;
 }
 
-static void take_sketches(probe *p, const model *m) {
+static float *sketch_of(float *sketches, const probe_reading *r, int layer, ptrdiff_t expert) {
+    return sketches + ((ptrdiff_t)layer * (r->experts + 1) + expert) * SKETCH;
+}
+
+/* An expert's matrices add up in its sketch, a router's in the one behind them. */
+static void take_sketch(probe *p, const weight *w) {
     probe_reading *r = &p->reading;
-    ptrdiff_t E = r->experts, cells = r->layers * E;
-    memset(p->sketch, 0, (size_t)cells * SKETCH * sizeof *p->sketch);
+    ptrdiff_t n = w->out * w->in, first = (ptrdiff_t)w->layer * r->experts;
+    for (ptrdiff_t word = 0; word <= n / SKETCH; word++) p->signs[word] = random_bits((random_key){1, (uint64_t)w->index}, (uint64_t)word);
+    if (w->role == ROLE_ROUTER) {
+        add_to_sketch(sketch_of(p->sketch, r, w->layer, r->experts), w->value[0], n, p->signs);
+        return;
+    }
+#pragma omp parallel for
+    for (ptrdiff_t e = 0; e < r->experts; e++)
+        r->weight_norm[first + e] += add_to_sketch(sketch_of(p->sketch, r, w->layer, e), w->value[e], n, p->signs);
+}
+
+static void take_weights(probe *p, const model *m) {
+    probe_reading *r = &p->reading;
+    ptrdiff_t cells = (ptrdiff_t)r->layers * r->experts;
+    memset(p->sketch, 0, (size_t)(cells + r->layers) * SKETCH * sizeof *p->sketch);
     memset(r->weight_norm, 0, (size_t)cells * sizeof *r->weight_norm);
     for (int i = 0; i < m->weights.n; i++) {
         const weight *w = m->weights.row[i];
-        if (!is_expert_matrix(w)) continue;
-        ptrdiff_t n = w->out * w->in, first = w->layer * E;
-        for (ptrdiff_t word = 0; word <= n / SKETCH; word++) p->signs[word] = random_bits((random_key){1, (uint64_t)w->index}, (uint64_t)word);
-#pragma omp parallel for
-        for (ptrdiff_t e = 0; e < E; e++)
-            r->weight_norm[first + e] += add_to_sketch(p->sketch + (first + e) * SKETCH, w->value[e], n, p->signs);
+        if (is_sketched(w)) take_sketch(p, w);
+        if (w->role != ROLE_STATE) continue;
+        real least = w->value[0][0], most = least;
+        for (ptrdiff_t e = 1; e < w->in; e++) least = w->value[0][e] < least ? w->value[0][e] : least, most = w->value[0][e] > most ? w->value[0][e] : most;
+        r->bias_range[w->layer] = (double)(most - least);
     }
     for (ptrdiff_t i = 0; i < cells; i++) r->weight_norm[i] = sqrt(r->weight_norm[i]);
 }
@@ -172,28 +193,37 @@ static double inner_product(const float *x, const float *y) {
     return (double)sum;
 }
 
-/* Movement is the norm of the difference of two sketches. */
+static double cosine(const float *x, const float *y) {
+    double squares = inner_product(x, x) * inner_product(y, y);
+    return squares > 0 ? inner_product(x, y) / sqrt(squares) : 0;
+}
+
+/* Movement is the norm of the difference of two sketches. The angle comes from the distance of the two directions: a cosine near one has lost
+ * it to rounding. */
 static void compare_sketches(probe *p) {
     probe_reading *r = &p->reading;
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)r->layers * r->experts; i++) {
+    for (int l = 0; l < r->layers; l++) {
         float moved[SKETCH];
-        for (int j = 0; j < SKETCH; j++) moved[j] = p->sketch[i * SKETCH + j] - p->last_sketch[i * SKETCH + j];
-        r->update_norm[i] = sqrt(inner_product(moved, moved));
+        const float *now = sketch_of(p->sketch, r, l, r->experts), *before = sketch_of(p->last_sketch, r, l, r->experts);
+        double size_now = sqrt(inner_product(now, now)), size_before = sqrt(inner_product(before, before));
+        for (int i = 0; i < SKETCH; i++) moved[i] = (float)((double)now[i] / size_now - (double)before[i] / size_before);
+        r->turned[l] = size_now > 0 && size_before > 0 ? 2 * asin(fmin(1, sqrt(inner_product(moved, moved)) / 2)) : 0;
+        for (ptrdiff_t e = 0; e < r->experts; e++) {
+            now = sketch_of(p->sketch, r, l, e), before = sketch_of(p->last_sketch, r, l, e);
+            for (int i = 0; i < SKETCH; i++) moved[i] = now[i] - before[i];
+            r->update_norm[(ptrdiff_t)l * r->experts + e] = sqrt(inner_product(moved, moved));
+        }
     }
 }
 
 static void find_alike(probe *p, int layer) {
     probe_reading *r = &p->reading;
-    const float *sketch = p->sketch + (ptrdiff_t)layer * r->experts * SKETCH;
     r->similarity[layer] = 0, r->alike[2 * layer] = 0, r->alike[2 * layer + 1] = 1;
-    for (int e = 0; e < r->experts; e++) {
-        double mine = inner_product(sketch + e * SKETCH, sketch + e * SKETCH);
+    for (int e = 0; e < r->experts; e++)
         for (int f = e + 1; f < r->experts; f++) {
-            double theirs = inner_product(sketch + f * SKETCH, sketch + f * SKETCH);
-            double cosine = mine > 0 && theirs > 0 ? inner_product(sketch + e * SKETCH, sketch + f * SKETCH) / sqrt(mine * theirs) : 0;
-            if (cosine > r->similarity[layer]) r->similarity[layer] = cosine, r->alike[2 * layer] = e, r->alike[2 * layer + 1] = f;
+            double alike = cosine(sketch_of(p->sketch, r, layer, e), sketch_of(p->sketch, r, layer, f));
+            if (alike > r->similarity[layer]) r->similarity[layer] = alike, r->alike[2 * layer] = e, r->alike[2 * layer + 1] = f;
         }
-    }
 }
 
 int probe_take(probe *p, tape *t, const model *m, const dataset *d, int64_t step) {
@@ -203,7 +233,7 @@ int probe_take(probe *p, tape *t, const model *m, const dataset *d, int64_t step
     p->last_choice = p->choice, p->choice = choice;
     p->last_sketch = p->sketch, p->sketch = sketch;
     TRY(take_choices(p, t, m, d));
-    take_sketches(p, m);
+    take_weights(p, m);
 #pragma omp parallel for schedule(dynamic)
     for (int l = 0; l < p->reading.layers; l++) find_alike(p, l);
     p->reading.since = p->reading.step, p->reading.step = step;

@@ -4,6 +4,8 @@
  *     domains       to which experts each domain's tokens went
  *     norms         of each expert's weights, and of how far they have moved since the last look
  *     similarity    the cosine of the two experts of a layer that are most alike
+ *     turned        the angle, in radians, by which a layer's router has turned since the last look: decay alone shortens it, and turns nothing
+ *     bias range    between the largest and the smallest bias of loss-free balancing
  *
  * Movement and similarity come from a sketch of each expert: SKETCH sums of its weights with random signs, the same ones for all experts of
  * a layer. Inner products of sketches are those of the weights, give or take 1 / sqrt(SKETCH) (Charikar, Chen, Farach-Colton 2002, "Finding
@@ -20,7 +22,7 @@ enum { SKETCH = 64 };
 typedef struct {
     int layers, experts, domains;
     int64_t step, since;                       /* since: of the look before; -1: there was none, and churn and movement are zero */
-    double *churn;                             /* (layers) */
+    double *churn, *turned, *bias_range;       /* (layers) */
     double *weight_norm, *update_norm;         /* (layers, experts) */
     double *similarity;                        /* (layers) */
     int32_t *alike;                            /* (layers, 2) the two experts */
@@ -37,7 +39,7 @@ typedef struct {
     ptrdiff_t *sequence_start;
     moe_trace trace;
     uint64_t *choice, *last_choice; /* (layers, tokens): a fingerprint of the set of experts */
-    float *sketch, *last_sketch;    /* (layers, experts, SKETCH) */
+    float *sketch, *last_sketch;    /* (layers, experts + 1, SKETCH): of the experts, and of the router */
     uint64_t *signs;                /* of one matrix, a bit an element */
     int64_t tokens;
 } probe;

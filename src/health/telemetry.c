@@ -6,6 +6,7 @@
 
 static void put_router(json_writer *w, const router_sums *mean) {
     json_put_rounded(w, "logit_norm", sqrt(mean->logit_square));
+    json_put_rounded(w, "logit_spread", mean->spread);
     json_put_rounded(w, "z", mean->z);
     json_put_rounded(w, "top1", mean->top1);
     json_put_rounded(w, "margin", mean->margin);
@@ -55,6 +56,8 @@ void json_put_probe(json_writer *w, const probe_reading *r) {
         ptrdiff_t first = (ptrdiff_t)l * r->experts;
         json_begin_object(w, NULL);
         json_put_rounded(w, "churn", r->churn[l]);
+        json_put_rounded(w, "turned", r->turned[l]);
+        json_put_rounded(w, "bias_range", r->bias_range[l]);
         json_put_rounded(w, "similarity", r->similarity[l]);
         json_begin_array(w, "alike");
         for (int i = 0; i < 2; i++) json_put_integer(w, NULL, r->alike[2 * l + i]);
@@ -108,19 +111,23 @@ static int get_numbers(double *x, const json_t *object, const char *key, int n, 
     return LAMP_OK;
 }
 
-/* Absent means not examined; null was not finite. */
+/* null stands for what was not finite. */
+static int get_number(double *x, const json_t *object, const char *key, const char *where) {
+    *x = NAN;
+    return json_is_null(json_object_get(object, key)) ? LAMP_OK : json_get_number(x, object, key, where);
+}
+
+/* Absent: not examined. */
 static int get_router(router_sums *s, const json_t *layer, const char *where) {
     double norm = 0;
     *s = (router_sums){0};
     if (!json_object_get(layer, "logit_norm")) return LAMP_OK;
-    struct {
-        const char *key;
-        double *value;
-    } rows[] = {{"logit_norm", &norm}, {"z", &s->z}, {"top1", &s->top1}, {"margin", &s->margin}, {"uncertainty", &s->entropy}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (json_is_null(json_object_get(layer, rows[i].key))) *rows[i].value = NAN;
-        else TRY(json_get_number(rows[i].value, layer, rows[i].key, where));
-    }
+    TRY(get_number(&norm, layer, "logit_norm", where));
+    TRY(get_number(&s->spread, layer, "logit_spread", where));
+    TRY(get_number(&s->z, layer, "z", where));
+    TRY(get_number(&s->top1, layer, "top1", where));
+    TRY(get_number(&s->margin, layer, "margin", where));
+    TRY(get_number(&s->entropy, layer, "uncertainty", where));
     s->logit_square = norm * norm, s->tokens = 1;
     return LAMP_OK;
 }
@@ -162,8 +169,10 @@ int json_get_probe(probe_reading *r, const json_t *line, const char *where) {
         const json_t *layer = json_array_get(list, (size_t)l);
         ptrdiff_t first = (ptrdiff_t)l * r->experts;
         int64_t alike[2];
-        TRY(json_get_number(&r->churn[l], layer, "churn", where));
-        TRY(json_get_number(&r->similarity[l], layer, "similarity", where));
+        TRY(get_number(&r->churn[l], layer, "churn", where));
+        TRY(get_number(&r->turned[l], layer, "turned", where));
+        TRY(get_number(&r->bias_range[l], layer, "bias_range", where));
+        TRY(get_number(&r->similarity[l], layer, "similarity", where));
         TRY(get_counts(alike, layer, "alike", 2, where));
         for (int i = 0; i < 2; i++) r->alike[2 * l + i] = (int32_t)(alike[i] < r->experts ? alike[i] : 0);
         TRY(get_numbers(r->weight_norm + first, layer, "weight_norm", r->experts, where));

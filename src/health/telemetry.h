@@ -2,14 +2,16 @@
  *
  *     {"version": 1, "step": 120, "kind": "step", "layers": [
  *         {"load_max_over_mean": 1.2, "load_cv": 0.1, "importance_cv": 0.1, "entropy": 0.99, "effective_experts": 7.9, "dead": 0, "starved": 0,
- *          "dropped": 0.01, "pairs": 2048, "dropped_pairs": 20, "logit_norm": 1.1, "z": 4.2, "top1": 0.4, "margin": 0.1, "uncertainty": 0.8,
+ *          "dropped": 0.01, "pairs": 2048, "dropped_pairs": 20,
+ *          "logit_norm": 1.1, "logit_spread": 1.0, "z": 4.2, "top1": 0.4, "margin": 0.1, "uncertainty": 0.8,
  *          "load": [E integers], "importance": [E sums of weights]}, ...]}
  *     {"version": 1, "step": 200, "kind": "probe", "since": 100, "layers": [
- *         {"churn": 0.04, "similarity": 0.1, "alike": [2, 5], "weight_norm": [E], "update_norm": [E]}, ...],
+ *         {"churn": 0.04, "turned": 0.2, "bias_range": 0.0, "similarity": 0.1, "alike": [2, 5], "weight_norm": [E], "update_norm": [E]}, ...],
  *      "domains": {NAME: [[E integers], ...], ...}}
  *
- * logit_norm is the root mean square of a token's logits, z their squared log-sum, top1 and margin its largest probability and the distance to the
- * second, uncertainty the entropy of its probabilities over ln E; all are means over the tokens examined, and absent where none were. */
+ * logit_norm is the root mean square of a token's logits, logit_spread their deviation, z their squared log-sum, top1 and margin its largest
+ * probability and the distance to the second, uncertainty the entropy of its probabilities over ln E; all are means over the tokens examined, and
+ * absent where none were. */
 #ifndef TELEMETRY_H
 #define TELEMETRY_H
 

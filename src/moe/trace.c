@@ -45,7 +45,7 @@ void moe_trace_clear(moe_trace *trace) {
 }
 
 static void add_router_sums(router_sums *to, const router_sums *s, double factor) {
-    to->tokens += s->tokens, to->logit_square += factor * s->logit_square, to->z += factor * s->z;
+    to->tokens += s->tokens, to->logit_square += factor * s->logit_square, to->spread += factor * s->spread, to->z += factor * s->z;
     to->top1 += factor * s->top1, to->margin += factor * s->margin, to->entropy += factor * s->entropy;
 }
 
@@ -63,16 +63,17 @@ void moe_trace_add(moe_trace *trace, const moe_trace *other) {
 /* E values each; a logit may be minus infinity, where the router never chooses. */
 static router_sums examine_token(const real *logit, const real *probability, ptrdiff_t E) {
     router_sums s = {.tokens = 1};
-    double largest = -INFINITY, sum = 0, second = 0;
+    double largest = -INFINITY, sum = 0, second = 0, mean = 0;
     for (ptrdiff_t e = 0; e < E; e++) largest = fmax(largest, (double)logit[e]);
     for (ptrdiff_t e = 0; e < E; e++) {
         double l = (double)logit[e], p = (double)probability[e];
         sum += exp(l - largest);
-        if (isfinite(l)) s.logit_square += l * l / (double)E;
+        if (isfinite(l)) s.logit_square += l * l / (double)E, mean += l / (double)E;
         if (p > 0) s.entropy -= p * log(p);
         if (p > s.top1) second = s.top1, s.top1 = p;
         else if (p > second) second = p;
     }
+    s.spread = sqrt(fmax(0, s.logit_square - mean * mean));
     s.margin = s.top1 - second;
     s.entropy /= E > 1 ? log((double)E) : 1;
     s.z = (largest + log(sum)) * (largest + log(sum));

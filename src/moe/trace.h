@@ -12,6 +12,7 @@ typedef void moe_watcher(void *context, int layer, ptrdiff_t pairs, const int32_
 typedef struct {
     double tokens;
     double logit_square; /* mean of the squared logits of a token */
+    double spread;       /* their standard deviation: what a softmax sees of them */
     double z;            /* squared log-sum of its logits' exponentials (Zoph et al. 2022, equation 5) */
     double top1, margin; /* its largest probability, and how far the second is behind */
     double entropy;      /* of its probabilities, divided by ln E */

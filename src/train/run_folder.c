@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "formats/checkpoint.h"
@@ -110,6 +112,35 @@ void run_folder_close(run_folder *run) {
     *run = (run_folder){.lock = -1};
 }
 
+/* As begin_line writes it; -1: of a line that begins otherwise. */
+static int64_t step_of_line(const char *line, size_t length) {
+    char prefix[32];
+    int n = snprintf(prefix, sizeof prefix, "{\"version\": %d, \"step\": ", FORMAT_VERSION);
+    return length > (size_t)n && !memcmp(line, prefix, (size_t)n) ? strtoll(line + n, NULL, 10) : -1;
+}
+
+static int forget_after(const run_folder *run, const char *name, int64_t step) {
+    char path[PATH_BYTES];
+    mapped_file map;
+    size_t kept = 0;
+    TRY(file_join(path, run->path, name));
+    TRY(file_map(&map, path));
+    while (kept < map.length) {
+        const char *line = (const char *)map.bytes + kept, *end = memchr(line, '\n', map.length - kept);
+        if (!end || step_of_line(line, (size_t)(end - line)) > step) break;
+        kept += (size_t)(end - line) + 1;
+    }
+    bool all = kept == map.length;
+    file_unmap(&map);
+    if (!all && truncate(path, (off_t)kept) < 0) FAIL(LAMP_IO, "%s: cannot cut off what is to be done again: %s", path, strerror(errno));
+    return LAMP_OK;
+}
+
+int run_folder_forget_after(run_folder *run, int64_t step) {
+    TRY(forget_after(run, "metrics.jsonl", step));
+    return forget_after(run, "routing.jsonl", step);
+}
+
 static json_writer begin_line(run_folder *run, int64_t step) {
     buffer_clear(&run->line);
     json_writer w = {.out = &run->line};
@@ -196,6 +227,18 @@ int run_folder_add_event(run_folder *run, int64_t step, const char *event, const
     json_put_integer(&w, "time", (int64_t)time(NULL));
     json_put_text(&w, "event", event);
     json_put_text(&w, "detail", detail);
+    json_end_object(&w);
+    return append_line(run, run->events);
+}
+
+int run_folder_add_finding(run_folder *run, int64_t step, const finding *f) {
+    json_writer w = begin_line(run, step);
+    json_put_integer(&w, "time", (int64_t)time(NULL));
+    json_put_text(&w, "event", f->until < 0 ? "finding" : "finding over");
+    json_put_text(&w, "condition", f->code);
+    if (f->layer >= 0) json_put_integer(&w, "layer", f->layer);
+    json_put_integer(&w, "since", f->since);
+    json_put_text(&w, "detail", f->evidence);
     json_end_object(&w);
     return append_line(run, run->events);
 }

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "health/doctor.h"
 #include "health/probe.h"
 #include "train/evaluate.h"
 #include "train/trainer.h"
@@ -31,12 +32,16 @@ int run_folder_open(run_folder *run, const char *path, const recipe *r, const ch
 void run_folder_close(run_folder *run);
 bool run_folder_has_checkpoint(const char *path);
 
+/* Cuts from metrics.jsonl and routing.jsonl what they say of steps after this one: the run is about to do them again. */
+int run_folder_forget_after(run_folder *run, int64_t step);
+
 int run_folder_write_environment(run_folder *run, const trainer *tr);
 int run_folder_add_step(run_folder *run, const step_report *report);
 int run_folder_add_routing(run_folder *run, const trainer *tr);
 int run_folder_add_probe(run_folder *run, const probe_reading *r);
 int run_folder_add_evaluation(run_folder *run, const trainer *tr, const evaluation *e);
 int run_folder_add_event(run_folder *run, int64_t step, const char *event, const char *detail);
+int run_folder_add_finding(run_folder *run, int64_t step, const finding *f);
 int run_folder_add_sample(run_folder *run, int64_t step, const char *prompt, const char *text, size_t length);
 int run_folder_add_log(run_folder *run, const char *text);
 

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
@@ -10,6 +11,7 @@
 #include "base/interrupt.h"
 #include "comm/comm.h"
 #include "formats/checkpoint.h"
+#include "train/checkup.h"
 #include "train/progress_line.h"
 #include "train/run_folder.h"
 
@@ -20,6 +22,7 @@ typedef struct {
     run_folder folder;
     evaluation evaluation;
     probe probe;
+    doctor *doctor;
     const train_watcher *watcher;
     buffer sample, line;            /* reused */
     char prompt[64];                /* the beginning of the validation text of a domain */
@@ -90,14 +93,46 @@ static int evaluate(train_session *s) {
 
 static bool due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 
+typedef struct {
+    train_session *session;
+    int status;
+} announcement;
+
+static void announce(void *context, const finding *f) {
+    announcement *a = context;
+    train_session *s = a->session;
+    char place[32] = "";
+    if (a->status < 0) return;
+    if (f->layer >= 0) snprintf(place, sizeof place, ", layer %d", f->layer);
+    a->status = f->until < 0 ? say(s, "doctor: %s%s: %s. Try: %s", f->name, place, f->evidence, f->remedy)
+                             : say(s, "doctor: %s%s: over since step %lld", f->name, place, (long long)f->until);
+    if (a->status >= 0) a->status = run_folder_add_finding(&s->folder, s->trainer.step, f);
+}
+
+static int examine(train_session *s, const step_report *report) {
+    announcement a = {s, LAMP_OK};
+    if (!doctor_is_due(s->doctor)) return LAMP_OK;
+    if (report->used > 0) doctor_see_budget(s->doctor, (double)report->tokens / report->used);
+    doctor_examine(s->doctor);
+    doctor_each(s->doctor, true, announce, &a);
+    return a.status;
+}
+
 static int observe(train_session *s, const step_report *report) {
     trainer *tr = &s->trainer;
+    step_vitals vitals = checkup_vitals(report);
     TRY(run_folder_add_step(&s->folder, report));
-    if (!tr->trace.load) return LAMP_OK;
-    if (tr->trace.examine > 0) TRY(run_folder_add_routing(&s->folder, tr));
-    if (!due(tr->step, tr->recipe.probe_every)) return LAMP_OK;
-    TRY(probe_take(&s->probe, &tr->tape, &tr->model, tr->data, tr->step));
-    return run_folder_add_probe(&s->folder, &s->probe.reading);
+    doctor_see_step(s->doctor, &vitals);
+    if (tr->trace.load && tr->trace.examine > 0) {
+        TRY(run_folder_add_routing(&s->folder, tr));
+        doctor_see_routing(s->doctor, tr->step, &tr->trace);
+    }
+    if (tr->trace.load && due(tr->step, tr->recipe.probe_every)) {
+        TRY(probe_take(&s->probe, &tr->tape, &tr->model, tr->data, tr->step));
+        TRY(run_folder_add_probe(&s->folder, &s->probe.reading));
+        doctor_see_probe(s->doctor, &s->probe.reading);
+    }
+    return examine(s, report);
 }
 
 /* The first step, and every telemetry_every-th: ten times fewer where a line would be long. */
@@ -142,6 +177,16 @@ static int say_plan(train_session *s) {
                human_count(machine, (double)arena_machine_bytes()), human_duration(time, trainer_expected_seconds(tr)));
 }
 
+/* One who goes on with a run has read its logs. */
+static int call_doctor(train_session *s, const char *run, bool resume) {
+    const trainer *tr = &s->trainer;
+    patient p = checkup_patient(&tr->recipe);
+    p.domains = tr->data->n_domains;
+    for (int i = 0; i < p.domains; i++) strcpy(p.domain_name[i], tr->data->domain[i].summary.name);
+    TRY(doctor_new(&s->doctor, &p));
+    return resume ? checkup_read_logs(s->doctor, &p, run, tr->step, NULL, NULL) : LAMP_OK;
+}
+
 static int start(train_session *s, const recipe *r, const dataset *data, const char *run, const char *command) {
     trainer *tr = &s->trainer;
     bool resume;
@@ -155,9 +200,11 @@ static int start(train_session *s, const recipe *r, const dataset *data, const c
         TRY(checkpoint_resolve(newest, run));
         TRY(trainer_resume(tr, newest));
         TRY(checkpoint_tidy(run, tr->step, (int)tr->recipe.keep_checkpoints));
+        TRY(run_folder_forget_after(&s->folder, tr->step));
         s->saved_at = tr->step;
     }
     TRY(evaluation_open(&s->evaluation, &tr->model, tr->batch.B, tr->batch.T));
+    TRY(call_doctor(s, run, resume));
     TRY(probe_open(&s->probe, &tr->model, data, tr->batch.T, PROBE_TOKENS));
     if (tr->recipe.probe_every > 0) TRY(probe_take(&s->probe, &tr->tape, &tr->model, data, tr->step));
     TRY(run_folder_add_event(&s->folder, tr->step, resume ? "resume" : "start", command));
@@ -203,6 +250,7 @@ int train_run(train_report *report, const recipe *r, const char *run, const char
     run_folder_close(&s.folder);
     evaluation_close(&s.evaluation);
     probe_close(&s.probe);
+    doctor_free(s.doctor);
     trainer_close(&s.trainer);
     dataset_free(data);
     return status;

@@ -1,0 +1,40 @@
+/* The course of the training loss, in bounded memory: its last steps one by one, and the whole run as means of blocks, which double in length
+ * when there would be too many. From it: is the loss converging, wobbling or diverging; does it stand still; did it jump? */
+#ifndef LOSS_COURSE_H
+#define LOSS_COURSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { RECENT_LOSSES = 256, LOSS_BLOCKS = 256 };
+
+typedef struct {
+    int64_t steps; /* with a finite loss */
+    double recent[RECENT_LOSSES], rate[RECENT_LOSSES]; /* loss and learning rate, as rings */
+    struct {
+        double mean;
+        int64_t steps;
+    } block[LOSS_BLOCKS];
+    int blocks;
+    int64_t block_steps; /* of a whole one */
+} loss_course;
+
+typedef enum { LOSS_UNKNOWN, LOSS_CONVERGING, LOSS_WOBBLING, LOSS_DIVERGING } loss_verdict;
+extern const char *const loss_verdict_names[];
+
+/* learning_rate of the same step. Losses that are not finite are not added. */
+void loss_course_add(loss_course *c, double loss, double learning_rate);
+
+/* Mean and standard deviation of the n losses that end `back` steps ago; false: there are not so many. */
+bool loss_course_recent(const loss_course *c, int back, int n, double *mean, double *deviation);
+double loss_course_rate(const loss_course *c, int back); /* learning rate so many steps ago; 0: longer than is remembered */
+
+/* The slope of a straight line through the second half of the run, at least 100 steps, in nats per step, and how many of its standard errors
+ * it is (Student's t; below -2 it falls beyond doubt); false: too short. */
+bool loss_course_slope(const loss_course *c, double *slope, double *t);
+
+/* diverging: the last 50 steps lie above the best 50-step block by more than five of its standard errors and a tenth of what was learned.
+ * wobbling: it does not fall, and blocks of 20 steps differ by more than their noise allows. Otherwise converging. */
+loss_verdict loss_course_verdict(const loss_course *c);
+
+#endif

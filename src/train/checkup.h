@@ -1,0 +1,21 @@
+/* A doctor for a run: who the patient is, by its recipe, and the run's own logs read to it as if it had been there. */
+#ifndef CHECKUP_H
+#define CHECKUP_H
+
+#include "health/doctor.h"
+#include "train/recipe.h"
+#include "train/trainer.h"
+
+/* r is resolved; names of domains are the caller's to add. */
+patient checkup_patient(const recipe *r);
+
+step_vitals checkup_vitals(const step_report *report);
+
+/* Reads metrics.jsonl and routing.jsonl of a run to a doctor, lines after `last` left out, and calls examined after each of its examinations;
+ * NULL: nobody is told. The names of domains come from the logs. LAMP_MALFORMED names file and line. */
+int checkup_run(doctor **d, const char *run, int64_t last, void (*examined)(void *context, const doctor *d), void *context);
+
+/* The same for a doctor who knows the patient already. */
+int checkup_read_logs(doctor *d, const patient *p, const char *run, int64_t last, void (*examined)(void *context, const doctor *d), void *context);
+
+#endif

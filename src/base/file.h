@@ -21,7 +21,7 @@ bool file_exists(const char *path);
 bool file_is_folder(const char *path);
 int file_size(int64_t *bytes, const char *path);
 
-/* Creates the folder and its parents; fine if it is there. */
+/* Creates the folder and its parents, and syncs what holds them; fine if it is there. */
 int file_make_folder(const char *path);
 
 /* Deletes a folder and everything in it; fine if it is absent. */

@@ -8,7 +8,8 @@
 
 #include "base/buffer.h"
 
-/* A whole file, mapped read-only. bytes is NULL when the file is empty. */
+/* A whole file, mapped read-only. bytes is NULL when the file is empty. If it is cut short while it is mapped, touching what is gone raises
+ * SIGBUS (cli/cut_short.h). */
 typedef struct {
     const unsigned char *bytes;
     size_t length;

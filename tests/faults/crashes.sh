@@ -9,9 +9,7 @@ cd "$(dirname "$0")/../.."
 . tests/world.sh
 BUILD=$(cd "${BUILD:-build}" && pwd) || exit 1
 states=${CRASH_STATES:-800} samples=${CRASH_SAMPLES:-10}
-memory=/dev/shm # where thousands of states cost no disk's time
-[ -w $memory ] || memory=/tmp
-TMP=$(mktemp -d "${TMPDIR:-$memory}/lamp-crashes-XXXXXX") && cd "$TMP" || exit 1
+TMP=$(make_scratch crashes) && cd "$TMP" || exit 1
 trap 'rm -rf "$TMP"' EXIT
 
 lamp() { "$BUILD/lamp" "$@"; }
@@ -48,7 +46,7 @@ replay() { # what before: the run is recorded from there on
 mkdir nothing killed
 replay "a new run" nothing
 FAULT_COUNT=count "$BUILD/faults/lamp" "${train[@]}" counted || exit 1
-read -r _ calls <count
+read -r _ calls _ <count
 for ((at = calls * 2 / 3; at <= calls; at++)); do # to where a save is half done
     rm -rf run
     FAULT=file:$at:KILL "$BUILD/faults/lamp" "${train[@]}" run >err 2>&1

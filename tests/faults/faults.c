@@ -4,11 +4,13 @@
  *     FAULT=memory:17        the 17th allocation returns NULL        FAULT=memory:17+   and so does every one after it
  *     FAULT=file:5:ENOSPC    the 5th call on files fails with this errno
  *     FAULT=file:5:KILL      the process ends there and then, as by kill -9
+ *     FAULT=map:3            the 3rd file that is mapped is cut to nothing just after; 3+: and each one after it
  *
  * FAULT_COUNT names a file that receives, at the end, how many calls of each kind there were. jansson's allocations count too.
  * FAULT_RECORD names a file that receives every change the run makes below the folder it began in, for tests/faults/replay.c: lines of
  *
- *     KIND BYTES PATH OTHER     create, append (create unless it is there), write, flush, sync, rename, remove, mkdir, symlink; OTHER: where a rename goes, what a link holds
+ *     KIND BYTES PATH OTHER     create, append (create unless it is there), write, flush, sync, rename, remove, mkdir, symlink; OTHER: where
+ *                               a rename goes, what a link holds
  *
  * each followed by BYTES bytes of what was written. */
 #include <dirent.h>
@@ -25,9 +27,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MEMORY, FILES, KINDS };
+enum { MEMORY, FILES, MAPS, KINDS };
 
-static const char *const kind_names[KINDS] = {"memory", "file"};
+static const char *const kind_names[KINDS] = {"memory", "file", "map"};
 static long calls[KINDS], fails_at[KINDS];
 static bool fails_on, kills;
 static int failure = EIO;
@@ -68,11 +70,14 @@ WRAP(MEMORY, void *, calloc, (size_t count, size_t bytes), (count, bytes), NULL)
 WRAP(MEMORY, void *, realloc, (void *block, size_t bytes), (block, bytes), NULL)
 WRAP(MEMORY, void *, reallocarray, (void *block, size_t count, size_t bytes), (block, count, bytes), NULL)
 WRAP(MEMORY, void *, aligned_alloc, (size_t alignment, size_t bytes), (alignment, bytes), NULL)
-WRAP_CHANGE(FILE *, fopen, (const char *path, const char *mode), (path, mode), NULL, *mode == 'r' ? (void)0 : record(*mode == 'w' ? "create" : "append", path, "", NULL, 0))
-WRAP_CHANGE(size_t, fwrite, (const void *from, size_t size, size_t count, FILE *to), (from, size, count, to), count / 2, record_open("write", fileno(to), from, size * did))
+WRAP_CHANGE(FILE *, fopen, (const char *path, const char *mode), (path, mode), NULL,
+            *mode == 'r' ? (void)0 : record(*mode == 'w' ? "create" : "append", path, "", NULL, 0))
+WRAP_CHANGE(size_t, fwrite, (const void *from, size_t size, size_t count, FILE *to), (from, size, count, to), count / 2,
+            record_open("write", fileno(to), from, size * did))
 WRAP_CHANGE(int, fflush, (FILE *file), (file), EOF, record_open("flush", fileno(file), NULL, 0))
 WRAP(FILES, ssize_t, read, (int file, void *to, size_t bytes), (file, to, bytes), -1)
-WRAP_CHANGE(ssize_t, write, (int file, const void *from, size_t bytes), (file, from, bytes), -1, (record_open("write", file, from, (size_t)did), record_open("flush", file, NULL, 0)))
+WRAP_CHANGE(ssize_t, write, (int file, const void *from, size_t bytes), (file, from, bytes), -1,
+            (record_open("write", file, from, (size_t)did), record_open("flush", file, NULL, 0)))
 WRAP_CHANGE(int, fsync, (int file), (file), -1, record_open("sync", file, NULL, 0))
 WRAP_CHANGE(int, rename, (const char *from, const char *to), (from, to), -1, record("rename", from, to, NULL, 0))
 WRAP_CHANGE(int, remove, (const char *path), (path), -1, record("remove", path, "", NULL, 0))
@@ -84,7 +89,6 @@ WRAP(FILES, int, fstat, (int file, struct stat *info), (file, info), -1)
 WRAP(FILES, int, flock, (int file, int operation), (file, operation), -1)
 WRAP(FILES, DIR *, opendir, (const char *path), (path), NULL)
 WRAP(FILES, struct dirent *, readdir, (DIR *folder), (folder), NULL)
-WRAP(FILES, void *, mmap, (void *at, size_t bytes, int protection, int flags, int file, off_t from), (at, bytes, protection, flags, file, from), MAP_FAILED)
 
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
@@ -97,6 +101,17 @@ int __wrap_open(const char *path, int flags, ...) {
     int file = __real_open(path, flags, mode);
     if (trace && file >= 0 && flags & O_CREAT) record(flags & O_TRUNC ? "create" : "append", path, "", NULL, 0);
     return file;
+}
+
+void *__real_mmap(void *at, size_t bytes, int protection, int flags, int file, off_t from);
+void *__wrap_mmap(void *at, size_t bytes, int protection, int flags, int file, off_t from);
+void *__wrap_mmap(void *at, size_t bytes, int protection, int flags, int file, off_t from) {
+    char path[64];
+    if (fails(FILES)) return MAP_FAILED;
+    void *mapped = __real_mmap(at, bytes, protection, flags, file, from);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    if (mapped != MAP_FAILED && file >= 0 && fails(MAPS) && truncate(path, 0)) _exit(1);
+    return mapped;
 }
 
 /* The file is closed whether or not its last bytes could be written. */
@@ -162,7 +177,7 @@ __attribute__((destructor)) static void write_counts(void) {
     char text[64];
     int file = path ? __real_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666) : -1;
     if (file < 0) return;
-    int length = snprintf(text, sizeof text, "%ld %ld\n", calls[MEMORY], calls[FILES]);
+    int length = snprintf(text, sizeof text, "%ld %ld %ld\n", calls[MEMORY], calls[FILES], calls[MAPS]);
     if (__real_write(file, text, (size_t)length) != length) _exit(1);
     close(file);
 }

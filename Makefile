@@ -148,13 +148,18 @@ $(BUILD)/faults/lamp: $(patsubst %.c,$(BUILD)/f32/%.o,$(CLI)) $(BUILD)/f32/tests
 	@echo '  LD  $@'
 	@$(CC) $(CFLAGS) $(WRAPS) $(FAULTS) $^ $(LIBS) -o $@
 
+$(BUILD)/faults/replay: $(BUILD)/f32/tests/faults/replay.o $(BUILD)/f32/internal.a
+	@mkdir -p $(@D)
+	@echo '  LD  $@'
+	@$(CC) $(CFLAGS) $^ $(LIBS) -o $@
+
 # A harness and the driver that gives it its corpus.
 $(FUZZ:%=$(BUILD)/tests/fuzz/%_test): $(BUILD)/tests/fuzz/%_test: $(BUILD)/f32/fuzz/%_fuzz.o $(BUILD)/f32/fuzz/folder.o $(BUILD)/f32/fuzz/replay.o $(BUILD)/f32/tests/test.o $(BUILD)/f32/internal.a
 	@mkdir -p $(@D)
 	@echo '  LD  $@'
 	@$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
 
-checks: all $(patsubst %.c,$(BUILD)/%,$(TESTS)) $(FUZZ:%=$(BUILD)/tests/fuzz/%_test) $(BUILD)/faults/lamp
+checks: all $(patsubst %.c,$(BUILD)/%,$(TESTS)) $(FUZZ:%=$(BUILD)/tests/fuzz/%_test) $(BUILD)/faults/lamp $(BUILD)/faults/replay
 
 # Only what runs the program itself: the library that an example links has no counters.
 coverage:

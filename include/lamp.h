@@ -38,7 +38,8 @@ LAMP_API const char *lamp_version(void);
 
 typedef struct lamp_model lamp_model;
 
-/* path: a Hugging Face folder, or a run of `lamp train` (its latest checkpoint). */
+/* path: a Hugging Face folder, or a run of `lamp train` (its latest checkpoint). Its weights stay in their files, which are mapped: one that
+ * is cut short while the model is open raises SIGBUS in the process. */
 LAMP_API int lamp_model_open(lamp_model **model, const char *path);
 LAMP_API void lamp_model_close(lamp_model **model); /* *model becomes NULL; NULL is fine */
 

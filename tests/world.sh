@@ -13,3 +13,10 @@ make_world() {
     lamp data build data --domain river=text/river --domain stone=text/stone --vocab 320 --quiet >/dev/null
     lamp train tiny.ini --run tiny --quiet
 }
+
+# A fresh folder for thousands of copies of that world: in memory, where there is room for files.
+make_scratch() { # name
+    local place=/tmp
+    [ -w /dev/shm ] && place=/dev/shm
+    mktemp -d "${TMPDIR:-$place}/lamp-$1-XXXXXX"
+}

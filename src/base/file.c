@@ -53,6 +53,24 @@ int file_size(int64_t *bytes, const char *path) {
     return LAMP_OK;
 }
 
+int file_sync(const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) FAIL(LAMP_IO, "%s: cannot open to sync: %s", path, strerror(errno));
+    int failed = fsync(fd), reason = errno;
+    close(fd);
+    if (failed) FAIL(LAMP_IO, "%s: cannot sync: %s", path, strerror(reason));
+    return LAMP_OK;
+}
+
+static int sync_parent(const char *path) {
+    char parent[PATH_BYTES];
+    const char *slash = strrchr(path, '/');
+    if (!slash) return file_sync(".");
+    if (slash == path) return file_sync("/");
+    snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
+    return file_sync(parent);
+}
+
 int file_make_folder(const char *path) {
     char partial[PATH_BYTES];
     if (strlen(path) >= sizeof partial) FAIL(LAMP_IO, "%.60s...: path is longer than %d bytes", path, PATH_BYTES - 1);
@@ -61,8 +79,8 @@ int file_make_folder(const char *path) {
         if (*p != '/' && *p != 0) continue;
         char kept = *p;
         *p = 0;
-        if (mkdir(partial, 0777) < 0 && !(errno == EEXIST && file_is_folder(partial)))
-            FAIL(LAMP_IO, "%s: cannot make this folder: %s", partial, strerror(errno));
+        if (mkdir(partial, 0777) == 0) TRY(sync_parent(partial));
+        else if (errno != EEXIST || !file_is_folder(partial)) FAIL(LAMP_IO, "%s: cannot make this folder: %s", partial, strerror(errno));
         if (!kept) return LAMP_OK;
         *p = kept;
     }
@@ -156,24 +174,6 @@ done:
 }
 
 int file_walk(const char *path, file_visitor *visit, void *context) { return walk(path, 0, visit, context); }
-
-int file_sync(const char *path) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) FAIL(LAMP_IO, "%s: cannot open to sync: %s", path, strerror(errno));
-    int failed = fsync(fd), reason = errno;
-    close(fd);
-    if (failed) FAIL(LAMP_IO, "%s: cannot sync: %s", path, strerror(reason));
-    return LAMP_OK;
-}
-
-static int sync_parent(const char *path) {
-    char parent[PATH_BYTES];
-    const char *slash = strrchr(path, '/');
-    if (!slash) return file_sync(".");
-    if (slash == path) return file_sync("/");
-    snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
-    return file_sync(parent);
-}
 
 int file_rename(const char *from, const char *to) {
     if (rename(from, to) < 0) FAIL(LAMP_IO, "%s: cannot rename to %s: %s", from, to, strerror(errno));

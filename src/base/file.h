@@ -8,7 +8,8 @@
 
 #include "base/buffer.h"
 
-/* A whole file, mapped read-only. bytes is NULL when the file is empty. */
+/* A whole file, mapped read-only. bytes is NULL when the file is empty. If it is cut short while it is mapped, touching what is gone raises
+ * SIGBUS (cli/cut_short.h). */
 typedef struct {
     const unsigned char *bytes;
     size_t length;
@@ -21,7 +22,7 @@ bool file_exists(const char *path);
 bool file_is_folder(const char *path);
 int file_size(int64_t *bytes, const char *path);
 
-/* Creates the folder and its parents; fine if it is there. */
+/* Creates the folder and its parents, and syncs what holds them; fine if it is there. */
 int file_make_folder(const char *path);
 
 /* Deletes a folder and everything in it; fine if it is absent. */

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "cli/cli.h"
+#include "cli/cut_short.h"
 #include "cli/manual.h"
 
 const cli_verb cli_verbs[] = {
@@ -93,6 +94,7 @@ static int end(int status) {
 int main(int argc, char **argv) {
     restart_with_patient_threads(argv);
     log_set_sink(show_log, NULL);
+    cut_short_install();
     if (argc < 2) {
         print_help(stderr);
         return -LAMP_INVALID;

@@ -28,7 +28,7 @@ const cli_exit_code cli_exit_codes[] = {
      "--dry-run says what a recipe needs."},
     {LAMP_RANK_LOST, "rank lost", "A process of a run over several machines is gone.",
      "Start the same command again: it goes on from the last checkpoint."},
-    {LAMP_IO, "I/O", "The system refused to read or write: no such file, no permission, a full disk.",
+    {LAMP_IO, "I/O", "The system refused to read or write: no such file, no permission, a full disk, a file cut short while it was read.",
      "The message names the file and the system's reason. An earlier checkpoint is never damaged by a write that fails."},
     {LAMP_CHECKPOINT, "checkpoint", "There is no checkpoint that can be used, or it does not belong to this recipe or dataset.",
      "The message says which file or tensor is wrong. RUN/checkpoints may hold an older one: pass its folder as the model."},

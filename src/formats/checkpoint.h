@@ -40,7 +40,7 @@ int checkpoint_tidy(const char *run, int64_t step, int keep);
  * that is whole. LAMP_IO or LAMP_CHECKPOINT says what was looked for. */
 int checkpoint_resolve(char path[PATH_BYTES], const char *model);
 
-/* Compares every byte with the manifest; LAMP_CHECKPOINT names the file that differs. A folder without a manifest passes. */
+/* Compares every byte with the manifest; LAMP_CHECKPOINT names the file that differs, and where. A folder without a manifest passes. */
 int checkpoint_verify(const char *folder);
 
 /* Fills n moments. */

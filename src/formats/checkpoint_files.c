@@ -34,7 +34,7 @@ static int write_text(saving *s, const char *name, const buffer *text) {
     TRY(text->status);
     TRY(file_join(path, s->folder, name));
     TRY(file_write_whole(path, text->bytes, text->length));
-    manifest_add(&s->manifest, name, (int64_t)text->length, hash_bytes(text->bytes, text->length));
+    manifest_add(&s->manifest, name, (int64_t)text->length, hash_bytes(text->bytes, text->length), NULL);
     return LAMP_OK;
 }
 
@@ -104,7 +104,7 @@ static int write_tensors(saving *s, const char *name, int (*write)(safetensors_w
     TRY_TO(done, safetensors_writer_new(&writer, path));
     TRY_TO(done, write(writer, contents));
     TRY_TO(done, safetensors_writer_finish(writer, &hash, &bytes));
-    manifest_add(&s->manifest, name, bytes, hash);
+    manifest_add(&s->manifest, name, bytes, hash, writer);
 done:
     safetensors_writer_free(writer);
     return status;
@@ -142,7 +142,7 @@ static int write_tokenizer(saving *s, const checkpoint *contents) {
     TRY(file_join(path, s->folder, "tokenizer.json"));
     TRY(tokenizer_json_write(contents->tokenizer, path));
     TRY(file_map(&map, path));
-    manifest_add(&s->manifest, "tokenizer.json", (int64_t)map.length, hash_bytes(map.bytes, map.length));
+    manifest_add(&s->manifest, "tokenizer.json", (int64_t)map.length, hash_bytes(map.bytes, map.length), NULL);
     int status = json_read_bytes(&root, map.bytes, map.length, path);
     file_unmap(&map);
     TRY(status);

@@ -19,7 +19,9 @@ struct safetensors_writer {
     char *path;
     buffer header;
     json_writer json;
-    XXH3_state_t *hash;
+    XXH3_state_t *hash, *tensor_hash; /* of the file, and of the tensor that is being written */
+    safetensors_written *tensor; /* (n) */
+    size_t n, capacity, current;
     bool declaring;
     int64_t declared, written; /* bytes of data */
     int64_t bytes;             /* of the file so far */
@@ -30,8 +32,8 @@ int safetensors_writer_new(safetensors_writer **writer, const char *path) {
     safetensors_writer *w = NULL;
     TRY_TO(done, memory_new(&w, 1, sizeof *w, "a writer of safetensors"));
     TRY_TO(done, memory_copy_text(&w->path, path, "a path"));
-    if (!(w->hash = XXH3_createState())) FAIL_TO(done, LAMP_NO_MEMORY, "no memory for a hash");
-    XXH3_128bits_reset(w->hash);
+    if (!(w->hash = XXH3_createState()) || !(w->tensor_hash = XXH3_createState())) FAIL_TO(done, LAMP_NO_MEMORY, "no memory for a hash");
+    XXH3_128bits_reset(w->hash), XXH3_128bits_reset(w->tensor_hash);
     if (!(w->file = fopen(path, "wbe"))) FAIL_TO(done, LAMP_IO, "%s: cannot create: %s", path, strerror(errno));
     w->declaring = true;
     w->json = (json_writer){.out = &w->header};
@@ -48,7 +50,9 @@ done:
 void safetensors_writer_free(safetensors_writer *w) {
     if (!w) return;
     if (w->file) fclose(w->file);
-    XXH3_freeState(w->hash);
+    XXH3_freeState(w->hash), XXH3_freeState(w->tensor_hash);
+    for (size_t i = 0; i < w->n; i++) memory_free(w->tensor[i].name);
+    memory_free(w->tensor);
     buffer_release(&w->header);
     memory_free(w->path);
     memory_free(w);
@@ -57,6 +61,10 @@ void safetensors_writer_free(safetensors_writer *w) {
 int safetensors_writer_declare(safetensors_writer *w, const char *name, int rank, const int64_t *shape) {
     CHECK(w->declaring && rank <= SAFETENSORS_MAX_RANK, "%s: declared after the first value was written, or rank %d", name, rank);
     int64_t bytes = sizeof(float);
+    TRY(memory_reserve(&w->tensor, &w->capacity, w->n + 1, sizeof *w->tensor, "the table of tensors"));
+    safetensors_written *tensor = &w->tensor[w->n];
+    TRY(memory_copy_text(&tensor->name, name, "a tensor's name"));
+    w->n++;
     json_begin_object(&w->json, name);
     json_put_text(&w->json, "dtype", "F32");
     json_begin_array(&w->json, "shape");
@@ -67,7 +75,7 @@ int safetensors_writer_declare(safetensors_writer *w, const char *name, int rank
     json_end_array(&w->json);
     json_begin_array(&w->json, "data_offsets");
     json_put_integer(&w->json, NULL, w->declared);
-    json_put_integer(&w->json, NULL, w->declared += bytes);
+    json_put_integer(&w->json, NULL, tensor->end = w->declared += bytes);
     json_end_array(&w->json);
     json_end_object(&w->json);
     return w->header.status;
@@ -94,15 +102,41 @@ static int write_header(safetensors_writer *w) {
     return write_bytes(w, w->header.bytes, w->header.length);
 }
 
+static hash128 digest_of(const XXH3_state_t *state) {
+    XXH128_hash_t digest = XXH3_128bits_digest(state);
+    return (hash128){digest.low64, digest.high64};
+}
+
+/* Gives the tensors that are all written their hashes; of no bytes also those that are empty. */
+static void end_tensors(safetensors_writer *w) {
+    for (; w->current < w->n && w->tensor[w->current].end == w->written; w->current++) {
+        w->tensor[w->current].hash = digest_of(w->tensor_hash);
+        XXH3_128bits_reset(w->tensor_hash);
+    }
+}
+
+static int write_data(safetensors_writer *w, const float *values, int64_t n) {
+    const char *next = (const char *)values;
+    int64_t bytes = n * (int64_t)sizeof(float);
+    TRY(write_bytes(w, values, (size_t)bytes));
+    for (end_tensors(w); bytes > 0; end_tensors(w)) {
+        CHECK(w->current < w->n, "%s: more was written than declared", w->path);
+        int64_t count = w->tensor[w->current].end - w->written;
+        if (count > bytes) count = bytes;
+        XXH3_128bits_update(w->tensor_hash, next, (size_t)count);
+        w->written += count, next += count, bytes -= count;
+    }
+    return LAMP_OK;
+}
+
 int safetensors_writer_write(safetensors_writer *w, const real *values, int64_t n) {
     TRY(write_header(w));
-    w->written += n * (int64_t)sizeof(float);
-    if (sizeof(real) == sizeof(float)) return write_bytes(w, values, (size_t)n * sizeof(float));
+    if (sizeof(real) == sizeof(float)) return write_data(w, (const float *)(const void *)values, n);
     while (n > 0) {
         float block[1024];
         int64_t count = n < 1024 ? n : 1024;
         for (int64_t i = 0; i < count; i++) block[i] = (float)values[i];
-        TRY(write_bytes(w, block, (size_t)count * sizeof(float)));
+        TRY(write_data(w, block, count));
         values += count, n -= count;
     }
     return LAMP_OK;
@@ -112,8 +146,13 @@ int safetensors_writer_finish(safetensors_writer *w, hash128 *hash, int64_t *byt
     TRY(write_header(w));
     CHECK(w->written == w->declared, "%s: %" PRId64 " bytes written, %" PRId64 " declared", w->path, w->written, w->declared);
     if (fflush(w->file) || fsync(fileno(w->file))) FAIL(LAMP_IO, "%s: cannot write: %s", w->path, strerror(errno));
-    XXH128_hash_t digest = XXH3_128bits_digest(w->hash);
-    *hash = (hash128){digest.low64, digest.high64};
+    end_tensors(w);
+    *hash = digest_of(w->hash);
     *bytes = w->bytes;
     return LAMP_OK;
+}
+
+const safetensors_written *safetensors_writer_tensors(size_t *n, const safetensors_writer *w) {
+    *n = w->n;
+    return w->tensor;
 }

@@ -21,7 +21,7 @@ train=(train tiny.ini --quiet --set train.steps=12 --set train.checkpoint_every=
 make_world || exit 1
 lamp "${train[@]}" whole || exit 1
 FAULT_COUNT=count "$BUILD/faults/lamp" "${train[@]}" counted || exit 1
-read -r _ calls <count
+read -r _ calls _ <count
 
 passed=0 failed=0 saves=0
 finish() { # where it was killed

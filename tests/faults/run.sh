@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Each scenario is run once to count its allocations and its calls on files, then again and again with one of them failing, and with all
-# from one on. Each time: no signal, no deadlock, no leak (where the sanitizers look), an error that names a cause or the right result,
+# Each scenario is run once to count its allocations, its calls on files and the files it maps, then again and again with one of them failing
+# (a mapped file: cut short), and with all from one on. Each time: no signal, no deadlock, no leak (where the sanitizers look), an error that names a cause or the right result,
 # and a run that can still be read. FAULT_POINTS is how many points of a kind a scenario gets, "all" for every one of them.
 # The last line is "faults: N passed, M failed". BUILD names the tree to test.
 set -u
@@ -14,7 +14,7 @@ case $BUILD in
 *) default=16 ;;
 esac
 points=${FAULT_POINTS:-$default}
-TMP=$(mktemp -d "${TMPDIR:-/tmp}/lamp-faults-XXXXXX") && cd "$TMP" || exit 1
+TMP=$(make_scratch faults) && cd "$TMP" || exit 1
 trap 'rm -rf "$TMP"' EXIT
 
 lamp() { "$BUILD/lamp" "$@"; }
@@ -54,9 +54,17 @@ complain() { # scenario fault what
     head -n 12 err | sed 's/^/        /'
 }
 
+# What was cut short was not the program's doing.
+give_back() {
+    local file
+    (cd case && find . -type f -size 0) | while read -r file; do
+        [ -s "world/$file" ] && cp "world/$file" "case/$file"
+    done
+}
+
 attempt() { # scenario writes fault command
     local status fault=$3 command=$4 run
-    if [ "$2" = writes ]; then rm -rf case && cp -R world case; else ln -sfn world case; fi
+    if [ "$2" = writes ] || [[ $fault == map:* ]]; then rm -rf case && cp -R world case; else ln -sfn world case; fi
     (cd case && FAULT=$fault timeout 60 ${command/\{\}/$BUILD/faults/lamp} >../out 2>../err </dev/null)
     status=$?
     injected=$((injected + 1))
@@ -66,6 +74,7 @@ attempt() { # scenario writes fault command
     1 | 2 | 3 | 4 | 6 | 8 | 9) grep -q '^error: .' err || complain "$1" "$fault" "ends with $status and names no cause" ;;
     *) complain "$1" "$fault" "ends with $status" ;;
     esac
+    [[ $fault == map:* ]] && give_back
     grep -Eq 'Sanitizer|runtime error' err && complain "$1" "$fault" "the sanitizers object"
     [ "$2" = writes ] || return
     for run in tiny saved new; do # old or new; of a new run possibly nothing
@@ -81,8 +90,8 @@ for scenario in "${scenarios[@]}"; do
     (cd case && FAULT_COUNT=$TMP/count timeout 60 ${command/\{\}/$BUILD/faults/lamp} >../out 2>../err </dev/null) ||
         { echo "FAILED $name without a fault"; cat err; failed=$((failed + 1)); continue; }
     rm -rf case
-    read -r memory file <count
-    for kind in memory file; do
+    read -r memory file map <count
+    for kind in memory file map; do
         ok=yes
         calls=${!kind}
         [ "$points" = all ] && step=1 || step=$((calls / points))

@@ -73,9 +73,9 @@ static const struct {
     {"manifest cut short", "truncate -s 100 step-00000002/manifest.json", LAMP_MALFORMED, "not valid JSON"},
     {"manifest of another program", "sed -i 's/lamplighter checkpoint/lamp list/' step-00000002/manifest.json", LAMP_MALFORMED,
      "\"format\": expected \"lamplighter checkpoint\", found \"lamp list\""},
-    {"newer manifest", "sed -i 's/\"version\": 1/\"version\": 2/' step-00000002/manifest.json", LAMP_UNSUPPORTED, "found 2: of a newer Lamplighter"},
-    {"manifest of no version", "sed -i 's/\"version\": 1/\"version\": 0/' step-00000002/manifest.json", LAMP_MALFORMED, "\"version\": expected 1 to"},
-    {"version that is text", "sed -i 's/\"version\": 1/\"version\": \"1\"/' step-00000002/manifest.json", LAMP_MALFORMED,
+    {"newer manifest", "sed -i 's/\"version\": 2/\"version\": 3/' step-00000002/manifest.json", LAMP_UNSUPPORTED, "found 3: of a newer Lamplighter"},
+    {"manifest of no version", "sed -i 's/\"version\": 2/\"version\": 0/' step-00000002/manifest.json", LAMP_MALFORMED, "\"version\": expected 1 to"},
+    {"version that is text", "sed -i 's/\"version\": 2/\"version\": \"2\"/' step-00000002/manifest.json", LAMP_MALFORMED,
      "\"version\": expected an integer"},
     {"manifest that lists nothing",
      "echo '{\"format\": \"lamplighter checkpoint\", \"version\": 1, \"step\": 2, \"files\": []}' "
@@ -149,6 +149,11 @@ static void malformed_checkpoints_are_refused_by_name(void) {
     buffer_release(&warnings);
 }
 
+/* As the first manifests were: without hashes of tensors or of itself. */
+#define VERSION_1 \
+    "sed -i -e 's/\"version\": 2/\"version\": 1/' -e '/\"tensors\"/,/}/d' -e '/^  \"hash\"/d' -e 's/^  \\],/  ]/' manifest.json && " \
+    "sed -i -z 's/\\(\"hash\": \"[0-9a-f]*\"\\),\\n    }/\\1\\n    }/g' manifest.json"
+
 /* What only its hash tells, and what a state for other weights says. */
 static void what_does_not_belong_is_named(void) {
     static const struct {
@@ -157,11 +162,24 @@ static void what_does_not_belong_is_named(void) {
         const char *text;
     } foreign[] = {
         {"flipped bit", "printf X | dd of=model.safetensors bs=1 seek=100 conv=notrunc 2>/dev/null", LAMP_CHECKPOINT,
-         "model.safetensors: damaged since it was saved"},
+         "model.safetensors: damaged since it was saved, in its header: expected hash "},
         {"weights of another run",
          "head -c $(stat -c %s model.safetensors) /dev/zero > model.safetensors.new && mv model.safetensors.new model.safetensors", LAMP_CHECKPOINT,
          "model.safetensors: damaged since it was saved"},
-        {"hash that is no hash", "sed -i 's/\"hash\": \"/&x/' manifest.json", LAMP_CHECKPOINT, "expected hash x"},
+        {"flipped bit of a weight", "printf X | dd of=model.safetensors bs=1 seek=$(($(stat -c %s model.safetensors) - 1)) conv=notrunc 2>/dev/null",
+         LAMP_CHECKPOINT, "model.safetensors: damaged since it was saved, in tensor model.norm.weight (bytes "},
+        {"hash that is no hash", "sed -i 's/\"hash\": \"/&x/' manifest.json", LAMP_CHECKPOINT, "manifest.json: damaged since it was saved"},
+        {"hash of a tensor that is no hash", "sed -i 's/\"model.norm.weight\": \"/&x/' manifest.json", LAMP_CHECKPOINT,
+         "manifest.json: damaged since it was saved"},
+        {"manifest without its own hash", "sed -i 's/^  \"hash\"/  \"hush\"/' manifest.json", LAMP_MALFORMED,
+         "manifest.json: \"hash\": expected text, found nothing"},
+        {"another step", "sed -i 's/\"step\": 2/\"step\": 3/' manifest.json", LAMP_CHECKPOINT, "manifest.json: damaged since it was saved"},
+        {"manifest of version 1", VERSION_1, LAMP_OK, ""},
+        {"manifest of version 1, flipped bit", VERSION_1 " && printf X | dd of=model.safetensors bs=1 seek=100 conv=notrunc 2>/dev/null",
+         LAMP_CHECKPOINT, "model.safetensors: damaged since it was saved: expected hash "},
+        {"tensors of another type", "sed -i -e 's/\"version\": 2/\"version\": 1/' -e 's/\"model.norm.weight\": .*/\"model.norm.weight\": 1/' manifest.json"
+         " && printf X | dd of=model.safetensors bs=1 seek=$(($(stat -c %s model.safetensors) - 1)) conv=notrunc 2>/dev/null",
+         LAMP_MALFORMED, "manifest.json: \"model.norm.weight\": expected text, found an integer"},
     };
     char run[PATH_BYTES], folder[PATH_BYTES];
     snprintf(run, sizeof run, "%s", test_path("foreign"));

@@ -191,6 +191,16 @@ static void old_checkpoints_go_by_number(void) {
     fixture_release(&f);
 }
 
+/* What must be said of a flipped bit in this byte: ", in its header", ", in tensor NAME (bytes A to B)", or of other files nothing. */
+static void place_of(char said[256], const safetensors *file, long byte) {
+    snprintf(said, 256, "%s", file ? ", in its header" : "");
+    for (size_t i = 0; file && i < file->n; i++) {
+        const safetensors_entry *entry = &file->entry[i];
+        ptrdiff_t first = entry->bytes - file->map.bytes, last = first + (entry->end - entry->begin) - 1;
+        if (byte >= first && byte <= last) snprintf(said, 256, ", in tensor %s (bytes %td to %td)", entry->name, first, last);
+    }
+}
+
 static void a_thousand_flipped_bits_are_found_and_named(void) {
     enum { FLIPS = 1000 };
     static const char *const files[] = {"config.json",           "generation_config.json", "model.safetensors",
@@ -202,8 +212,15 @@ static void a_thousand_flipped_bits_are_found_and_named(void) {
     EXPECT_OK(save(&f, run, 5, 1));
     char path[PATH_BYTES];
     EXPECT_OK(checkpoint_resolve(path, run));
+    safetensors *tensors[6] = {NULL};
+    for (int i = 0; i < 6; i++) {
+        char whole[PATH_BYTES];
+        if (!strstr(files[i], ".safetensors")) continue;
+        EXPECT_OK(file_join(whole, path, files[i]));
+        EXPECT_OK(safetensors_open(&tensors[i], whole));
+    }
     for (int i = 0; i < FLIPS; i++) {
-        char file[PATH_BYTES], whole[PATH_BYTES];
+        char file[PATH_BYTES], whole[PATH_BYTES], said[256], expected[PATH_BYTES + 512];
         const char *name = files[i % 6];
         uint64_t bits = random_bits(key, (uint64_t)i);
         int64_t bytes = 0;
@@ -215,10 +232,14 @@ static void a_thousand_flipped_bits_are_found_and_named(void) {
         int status = checkpoint_verify(path);
         EXPECT(status == LAMP_CHECKPOINT || (!strcmp(name, "manifest.json") && (status == LAMP_MALFORMED || status == LAMP_UNSUPPORTED)),
                "%s, byte %ld, bit %d: status %d", name, place, (int)(bits & 7), status);
-        if (strcmp(name, "manifest.json")) EXPECT(strstr(lamp_error_message(), whole), "%s is not named: %s", name, lamp_error_message());
+        EXPECT(strstr(lamp_error_message(), whole), "%s is not named: %s", name, lamp_error_message());
+        place_of(said, tensors[i % 6], place);
+        snprintf(expected, sizeof expected, "%s: damaged since it was saved%s: expected hash ", whole, said);
+        if (strcmp(name, "manifest.json")) EXPECT(strstr(lamp_error_message(), expected), "byte %ld: %s", place, lamp_error_message());
         damage(run, file, place, (int)(bits & 7));
     }
     EXPECT_OK(checkpoint_verify(path));
+    for (int i = 0; i < 6; i++) safetensors_close(tensors[i]);
     fixture_release(&f);
 }
 

@@ -30,7 +30,8 @@ int file_remove_folder(const char *path);
 /* Old or new, never half: writes beside path, syncs, renames, syncs the folder. */
 int file_write_whole(const char *path, const void *bytes, size_t length);
 
-/* Copies what comes from a descriptor, up to its end, to a new file. Messages call the descriptor `called`. */
+/* What comes from a descriptor up to its end, which messages call `called`: appended to content, or copied to a new file. */
+int file_read_stream(buffer *content, int from, const char *called);
 int file_write_stream(const char *path, int from, const char *called);
 
 /* Flushes a file or folder's contents to the disk. */

@@ -259,6 +259,7 @@ static int flush_batch(builder *b) {
         one->status = encoder_encode(b->encoder[omp_get_thread_num()], &one->tokens, b->text.bytes + one->start, one->bytes);
         if (one->status == LAMP_OK && end_of_text >= 0) one->status = token_list_append(&one->tokens, end_of_text);
     }
+    TRY(interrupt_check("tokenising"));
     for (size_t i = 0; i < b->n_batch; i++) {
         const batch_document *one = &b->batch[i];
         if (one->status < 0) FAIL(one->status, "domain %s: a document of %zu bytes could not be tokenised", summary->name, one->bytes);
@@ -268,7 +269,7 @@ static int flush_batch(builder *b) {
                  100.0 * (double)(b->visited - b->start[b->domain]) / (double)(b->start[b->domain + 1] - b->start[b->domain]));
     buffer_clear(&b->text);
     b->n_batch = 0;
-    return interrupt_check("tokenising");
+    return LAMP_OK;
 }
 
 static int tokenise_document(void *context, const char *bytes, size_t length) {

@@ -211,14 +211,24 @@ static int read_some(size_t *n, int from, void *to, size_t bytes, const char *ca
     }
 }
 
-int file_read_stream(buffer *content, int from, const char *called) {
-    char block[1 << 16];
+int file_read_stream(buffer *content, int from, size_t most, const char *called) {
+    char block[1 << 14];
     for (;;) {
         size_t n = 0;
         TRY(read_some(&n, from, block, sizeof block, called));
+        if (n > most - content->length) FAIL(LAMP_UNSUPPORTED, "%s: expected at most %zu bytes, found more", called, most);
         TRY(buffer_append(content, block, n));
         if (n == 0) return LAMP_OK;
     }
+}
+
+int file_read(buffer *content, const char *path, size_t most) {
+    if (file_is_folder(path)) FAIL(LAMP_IO, "%s: expected a file, found a folder", path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) FAIL(LAMP_IO, "%s: cannot open: %s", path, strerror(errno));
+    int status = file_read_stream(content, fd, most, path);
+    close(fd);
+    return status;
 }
 
 int file_write_stream(const char *path, int from, const char *called) {

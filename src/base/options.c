@@ -190,14 +190,13 @@ static int read_line(reader *r, const char *bytes, size_t length, long number, c
 }
 
 int options_read_file(const option_table *table, void *fields, const char *path) {
-    enum { MOST_PROBLEMS = 10 };
+    enum { MOST_PROBLEMS = 10, MOST_BYTES = 1 << 20 };
     reader r = {.table = table, .fields = fields};
-    mapped_file map;
     int status = LAMP_OK, n_problems = 0;
     char where[600];
-    buffer problems = {0};
-    TRY(file_map(&map, path));
-    const char *line = map.length ? (const char *)map.bytes : "", *end = line + map.length;
+    buffer content = {0}, problems = {0};
+    TRY_TO(done, file_read(&content, path, MOST_BYTES));
+    const char *line = content.bytes, *end = line + content.length;
     for (long number = 1; n_problems < MOST_PROBLEMS && line < end; number++) {
         const char *newline = memchr(line, '\n', (size_t)(end - line)), *line_end = newline ? newline : end;
         snprintf(where, sizeof where, "%s: line %ld", path, number);
@@ -211,7 +210,7 @@ int options_read_file(const option_table *table, void *fields, const char *path)
 done:
     buffer_release(&problems);
     buffer_release(&r.keys);
-    file_unmap(&map);
+    buffer_release(&content);
     return status;
 }
 

@@ -164,5 +164,5 @@ int cli_read_all(buffer *content, const char *path) {
         file_unmap(&map);
         return status;
     }
-    return file_read_stream(content, STDIN_FILENO, "standard input");
+    return file_read_stream(content, STDIN_FILENO, SIZE_MAX, "standard input");
 }

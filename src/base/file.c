@@ -47,6 +47,20 @@ bool file_is_folder(const char *path) {
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool file_is_inside(const char *path, const char *folder) {
+    char outer[PATH_BYTES], inner[PATH_BYTES], there[PATH_BYTES];
+    if (!realpath(folder, outer) || strlen(path) >= sizeof there) return false;
+    strcpy(there, path);
+    while (!realpath(there, inner)) {
+        char *slash = strrchr(there, '/');
+        if (!slash && !strcmp(there, ".")) return false;
+        if (!slash) strcpy(there, ".");
+        else slash[slash == there] = 0;
+    }
+    size_t length = strlen(outer);
+    return !strncmp(inner, outer, length) && (outer[length - 1] == '/' || inner[length] == '/' || !inner[length]);
+}
+
 int file_size(int64_t *bytes, const char *path) {
     struct stat info;
     if (stat(path, &info) < 0) FAIL(LAMP_IO, "%s: cannot read its size: %s", path, strerror(errno));

@@ -22,6 +22,10 @@ int file_read(buffer *content, const char *path, size_t most);
 
 bool file_exists(const char *path);
 bool file_is_folder(const char *path);
+
+/* Whether path, which need not be there, is folder or lies in it, whatever links and .. lead there. */
+bool file_is_inside(const char *path, const char *folder);
+
 int file_size(int64_t *bytes, const char *path);
 
 /* Creates the folder and its parents; fine if it is there. */

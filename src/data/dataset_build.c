@@ -84,6 +84,9 @@ static int check_options(const dataset_build_options *o) {
                 FAIL(LAMP_INVALID, "domains %s and %s: standard input can be read once only", o->domain[j].name, o->domain[i].name);
         if (!is_standard_input(o->domain[i].path) && !file_exists(o->domain[i].path))
             FAIL(LAMP_IO, "domain %s: %s: no such file or folder", o->domain[i].name, o->domain[i].path);
+        if (!is_standard_input(o->domain[i].path) && file_is_inside(o->out, o->domain[i].path))
+            FAIL(LAMP_INVALID, "domain %s: %s: would hold the dataset %s, which would then be its text; choose a place outside of it",
+                 o->domain[i].name, o->domain[i].path, o->out);
     }
     return LAMP_OK;
 }

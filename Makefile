@@ -135,7 +135,7 @@ $(patsubst %.c,$(BUILD)/%,$(GRAD)): $(BUILD)/tests/grad/%: $(BUILD)/f64/tests/gr
 	@mkdir -p $(@D)
 	@echo '  LD  $@'
 	@$(CC) $(CFLAGS) $(WRAPS) $^ $(LIBS) -o $@
-$(patsubst %.c,$(BUILD)/%,$(filter tests/train/% tests/health/%,$(TESTS))): $(BUILD)/f32/tests/world.o
+$(patsubst %.c,$(BUILD)/%,$(filter tests/train/% tests/health/% %/trainer_state_test.c,$(TESTS))): $(BUILD)/f32/tests/world.o
 $(patsubst %.c,$(BUILD)/%,$(filter-out $(GRAD),$(TESTS))): $(BUILD)/tests/%: $(BUILD)/f32/tests/%.o $(BUILD)/f32/tests/test.o $(BUILD)/f32/internal.a
 	@mkdir -p $(@D)
 	@echo '  LD  $@'

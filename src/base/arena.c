@@ -1,11 +1,13 @@
 #include "base/arena.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/cgroup.h"
 #include "base/error.h"
 
 int arena_reserve(arena *a, const char *name, size_t bytes) {
@@ -35,12 +37,19 @@ void arena_rewind(arena *a, size_t used) {
     a->used = used;
 }
 
-size_t arena_machine_bytes(void) { return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE); }
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+static size_t address_space_limit(void) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : SIZE_MAX;
+}
+
+size_t arena_machine_bytes(void) {
+    size_t physical = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    return smaller(smaller(physical, address_space_limit()), cgroup_memory_limit("/proc/self/cgroup", "/sys/fs/cgroup"));
+}
 
 size_t arena_reservable_bytes(void) {
     enum { SHARES = 8 };
-    const size_t machine = arena_machine_bytes();
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return machine;
-    return limit.rlim_cur / SHARES < machine ? limit.rlim_cur / SHARES : machine;
+    return smaller(arena_machine_bytes(), address_space_limit() / SHARES);
 }

@@ -24,10 +24,10 @@ void *arena_take(arena *a, size_t bytes);
 /* Everything taken since arena.used had this value is given back. */
 void arena_rewind(arena *a, size_t used);
 
-/* Bytes of memory this machine has. */
+/* Bytes of memory this process may have: the machine's, or what its control groups (containers) or ulimit -v leave it. */
 size_t arena_machine_bytes(void);
 
-/* What an arena may reserve: the machine's memory, or an eighth of a limit on address space (ulimit -v), since there are a few of them. */
+/* What an arena may reserve: that memory, but of a limit on address space (ulimit -v) an eighth, since there are a few of them. */
 size_t arena_reservable_bytes(void);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,20 @@ bool file_exists(const char *path) { return access(path, F_OK) == 0; }
 bool file_is_folder(const char *path) {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool file_is_inside(const char *path, const char *folder) {
+    char outer[PATH_BYTES], inner[PATH_BYTES], there[PATH_BYTES];
+    if (!realpath(folder, outer) || strlen(path) >= sizeof there) return false;
+    strcpy(there, path);
+    while (!realpath(there, inner)) {
+        char *slash = strrchr(there, '/');
+        if (!slash && !strcmp(there, ".")) return false;
+        if (!slash) strcpy(there, ".");
+        else slash[slash == there] = 0;
+    }
+    size_t length = strlen(outer);
+    return !strncmp(inner, outer, length) && (outer[length - 1] == '/' || inner[length] == '/' || !inner[length]);
 }
 
 int file_size(int64_t *bytes, const char *path) {
@@ -198,18 +213,48 @@ done:
     return status;
 }
 
+/* A read begins again after a signal; waiting for what there is to read does not, so that Ctrl-C ends it, if a second late. */
+static int read_some(size_t *n, int from, void *to, size_t bytes, const char *called) {
+    for (;;) {
+        int ready = poll(&(struct pollfd){.fd = from, .events = POLLIN}, 1, 1000 /* milliseconds */);
+        TRY(interrupt_check("reading"));
+        if (ready == 0) continue;
+        ssize_t found = read(from, to, bytes);
+        if (found >= 0) return *n = (size_t)found, LAMP_OK;
+        if (errno != EINTR) FAIL(LAMP_IO, "%s: cannot read: %s", called, strerror(errno));
+    }
+}
+
+int file_read_stream(buffer *content, int from, size_t most, const char *called) {
+    char block[1 << 14];
+    for (;;) {
+        size_t n = 0;
+        TRY(read_some(&n, from, block, sizeof block, called));
+        if (n > most - content->length) FAIL(LAMP_UNSUPPORTED, "%s: expected at most %zu bytes, found more", called, most);
+        TRY(buffer_append(content, block, n));
+        if (n == 0) return LAMP_OK;
+    }
+}
+
+int file_read(buffer *content, const char *path, size_t most) {
+    if (file_is_folder(path)) FAIL(LAMP_IO, "%s: expected a file, found a folder", path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) FAIL(LAMP_IO, "%s: cannot open: %s", path, strerror(errno));
+    int status = file_read_stream(content, fd, most, path);
+    close(fd);
+    return status;
+}
+
 int file_write_stream(const char *path, int from, const char *called) {
     char block[1 << 16];
     int status = LAMP_OK;
     FILE *file = fopen(path, "wbe");
     if (!file) FAIL(LAMP_IO, "%s: cannot create: %s", path, strerror(errno));
     for (;;) {
-        ssize_t n = read(from, block, sizeof block);
+        size_t n = 0;
+        TRY_TO(done, read_some(&n, from, block, sizeof block, called));
         if (n == 0) break;
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) FAIL_TO(done, LAMP_IO, "%s: cannot read: %s", called, strerror(errno));
-        TRY_TO(done, interrupt_check("copying a stream"));
-        if (fwrite(block, 1, (size_t)n, file) != (size_t)n) FAIL_TO(done, LAMP_IO, "%s: cannot write: %s", path, strerror(errno));
+        if (fwrite(block, 1, n, file) != n) FAIL_TO(done, LAMP_IO, "%s: cannot write: %s", path, strerror(errno));
     }
 done:
     if (fclose(file) && status == LAMP_OK) status = error_set(LAMP_IO, "%s: cannot close: %s", path, strerror(errno));

@@ -18,8 +18,15 @@ typedef struct {
 int file_map(mapped_file *map, const char *path);
 void file_unmap(mapped_file *map);
 
+/* A small file of any kind, a pipe too, appended to content; LAMP_UNSUPPORTED above `most` bytes. */
+int file_read(buffer *content, const char *path, size_t most);
+
 bool file_exists(const char *path);
 bool file_is_folder(const char *path);
+
+/* Whether path, which need not be there, is folder or lies in it, whatever links and .. lead there. */
+bool file_is_inside(const char *path, const char *folder);
+
 int file_size(int64_t *bytes, const char *path);
 
 /* Creates the folder and its parents, and syncs what holds them; fine if it is there. */
@@ -31,7 +38,8 @@ int file_remove_folder(const char *path);
 /* Old or new, never half: writes beside path, syncs, renames, syncs the folder. */
 int file_write_whole(const char *path, const void *bytes, size_t length);
 
-/* Copies what comes from a descriptor, up to its end, to a new file. Messages call the descriptor `called`. */
+/* What comes from a descriptor up to its end, which messages call `called`: appended to content, or copied to a new file. */
+int file_read_stream(buffer *content, int from, size_t most, const char *called); /* LAMP_UNSUPPORTED above `most` bytes */
 int file_write_stream(const char *path, int from, const char *called);
 
 /* Flushes a file or folder's contents to the disk. */

@@ -20,8 +20,24 @@ int json_read_bytes(json_t **document, const void *bytes, size_t length, const c
     return LAMP_OK;
 }
 
+/* Sound JSON has no more values and keys than this: one at its start, and one after each of [ { , : outside strings. */
+static size_t count_values(const char *bytes, size_t length) {
+    size_t n = 1;
+    bool in_string = false;
+    for (size_t i = 0; i < length; i++) {
+        char c = bytes[i];
+        if (in_string && c == '\\') i++;
+        else if (c == '"') in_string = !in_string;
+        else if (!in_string) n += c == '[' || c == '{' || c == ',' || c == ':';
+    }
+    return n;
+}
+
 int json_read_line(json_t **document, const char *line, size_t length, const char *where) {
     json_error_t problem;
+    *document = NULL;
+    if (length > JSON_LINE_VALUES && count_values(line, length) > JSON_LINE_VALUES)
+        FAIL(LAMP_UNSUPPORTED, "%s: expected at most %d values in a line, found more; leave out fields that are not text", where, JSON_LINE_VALUES);
     if ((*document = load(line, length, &problem))) return LAMP_OK;
     switch (json_error_code(&problem)) {
     case json_error_out_of_memory: FAIL(LAMP_NO_MEMORY, "%s: no memory for %zu bytes of JSON", where, length);

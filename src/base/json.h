@@ -18,7 +18,8 @@ int json_read_file(json_t **document, const char *path); /* LAMP_UNSUPPORTED abo
 enum { JSON_MAX_FILE_BYTES = 256 << 20 };
 
 /* One line of a file of many; `where` names the line as well. Its shape is the writer's business: sound JSON that is nested too deep, or
- * has numbers too large, for this program is LAMP_UNSUPPORTED. */
+ * has numbers too large or too many values for this program, is LAMP_UNSUPPORTED. */
+enum { JSON_LINE_VALUES = 1 << 18 }; /* {} takes two bytes of a line and over two hundred of memory */
 int json_read_line(json_t **document, const char *line, size_t length, const char *where);
 
 /* object[key] as the named type; LAMP_MALFORMED with where, key, expected and found if it is absent or of another type. */

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/problems.h"
 
 static void *field(const option *o, void *fields) { return (char *)fields + o->offset; }
 static const void *field_const(const option *o, const void *fields) { return (const char *)fields + o->offset; }
@@ -190,28 +191,25 @@ static int read_line(reader *r, const char *bytes, size_t length, long number, c
 }
 
 int options_read_file(const option_table *table, void *fields, const char *path) {
-    enum { MOST_PROBLEMS = 10 };
+    enum { MOST_BYTES = 1 << 20 };
     reader r = {.table = table, .fields = fields};
-    mapped_file map;
-    int status = LAMP_OK, n_problems = 0;
+    int status = LAMP_OK;
     char where[600];
-    buffer problems = {0};
-    TRY(file_map(&map, path));
-    const char *line = map.length ? (const char *)map.bytes : "", *end = line + map.length;
-    for (long number = 1; n_problems < MOST_PROBLEMS && line < end; number++) {
+    buffer content = {0};
+    problem_list problems = {0};
+    TRY_TO(done, file_read(&content, path, MOST_BYTES));
+    const char *line = content.bytes, *end = line + content.length;
+    for (long number = 1; problems.n < PROBLEMS_LISTED && line < end; number++) {
         const char *newline = memchr(line, '\n', (size_t)(end - line)), *line_end = newline ? newline : end;
         snprintf(where, sizeof where, "%s: line %ld", path, number);
-        if (read_line(&r, line, (size_t)(line_end - line), number, where) < 0)
-            buffer_printf(&problems, "%s%s", n_problems++ ? "\n" : "", lamp_error_message());
+        if (read_line(&r, line, (size_t)(line_end - line), number, where) < 0) problems_add(&problems, LAMP_MALFORMED);
         line = line_end + (newline != NULL);
     }
-    TRY_TO(done, problems.status);
-    if (n_problems == MOST_PROBLEMS) FAIL_TO(done, LAMP_MALFORMED, "%s\n%s: the rest was not read; is this a recipe?", problems.bytes, path);
-    if (n_problems) FAIL_TO(done, LAMP_MALFORMED, "%s", problems.bytes);
+    if (problems.n == PROBLEMS_LISTED) buffer_printf(&problems.text, "\n%s: the rest was not read; is this a recipe?", path);
+    status = problems_end(&problems);
 done:
-    buffer_release(&problems);
     buffer_release(&r.keys);
-    file_unmap(&map);
+    buffer_release(&content);
     return status;
 }
 

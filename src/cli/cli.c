@@ -164,8 +164,5 @@ int cli_read_all(buffer *content, const char *path) {
         file_unmap(&map);
         return status;
     }
-    char block[1 << 16];
-    for (size_t n; (n = fread(block, 1, sizeof block, stdin)) > 0;) TRY(buffer_append(content, block, n));
-    if (ferror(stdin)) FAIL(LAMP_IO, "cannot read standard input: %s", strerror(errno));
-    return buffer_append(content, "", 0);
+    return file_read_stream(content, STDIN_FILENO, SIZE_MAX, "standard input");
 }

@@ -22,7 +22,7 @@ const cli_verb cli_verbs[] = {
     {"bench", "peak|products|train|moe", "measure this machine and our kernels on it", verb_bench, true},
     {"tokenize", "MODEL [FILE]", "text to token ids, one a line", verb_tokenize, false},
     {"detokenize", "MODEL [FILE]", "token ids to text", verb_detokenize, false},
-    {"logits", "MODEL --ids FILE --out FILE", "the logits of every position, to compare with other programs", verb_logits, false},
+    {"logits", "MODEL --ids FILE --out FILE", "the logits of every position, to compare with other programs", verb_logits, true},
     {"explain", "[CODE]", "what an exit code means, and what to do about it", verb_explain, false},
     {NULL, NULL, NULL, NULL, false},
 };

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/human.h"
+#include "base/problems.h"
 #include "cli/cli.h"
 #include "data/dataset_build.h"
 
@@ -72,7 +73,8 @@ int verb_data(int argc, char **argv) {
     int64_t vocabulary = 8192;
     dataset_build_options options;
     dataset_build_report report;
-    char names[CLI_LIST_ITEMS][DOMAIN_NAME_BYTES];
+    char names[CLI_LIST_ITEMS][DOMAIN_NAME_BYTES] = {0};
+    problem_list problems = {0};
     const char *bad_lines = "error", *field = "text", *standard_input = "txt";
     int policy, kind;
     static const char *const policies[] = {[BAD_LINES_ERROR] = "error", [BAD_LINES_SKIP] = "skip", [BAD_LINES_QUARANTINE] = "quarantine", NULL};
@@ -110,10 +112,10 @@ int verb_data(int argc, char **argv) {
         const char *equals = strchr(domains.item[i], '=');
         size_t length = equals ? (size_t)(equals - domains.item[i]) : 0;
         if (length == 0 || length >= DOMAIN_NAME_BYTES || !equals[1])
-            FAIL(LAMP_INVALID, "lamp data build: --domain: expected NAME=PATH, found \"%s\"", domains.item[i]);
-        snprintf(names[i], sizeof names[i], "%.*s", (int)length, domains.item[i]);
-        options.domain[i].name = names[i], options.domain[i].path = equals + 1;
+            problems_add(&problems, error_set(LAMP_INVALID, "lamp data build: --domain: expected NAME=PATH, found \"%s\"", domains.item[i]));
+        else options.domain[i].name = memcpy(names[i], domains.item[i], length), options.domain[i].path = equals + 1;
     }
+    TRY(problems_end(&problems));
     TRY(dataset_build(&options, &report));
     if (json) return put_json(&report);
     print_report(&report, &options);

@@ -1,5 +1,6 @@
 /* lamp eval MODEL [--data DATASET|FILE]: loss, perplexity and bits per byte per domain, and what the routers did; with --flips, how many
  * assignments a router in bf16 would change. */
+#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -97,6 +98,7 @@ int verb_eval(int argc, char **argv) {
     } else {
         TRY_TO(done, evaluate_file(&e, &t, &m, data_name));
     }
+    if (!isfinite(e.total.nats)) TRY_TO(done, model_folder_check_finite(m.folder, &m.model.weights));
     TRY_TO(done, report(&e, flips, clock_seconds() - begin, json));
 done:
     memory_free(flips);

@@ -1,5 +1,6 @@
 /* lamp logits MODEL --ids FILE --out FILE: (T, V) f32 logits of every position, as the tensor "logits" of a safetensors file. */
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "cli/cli.h"
 #include "cli/read_ids.h"
 #include "formats/safetensors_writer.h"
@@ -62,6 +63,7 @@ int verb_logits(int argc, char **argv) {
     TRY_TO(done, tape_open(&t, k));
     ptrdiff_t start[] = {0, (ptrdiff_t)ids.length};
     tensor *logits = model_logits(&t, &m.model, &(token_batch){start[1], ids.id, NULL, 1, start}, NULL, false, NULL);
+    TRY_TO(done, interrupt_check("computing logits"));
     TRY_TO(done, write_logits(out, logits));
     if (json) TRY_TO(done, put_json(logits, out));
 done:

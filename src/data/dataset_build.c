@@ -12,6 +12,7 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/problems.h"
 #include "data/corpus.h"
 #include "data/dedup.h"
 #include "data/quarantine.h"
@@ -70,22 +71,29 @@ void dataset_build_defaults(dataset_build_options *options) {
 
 static bool is_standard_input(const char *path) { return !strcmp(path, "-"); }
 
+static int check_domain(const dataset_build_options *o, int i) {
+    const char *name = o->domain[i].name, *path = o->domain[i].path;
+    TRY(domain_check_name(name));
+    for (int j = 0; j < i; j++) {
+        if (!strcmp(name, o->domain[j].name)) FAIL(LAMP_INVALID, "domain %s is named twice", name);
+        if (is_standard_input(path) && is_standard_input(o->domain[j].path))
+            FAIL(LAMP_INVALID, "domains %s and %s: standard input can be read once only", o->domain[j].name, name);
+    }
+    if (is_standard_input(path)) return LAMP_OK;
+    if (!file_exists(path)) FAIL(LAMP_IO, "domain %s: %s: no such file or folder", name, path);
+    if (file_is_inside(o->out, path))
+        FAIL(LAMP_INVALID, "domain %s: %s: would hold the dataset %s, which would then be its text; choose a place outside of it", name, path, o->out);
+    return LAMP_OK;
+}
+
 static int check_options(const dataset_build_options *o) {
+    problem_list problems = {0};
     if (file_exists(o->out)) FAIL(LAMP_INVALID, "%s: is already there; choose another name or remove it first", o->out);
     if (o->n_domains < 1 || o->n_domains > DATASET_DOMAINS) FAIL(LAMP_INVALID, "expected 1 to %d domains, found %d", DATASET_DOMAINS, o->n_domains);
     if (!(o->validation_share >= 0 && o->validation_share <= 0.5))
         FAIL(LAMP_INVALID, "validation share: expected 0 to 0.5, found %g", o->validation_share);
-    for (int i = 0; i < o->n_domains; i++) {
-        TRY(domain_check_name(o->domain[i].name));
-        for (int j = 0; j < i; j++)
-            if (!strcmp(o->domain[i].name, o->domain[j].name)) FAIL(LAMP_INVALID, "domain %s is named twice", o->domain[i].name);
-        for (int j = 0; j < i; j++)
-            if (is_standard_input(o->domain[i].path) && is_standard_input(o->domain[j].path))
-                FAIL(LAMP_INVALID, "domains %s and %s: standard input can be read once only", o->domain[j].name, o->domain[i].name);
-        if (!is_standard_input(o->domain[i].path) && !file_exists(o->domain[i].path))
-            FAIL(LAMP_IO, "domain %s: %s: no such file or folder", o->domain[i].name, o->domain[i].path);
-    }
-    return LAMP_OK;
+    for (int i = 0; i < o->n_domains; i++) problems_add(&problems, check_domain(o, i));
+    return problems_end(&problems);
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------------------------------- */
@@ -259,6 +267,7 @@ static int flush_batch(builder *b) {
         one->status = encoder_encode(b->encoder[omp_get_thread_num()], &one->tokens, b->text.bytes + one->start, one->bytes);
         if (one->status == LAMP_OK && end_of_text >= 0) one->status = token_list_append(&one->tokens, end_of_text);
     }
+    TRY(interrupt_check("tokenising"));
     for (size_t i = 0; i < b->n_batch; i++) {
         const batch_document *one = &b->batch[i];
         if (one->status < 0) FAIL(one->status, "domain %s: a document of %zu bytes could not be tokenised", summary->name, one->bytes);
@@ -268,7 +277,7 @@ static int flush_batch(builder *b) {
                  100.0 * (double)(b->visited - b->start[b->domain]) / (double)(b->start[b->domain + 1] - b->start[b->domain]));
     buffer_clear(&b->text);
     b->n_batch = 0;
-    return interrupt_check("tokenising");
+    return LAMP_OK;
 }
 
 static int tokenise_document(void *context, const char *bytes, size_t length) {

@@ -1,5 +1,6 @@
 #include "formats/checkpoint_files.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -203,7 +204,11 @@ static int load_moment(const weight_moment *moment, const safetensors *file) {
         if (entry) safetensors_shape_to_text(found, entry->shape, entry->rank);
         FAIL(LAMP_MALFORMED, "%s: tensor %s: expected %s, found %s", file->path, name, expected, entry ? found : "nothing");
     }
-    return safetensors_read(moment->values, entry, 0, moment_size(moment));
+    TRY(safetensors_read(moment->values, entry, 0, moment_size(moment)));
+    for (ptrdiff_t i = 0; i < moment_size(moment); i++)
+        if (!isfinite(moment->values[i]))
+            FAIL(LAMP_MALFORMED, "%s: tensor %s: expected finite numbers, found %g at place %td", file->path, name, (double)moment->values[i], i);
+    return LAMP_OK;
 }
 
 int checkpoint_load_moments(const char *folder, int n, const weight_moment *moments) {

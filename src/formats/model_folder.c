@@ -1,6 +1,7 @@
 #include "formats/model_folder.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,6 +21,12 @@ typedef struct {
     bool *wanted; /* (file->n): some weight lies in this tensor */
 } shard;
 
+/* Where one group of a weight was found. */
+typedef struct {
+    const safetensors_entry *entry;
+    int64_t first;
+} source;
+
 struct model_folder {
     char path[PATH_BYTES];
     model_config config;
@@ -27,6 +34,7 @@ struct model_folder {
     const json_t *weight_map; /* borrowed from the index */
     shard *shards;
     size_t n_shards, capacity;
+    source *sources; /* of all groups of the table that was loaded, in its order */
     real *converted; /* values that the files do not hold as reals */
 };
 
@@ -121,6 +129,7 @@ void model_folder_close(model_folder *folder) {
         memory_free(folder->shards[i].wanted);
     }
     memory_free(folder->shards);
+    memory_free(folder->sources);
     memory_free(folder->converted);
     json_decref(folder->index);
     memory_free(folder);
@@ -129,12 +138,6 @@ void model_folder_close(model_folder *folder) {
 const model_config *model_folder_config(const model_folder *folder) { return &folder->config; }
 
 /* ---- loading ----------------------------------------------------------------------------------------------------------------- */
-
-/* Where one group of a weight was found. */
-typedef struct {
-    const safetensors_entry *entry;
-    int64_t first;
-} source;
 
 static const safetensors_entry *find_tensor(model_folder *folder, const char *name) {
     const json_t *file = folder->weight_map ? json_object_get(folder->weight_map, name) : NULL;
@@ -232,18 +235,27 @@ static int borrow_values(model_folder *folder, weights *table, const source *sou
     return LAMP_OK;
 }
 
+int model_folder_check_finite(const model_folder *folder, const weights *table) {
+    const source *from = folder->sources;
+    for (int i = 0; i < table->n; i++) {
+        const weight *w = table->row[i];
+        for (ptrdiff_t g = 0; g < w->groups; g++, from++)
+            for (ptrdiff_t at = 0; at < w->out * w->in; at++)
+                if (!isfinite(w->value[g][at]))
+                    FAIL(LAMP_MALFORMED, "%s: tensor %s: expected finite numbers, found %g at place %" PRId64 "; an earlier checkpoint may be sound",
+                         folder->path, from->entry->name, (double)w->value[g][at], from->first + at);
+    }
+    return LAMP_OK;
+}
+
 int model_folder_load(model_folder *folder, weights *table, bool writable) {
-    CHECK(!folder->converted && (!writable || table->values), "a folder loads one table, and a writable one needs its block");
-    int status = LAMP_OK;
-    source *sources = NULL;
+    CHECK(!folder->sources && (!writable || table->values), "a folder loads one table, and a writable one needs its block");
     ptrdiff_t n_groups = 0;
     for (int i = 0; i < table->n; i++) n_groups += table->row[i]->groups;
-    TRY_TO(done, memory_new(&sources, (size_t)n_groups, sizeof *sources, "places of weights"));
-    TRY_TO(done, find_sources(sources, folder, table));
+    TRY(memory_new(&folder->sources, (size_t)n_groups, sizeof *folder->sources, "places of weights"));
+    TRY(find_sources(folder->sources, folder, table));
     warn_of_extra_tensors(folder);
-    TRY_TO(done, writable ? copy_values(table, sources) : borrow_values(folder, table, sources));
-done:
-    memory_free(sources);
+    int status = writable ? copy_values(table, folder->sources) : borrow_values(folder, table, folder->sources);
     if (status == LAMP_UNSUPPORTED) error_add_context(status, "%s", folder->path);
-    return status;
+    return status < 0 || !writable ? status : model_folder_check_finite(folder, table);
 }

@@ -26,4 +26,8 @@ const model_config *model_folder_config(const model_folder *folder);
  * where they had to be converted: the folder must then outlive the table. Once per folder. */
 int model_folder_load(model_folder *folder, weights *table, bool writable);
 
+/* LAMP_MALFORMED, with the tensor's name, if a loaded weight is not a finite number. Writable weights were checked when they were loaded; of
+ * mapped ones it would read every page, so who finds that a result is not finite asks then. */
+int model_folder_check_finite(const model_folder *folder, const weights *table);
+
 #endif

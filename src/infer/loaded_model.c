@@ -14,6 +14,10 @@ int loaded_model_open(loaded_model *m, const char *name) {
     TRY_TO(done, model_folder_load(m->folder, &m->model.weights, false));
     TRY_TO(done, file_join(path, m->path, "tokenizer.json"));
     if (file_exists(path)) TRY_TO(done, tokenizer_json_read(&m->tokenizer, path));
+    int64_t V = m->model.config.vocab_size;
+    if (m->tokenizer && tokenizer_vocabulary_size(m->tokenizer) > V)
+        FAIL_TO(done, LAMP_MALFORMED, "%s: expected at most %lld tokens, the model's vocab_size, found %d: of another model?", path, (long long)V,
+                tokenizer_vocabulary_size(m->tokenizer));
 done:
     if (status < 0) loaded_model_close(m);
     return status;

@@ -1,5 +1,7 @@
 #include "infer/session.h"
 
+#include <math.h>
+
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/memory.h"
@@ -39,6 +41,14 @@ int session_feed(session *s, const real **logits, const int32_t *ids, ptrdiff_t 
     return LAMP_OK;
 }
 
+static int check_finite(const session *s, const real *logits) {
+    for (int64_t i = 0; i < s->model->config.vocab_size; i++)
+        if (!isfinite(logits[i]))
+            FAIL(LAMP_MALFORMED, "token %td: expected finite logits, found %g: the weights are damaged; lamp eval names the tensor", s->state.length,
+                 (double)logits[i]);
+    return LAMP_OK;
+}
+
 int session_generate(session *s, const tokenizer *words, const sampling *how, const int32_t *prompt, ptrdiff_t n_prompt, ptrdiff_t n, session_piece *piece,
                      void *context) {
     int32_t end = tokenizer_end_of_text(words), next = end;
@@ -47,6 +57,7 @@ int session_generate(session *s, const tokenizer *words, const sampling *how, co
     TRY(session_feed(s, &logits, n_prompt ? prompt : &next, n_prompt ? n_prompt : 1));
     for (ptrdiff_t i = 0; i < n; i++) {
         TRY(interrupt_check("generating"));
+        TRY(check_finite(s, logits));
         next = sample_token(how, logits, (int32_t)s->model->config.vocab_size, (uint64_t)s->state.length, s->candidates);
         if (next == end) break;
         if (next < tokenizer_vocabulary_size(words)) {

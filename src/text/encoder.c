@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "text/heap.h"
 #include "text/pretokenizer.h"
@@ -133,10 +134,13 @@ static int encode_piece(encoder *e, token_list *list, piece p) {
 }
 
 int encoder_encode(encoder *e, token_list *list, const char *bytes, size_t length) {
+    enum { PIECES_PER_CHECK = 1 << 16 };
+    size_t n_pieces = 0;
     piece p;
     int more;
     pretokenizer_begin(e->pretokenizer, bytes, length);
     while ((more = pretokenizer_next(e->pretokenizer, &p)) > 0) {
+        if (++n_pieces % PIECES_PER_CHECK == 0) TRY(interrupt_check("tokenising"));
         size_t start = list->length;
         cache_slot *slot = &e->cache[hash_bytes(p.bytes, p.length).low % CACHE_SLOTS];
         if (slot->length == p.length && memcmp(slot->bytes, p.bytes, p.length) == 0) {

@@ -50,7 +50,7 @@ int memory_needs_check(const memory_needs *n, int64_t machine_bytes) {
         activations[HUMAN_BYTES];
     if (memory_needs_total(n) <= machine_bytes) return LAMP_OK;
     FAIL(LAMP_NO_MEMORY,
-         "this run needs about %sB of memory and this machine has %sB: weights %sB, packed copies %sB, gradients %sB, moments %sB, activations %sB. "
+         "this run needs about %sB of memory and may have %sB here: weights %sB, packed copies %sB, gradients %sB, moments %sB, activations %sB. "
          "Try "
          "%s",
          human_count(all, (double)memory_needs_total(n)), human_count(there, (double)machine_bytes), human_count(values, (double)n->weights),

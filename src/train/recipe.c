@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/problems.h"
 #include "models/families/family.h"
 #include "moe/route.h"
 
@@ -138,25 +139,27 @@ static const option rows[] = {
 
 const option_table recipe_options = {rows, sizeof rows / sizeof *rows};
 
+static int check_multiple(const char *key, int64_t value, const char *of, int64_t unit, const char *where) {
+    if (value % unit) FAIL(LAMP_INVALID, "%s: %s %lld is not a multiple of %s %lld", where, key, (long long)value, of, (long long)unit);
+    return LAMP_OK;
+}
+
 int recipe_resolve(recipe *r, const char *where) {
     model_config *m = &r->model;
+    problem_list p = {0};
     if (m->num_key_value_heads == 0) m->num_key_value_heads = m->num_attention_heads;
     if (m->moe.experts == 1) m->moe.top_k = 1;
     if (r->micro_batch_tokens == 0) r->micro_batch_tokens = r->batch_tokens;
-    int64_t T = m->max_position_embeddings;
-    if (r->micro_batch_tokens % T)
-        FAIL(LAMP_INVALID, "%s: train.%s %lld is not a multiple of model.max_position_embeddings %lld", where,
-             r->micro_batch_tokens == r->batch_tokens ? "batch_tokens" : "micro_batch_tokens", (long long)r->micro_batch_tokens, (long long)T);
-    if (r->batch_tokens % r->micro_batch_tokens)
-        FAIL(LAMP_INVALID, "%s: train.batch_tokens %lld is not a multiple of train.micro_batch_tokens %lld", where, (long long)r->batch_tokens,
-             (long long)r->micro_batch_tokens);
+    problems_add(&p, check_multiple(r->micro_batch_tokens == r->batch_tokens ? "train.batch_tokens" : "train.micro_batch_tokens", r->micro_batch_tokens,
+                                    "model.max_position_embeddings", m->max_position_embeddings, where));
+    problems_add(&p, check_multiple("train.batch_tokens", r->batch_tokens, "train.micro_batch_tokens", r->micro_batch_tokens, where));
+    problems_add(&p, check_multiple("model.num_attention_heads", m->num_attention_heads, "model.num_key_value_heads", m->num_key_value_heads, where));
     if (m->moe.top_k > m->moe.experts)
-        FAIL(LAMP_INVALID, "%s: router.top_k %lld is more than router.experts %lld", where, (long long)m->moe.top_k, (long long)m->moe.experts);
-    if (m->num_attention_heads % m->num_key_value_heads)
-        FAIL(LAMP_INVALID, "%s: model.num_attention_heads %lld is not a multiple of model.num_key_value_heads %lld", where,
-             (long long)m->num_attention_heads, (long long)m->num_key_value_heads);
+        problems_add(&p, error_set(LAMP_INVALID, "%s: router.top_k %lld is more than router.experts %lld", where, (long long)m->moe.top_k,
+                                   (long long)m->moe.experts));
     if (r->steps == 0 && r->tokens == 0 && r->minutes == 0)
-        FAIL(LAMP_INVALID, "%s: no budget: set train.steps, train.tokens or train.minutes", where);
+        problems_add(&p, error_set(LAMP_INVALID, "%s: no budget: set train.steps, train.tokens or train.minutes", where));
+    TRY(problems_end(&p));
     return family_complete(m, where);
 }
 

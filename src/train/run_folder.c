@@ -13,9 +13,22 @@
 
 enum { FORMAT_VERSION = 1 };
 
+/* Whoever was killed while it wrote left a line without an end, to which the next would be added. */
+static int cut_torn_line(const char *path) {
+    mapped_file map;
+    TRY(file_map(&map, path));
+    size_t whole = map.length;
+    while (whole > 0 && map.bytes[whole - 1] != '\n') whole--;
+    bool torn = whole < map.length;
+    file_unmap(&map);
+    if (torn && truncate(path, (off_t)whole) < 0) FAIL(LAMP_IO, "%s: cannot cut off its last line, which has no end: %s", path, strerror(errno));
+    return LAMP_OK;
+}
+
 static int open_log(FILE **file, const run_folder *run, const char *name) {
     char path[PATH_BYTES];
     TRY(file_join(path, run->path, name));
+    if (file_exists(path)) TRY(cut_torn_line(path));
     if (!(*file = fopen(path, "ae"))) FAIL(LAMP_IO, "%s: cannot open to append: %s", path, strerror(errno));
     return LAMP_OK;
 }

@@ -55,6 +55,7 @@ static int show_progress(train_session *s, const step_report *r) {
 static int save(train_session *s) {
     trainer *tr = &s->trainer;
     if (s->saved_at == tr->step) return LAMP_OK;
+    if (interrupt_requested()) TRY(say(s, "interrupted: saving step %lld first; a second signal ends at once", (long long)tr->step));
     TRY(comm_agree(trainer_save(tr, s->folder.path)));
     s->saved_at = tr->step;
     return run_folder_add_event(&s->folder, tr->step, "checkpoint", "");

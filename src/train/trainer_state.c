@@ -14,12 +14,17 @@
 #include "formats/model_folder.h"
 #include "train/trainer.h"
 
+enum { VERSION = 1 };
+
+/* Of counts: JSON readers hold it exactly, and no step from there overflows. */
+static const int64_t MOST = INT64_C(1) << 53;
+
 static int write_state(buffer *text, const trainer *tr) {
     loader_state at;
     loader_get_state(tr->loader, &at);
     json_writer w = {text, .indented = true};
     json_begin_object(&w, NULL);
-    json_put_integer(&w, "version", 1);
+    json_put_integer(&w, "version", VERSION);
     json_put_integer(&w, "step", tr->step);
     json_put_integer(&w, "tokens", tr->tokens);
     json_put_number(&w, "seconds", tr->seconds);
@@ -50,7 +55,7 @@ static int read_expert_steps(optimizer *o, const json_t *root, const char *where
         FAIL(LAMP_MALFORMED, "%s: \"expert_steps\": expected %td, found %zu", where, o->n_experts, json_array_size(list));
     for (ptrdiff_t i = 0; i < o->n_experts; i++) {
         const json_t *steps = json_array_get(list, (size_t)i);
-        if (!json_is_integer(steps) || json_integer_value(steps) < 0)
+        if (!json_is_integer(steps) || json_integer_value(steps) < 0 || json_integer_value(steps) > MOST)
             FAIL(LAMP_MALFORMED, "%s: \"expert_steps\"[%td]: expected a count of steps", where, i);
         o->expert_steps[i] = json_integer_value(steps);
     }
@@ -62,27 +67,34 @@ static int read_state(trainer *tr, const json_t *root, const char *where) {
     int64_t version, bad_steps;
     const char *dataset_hash;
     json_t *cursor, *losses;
-    TRY(json_get_integer(&version, root, "version", 1, 1, where));
+    TRY(json_get_integer(&version, root, "version", 1, INT64_MAX, where));
+    if (version > VERSION)
+        FAIL(LAMP_UNSUPPORTED, "%s: \"version\": expected at most %d, found %lld: of a newer Lamplighter", where, VERSION, (long long)version);
     TRY(json_get_text(&dataset_hash, root, "dataset", where));
     if (strcmp(dataset_hash, tr->data->hash))
         FAIL(LAMP_CHECKPOINT, "%s: the run was trained on dataset %s, data.path holds %s; point data.path at the same dataset", where, dataset_hash,
              tr->data->hash);
-    TRY(json_get_integer(&tr->step, root, "step", 0, INT64_MAX, where));
-    TRY(json_get_integer(&tr->tokens, root, "tokens", 0, INT64_MAX, where));
+    TRY(json_get_integer(&tr->step, root, "step", 0, MOST, where));
+    TRY(json_get_integer(&tr->tokens, root, "tokens", 0, MOST, where));
     TRY(json_get_number(&tr->seconds, root, "seconds", where));
-    TRY(json_get_integer(&tr->optimizer.steps, root, "optimizer_steps", 0, INT64_MAX, where));
+    if (tr->seconds < 0) FAIL(LAMP_MALFORMED, "%s: \"seconds\": expected 0 or more, found %g", where, tr->seconds);
+    TRY(json_get_integer(&tr->optimizer.steps, root, "optimizer_steps", 0, MOST, where));
     TRY(json_get_integer(&bad_steps, root, "bad_steps", 0, 1000, where));
     tr->bad_steps = (int)bad_steps;
-    TRY(json_get_integer(&at.sequence, root, "sequence", 0, INT64_MAX, where));
+    TRY(json_get_integer(&at.sequence, root, "sequence", 0, MOST, where));
     TRY(json_get_object(&cursor, root, "cursor", where));
-    for (int i = 0; i < tr->data->n_domains; i++) TRY(json_get_integer(&at.cursor[i], cursor, tr->data->domain[i].summary.name, 0, INT64_MAX, where));
+    for (int i = 0; i < tr->data->n_domains; i++) TRY(json_get_integer(&at.cursor[i], cursor, tr->data->domain[i].summary.name, 0, MOST, where));
     if (tr->optimizer.expert_steps) TRY(read_expert_steps(&tr->optimizer, root, where));
     TRY(json_get_array(&losses, root, "losses", where));
     if (json_array_size(losses) > LOSS_WINDOW)
         FAIL(LAMP_MALFORMED, "%s: \"losses\": expected at most %d, found %zu", where, LOSS_WINDOW, json_array_size(losses));
     tr->n_losses = (int64_t)json_array_size(losses);
-    for (size_t i = 0; i < json_array_size(losses); i++) tr->window[i] = json_number_value(json_array_get(losses, i));
-    return loader_set_state(tr->loader, &at);
+    for (size_t i = 0; i < json_array_size(losses); i++) {
+        if (!json_is_number(json_array_get(losses, i))) FAIL(LAMP_MALFORMED, "%s: \"losses\"[%zu]: expected a number", where, i);
+        tr->window[i] = json_number_value(json_array_get(losses, i));
+    }
+    int status = loader_set_state(tr->loader, &at);
+    return status < 0 ? error_add_context(status, "%s", where) : LAMP_OK;
 }
 
 int trainer_save(const trainer *tr, const char *run) {

@@ -5,6 +5,7 @@
  *     FAULT=file:5:ENOSPC    the 5th call on files fails with this errno
  *     FAULT=file:5:KILL      the process ends there and then, as by kill -9
  *     FAULT=map:3            the 3rd file that is mapped is cut to nothing just after; 3+: and each one after it
+ *     FAULT=file:5:INT       it gets SIGINT there (TERM: SIGTERM), as by Ctrl-C, and the call does its work; 5+: each one after it, too
  *
  * FAULT_COUNT names a file that receives, at the end, how many calls of each kind there were. jansson's allocations count too.
  * FAULT_RECORD names a file that receives every change the run makes below the folder it began in, for tests/faults/replay.c: lines of
@@ -31,13 +32,13 @@ enum { MEMORY, FILES, MAPS, KINDS };
 
 static const char *const kind_names[KINDS] = {"memory", "file", "map"};
 static long calls[KINDS], fails_at[KINDS];
-static bool fails_on, kills;
-static int failure = EIO;
+static bool fails_on;
+static int failure = EIO, signal_sent;
 
 static bool fails(int kind) {
     long now = __atomic_add_fetch(&calls[kind], 1, __ATOMIC_RELAXED);
-    if (kills && now == fails_at[kind]) kill(getpid(), SIGKILL);
-    bool hit = !kills && fails_at[kind] > 0 && (now == fails_at[kind] || (fails_on && now > fails_at[kind]));
+    bool hit = fails_at[kind] > 0 && (now == fails_at[kind] || (fails_on && now > fails_at[kind]));
+    if (hit && signal_sent) return raise(signal_sent), false;
     if (hit) errno = kind == MEMORY ? ENOMEM : failure;
     return hit;
 }
@@ -156,8 +157,9 @@ __attribute__((destructor)) static void close_trace(void) {
 __attribute__((constructor)) static void read_fault(void) {
     static const struct {
         const char *name;
-        int number;
-    } errors[] = {{"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EINTR", EINTR}, {"EACCES", EACCES}, {"EMFILE", EMFILE}};
+        int number, *target;
+    } ways[] = {{"EIO", EIO, &failure},       {"ENOSPC", ENOSPC, &failure},       {"EINTR", EINTR, &failure},      {"EACCES", EACCES, &failure},
+                {"EMFILE", EMFILE, &failure}, {"KILL", SIGKILL, &signal_sent}, {"INT", SIGINT, &signal_sent}, {"TERM", SIGTERM, &signal_sent}};
     const char *fault = getenv("FAULT");
     for (int kind = 0; fault && kind < KINDS; kind++) {
         size_t length = strlen(kind_names[kind]);
@@ -165,9 +167,8 @@ __attribute__((constructor)) static void read_fault(void) {
         if (strncmp(fault, kind_names[kind], length) || fault[length] != ':') continue;
         fails_at[kind] = strtol(fault + length + 1, &rest, 10);
         if (*rest == '+') fails_on = true, rest++;
-        for (size_t i = 0; *rest == ':' && i < sizeof errors / sizeof *errors; i++)
-            if (!strcmp(rest + 1, errors[i].name)) failure = errors[i].number;
-        kills = !strcmp(rest, ":KILL");
+        for (size_t i = 0; *rest == ':' && i < sizeof ways / sizeof *ways; i++)
+            if (!strcmp(rest + 1, ways[i].name)) *ways[i].target = ways[i].number;
     }
     json_set_alloc_funcs(__wrap_malloc, free);
 }

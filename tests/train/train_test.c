@@ -358,7 +358,7 @@ static void memory_is_known_before_it_is_taken(void) {
         EXPECT(foretold > 0.8 * taken && foretold < 1.2 * taken, "case %zu: %g bytes were foretold, %g taken (%zu of them by activations, not %lld)", i,
                foretold, taken, tape_bytes(&tr.tape), (long long)tr.needs.activations);
         EXPECT_OK(memory_needs_check(&tr.needs, memory_needs_total(&tr.needs)));
-        EXPECT_ERROR(memory_needs_check(&tr.needs, memory_needs_total(&tr.needs) - 1), LAMP_NO_MEMORY, "of memory and this machine has");
+        EXPECT_ERROR(memory_needs_check(&tr.needs, memory_needs_total(&tr.needs) - 1), LAMP_NO_MEMORY, "of memory and may have");
         trainer_close(&tr);
         dataset_free(d);
     }

@@ -6,6 +6,7 @@
 #include "../test.h"
 #include "base/arena.h"
 #include "base/buffer.h"
+#include "base/cgroup.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -167,7 +168,47 @@ static void arenas_respect_a_limit_on_address_space(void) {
     EXPECT(under_limit == arena_machine_bytes() / 8, "%zu of %zu bytes", under_limit, arena_machine_bytes());
 }
 
+/* As the kernel spells them: version 1, version 2, both, a container that sees only its own group, and none. */
+static void the_least_limit_of_control_groups_counts(void) {
+    static const struct {
+        const char *name, *membership;
+        size_t limit;
+    } groups[] = {
+        {"version 2", "0::/user/job\n", 1000},
+        {"version 2, the limit above it", "0::/user/job/step\n", 1000},
+        {"version 2, a tighter limit above it", "0::/tight/job\n", 500},
+        {"version 2 without a limit", "0::/free\n", SIZE_MAX},
+        {"version 1", "9:name=systemd:/x\n4:memory:/batch/job\n1:cpu:/x\n0::/\n", 2000},
+        {"version 1 with another controller", "4:cpu,memory:/batch/job\n", 2000},
+        {"both, the tighter counts", "4:memory:/batch/job\n0::/user/job\n", 1000},
+        {"a container's own group", "4:memory:/docker/0123/not/mounted\n", 4000},
+        {"the root", "4:memory:/\n", 4000},
+        {"a line that is none", "memory\n\n::\n", SIZE_MAX},
+        {"empty", "", SIZE_MAX},
+    };
+    char root[PATH_BYTES], path[PATH_BYTES];
+    snprintf(root, sizeof root, "%s", test_path("groups"));
+    test_write_text("groups/user/memory.max", "max\n");
+    test_write_text("groups/user/job/memory.max", "1000\n");
+    test_write_text("groups/user/job/step/memory.max", "max\n");
+    test_write_text("groups/tight/memory.max", "500\n");
+    test_write_text("groups/tight/job/memory.max", "800\n");
+    test_write_text("groups/free/memory.max", "max\n");
+    test_write_text("groups/memory/memory.limit_in_bytes", "4000\n");
+    test_write_text("groups/memory/batch/memory.limit_in_bytes", "9223372036854771712\n");
+    test_write_text("groups/memory/batch/job/memory.limit_in_bytes", "2000\n");
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+        test_row(groups[i].name);
+        test_write_text("membership", groups[i].membership);
+        snprintf(path, sizeof path, "%s", test_path("membership"));
+        size_t limit = cgroup_memory_limit(path, root);
+        EXPECT(limit == groups[i].limit, "%zu, expected %zu", limit, groups[i].limit);
+    }
+    EXPECT(cgroup_memory_limit(test_path("no such file"), root) == SIZE_MAX, "a limit of nothing");
+}
+
 static const test_case cases[] = {
+    {"the least limit of control groups counts", the_least_limit_of_control_groups_counts},
     {"Philox matches its known answers", philox_matches_known_answers},
     {"normal numbers have mean 0 and variance 1", normal_numbers_have_mean_0_and_variance_1},
     {"a permutation is a bijection", permutation_is_a_bijection},

@@ -249,10 +249,27 @@ static void write_nested(const char *name, int depth) {
     buffer_release(&text);
 }
 
+/* Each {} costs the line three bytes and the reader over two hundred. Commas and brackets in text are no values. */
+static void a_line_of_too_many_values_is_unsupported(void) {
+    for (int n = 100000; n <= 300000; n += 200000) {
+        buffer text = {0};
+        buffer_append_text(&text, "{\"text\": \"a\", \"\\\"");
+        for (int i = 0; i < 300000; i++) buffer_append_text(&text, "[{,");
+        buffer_append_text(&text, "\": [0");
+        for (int i = 0; i < n; i++) buffer_append_text(&text, ",{}");
+        buffer_append_text(&text, "]}\n");
+        test_write("many.jsonl", text.bytes, text.length);
+        buffer_release(&text);
+        if (n == 100000) expect_documents("many.jsonl", "[a]");
+        else EXPECT_ERROR(visit("many.jsonl"), LAMP_UNSUPPORTED, "many.jsonl: line 1: expected at most 262144 values in a line, found more");
+    }
+    EXPECT_OK(visit_passing_over_bad_lines("many.jsonl"));
+}
+
 static void a_line_nested_too_deep_is_unsupported(void) {
     write_nested("deep.jsonl", 2000);
     expect_documents("deep.jsonl", "[a]");
-    write_nested("deep.jsonl", 1 << 20);
+    write_nested("deep.jsonl", 1 << 17);
     EXPECT_ERROR(visit("deep.jsonl"), LAMP_UNSUPPORTED, "deep.jsonl: line 1: expected JSON nested at most 2048 deep, found deeper");
     EXPECT_OK(visit_passing_over_bad_lines("deep.jsonl"));
     EXPECT(found.n_unsupported == 1, "%d lines", found.n_unsupported);
@@ -563,6 +580,7 @@ static const test_case cases[] = {
     {"line ends and byte order marks are no text", line_ends_and_byte_order_marks_are_no_text},
     {"the field is chosen by name", the_field_is_chosen_by_name},
     {"every bad line is named", every_bad_line_is_named},
+    {"a line of too many values is unsupported", a_line_of_too_many_values_is_unsupported},
     {"a line nested too deep is unsupported", a_line_nested_too_deep_is_unsupported},
     {"a number of many digits is unsupported", a_number_of_many_digits_is_unsupported},
     {"a line of more than 16 MiB is unsupported", a_line_of_more_than_16_mib_is_unsupported},

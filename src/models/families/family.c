@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/options.h"
+#include "base/problems.h"
 #include "moe/route.h"
 
 static const family *const families[] = {&family_llama, &family_mixtral, &family_olmoe, &family_qwen3, &family_qwen3_moe};
@@ -86,15 +87,20 @@ static int complete_experts(model_config *c, const family *f, const char *where)
 int family_complete(model_config *c, const char *where) {
     const double most_parameters = 0x1p48;
     const family *f;
+    problem_list p = {0};
     TRY(family_find(&f, c->family, where));
     c->qk_norm = f->qk_norm;
-    TRY(check_range("vocab_size", c->vocab_size, 1 << 24, where));
-    TRY(check_range("hidden_size", c->hidden_size, 1 << 20, where));
-    TRY(check_range(f->inner_key, c->intermediate_size, 1 << 22, where));
-    TRY(check_range("num_hidden_layers", c->num_hidden_layers, 1 << 14, where));
-    TRY(check_range("num_attention_heads", c->num_attention_heads, 1 << 14, where));
-    TRY(check_range("num_key_value_heads", c->num_key_value_heads, 1 << 14, where));
-    TRY(check_range("max_position_embeddings", c->max_position_embeddings, 1 << 30, where));
+    problems_add(&p, check_range("vocab_size", c->vocab_size, 1 << 24, where));
+    problems_add(&p, check_range("hidden_size", c->hidden_size, 1 << 20, where));
+    problems_add(&p, check_range(f->inner_key, c->intermediate_size, 1 << 22, where));
+    problems_add(&p, check_range("num_hidden_layers", c->num_hidden_layers, 1 << 14, where));
+    problems_add(&p, check_range("num_attention_heads", c->num_attention_heads, 1 << 14, where));
+    problems_add(&p, check_range("num_key_value_heads", c->num_key_value_heads, 1 << 14, where));
+    problems_add(&p, check_range("max_position_embeddings", c->max_position_embeddings, 1 << 30, where));
+    problems_add(&p, check_positive("rope_theta", c->rope_theta, 1e15, where));
+    problems_add(&p, check_positive("rms_norm_eps", c->rms_norm_eps, 1, where));
+    problems_add(&p, check_up_to("initializer_range", c->initializer_range, 10, where));
+    TRY(problems_end(&p));
     TRY(check_divides("hidden_size", c->hidden_size, "num_attention_heads", c->num_attention_heads, where));
     TRY(check_divides("num_attention_heads", c->num_attention_heads, "num_key_value_heads", c->num_key_value_heads, where));
     if (c->head_dim == 0) c->head_dim = c->hidden_size / c->num_attention_heads;
@@ -103,9 +109,6 @@ int family_complete(model_config *c, const char *where) {
     if (f->head_dim_is_derived && c->head_dim * c->num_attention_heads != c->hidden_size)
         FAIL(LAMP_MALFORMED, "%s: \"head_dim\": expected hidden_size / num_attention_heads = %" PRId64 " in family %s, found %" PRId64,
              where, c->hidden_size / c->num_attention_heads, f->model_type, c->head_dim);
-    TRY(check_positive("rope_theta", c->rope_theta, 1e15, where));
-    TRY(check_positive("rms_norm_eps", c->rms_norm_eps, 1, where));
-    TRY(check_up_to("initializer_range", c->initializer_range, 10, where));
     TRY(complete_experts(c, f, where));
     if (c->end_of_text < -1 || c->end_of_text >= c->vocab_size)
         FAIL(LAMP_MALFORMED, "%s: \"eos_token_id\": expected a token below vocab_size (%" PRId64 "), found %" PRId64, where, c->vocab_size,

@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/options.h"
+#include "base/problems.h"
 #include "models/families/family.h"
 #include "models/families/lamplighter.h"
 #include "moe/route.h"
@@ -61,19 +63,36 @@ static int check_layer_types(const json_t *root, const char *where) {
 static int check_supported(const json_t *root, int64_t context, const char *where) {
     static const char *const must_be_off[] = {
         "attention_bias", "mlp_bias", "clip_qkv", "n_shared_experts", "num_shared_experts", "quantization_config", "shared_expert_intermediate_size"};
-    for (size_t i = 0; i < sizeof must_be_off / sizeof *must_be_off; i++)
-        if (!is_off(json_object_get(root, must_be_off[i]))) return refuse(root, must_be_off[i], "nothing, false or null", where);
     const json_t *act = setting(root, "hidden_act"), *window = setting(root, "sliding_window"),
                  *rotary = setting(root, "partial_rotary_factor");
+    problem_list p = {0};
+    for (size_t i = 0; i < sizeof must_be_off / sizeof *must_be_off; i++)
+        if (!is_off(json_object_get(root, must_be_off[i]))) problems_add(&p, refuse(root, must_be_off[i], "nothing, false or null", where));
     if (act && (!json_is_string(act) || (strcmp(json_string_value(act), "silu") && strcmp(json_string_value(act), "swish"))))
-        return refuse(root, "hidden_act", "\"silu\"", where);
-    if (rotary && json_number_value(rotary) != 1) return refuse(root, "partial_rotary_factor", "1", where);
+        problems_add(&p, refuse(root, "hidden_act", "\"silu\" or \"swish\"", where));
+    if (rotary && json_number_value(rotary) != 1) problems_add(&p, refuse(root, "partial_rotary_factor", "1", where));
     if (window && !json_is_false(json_object_get(root, "use_sliding_window")) && json_integer_value(window) < context)
-        return refuse(root, "sliding_window", "null or at least max_position_embeddings", where);
-    return check_layer_types(root, where);
+        problems_add(&p, refuse(root, "sliding_window", "null or at least max_position_embeddings", where));
+    problems_add(&p, check_layer_types(root, where));
+    return problems_end(&p);
+}
+
+/* Of a key that is missing the one it was perhaps misspelt as, or NULL. */
+static const char *find_misspelt(const json_t *root, const char *key) {
+    const char *other, *nearest = NULL;
+    const json_t *value;
+    int least = 3;
+    if (json_object_get(root, key)) return NULL;
+    json_object_foreach((json_t *)(uintptr_t)root, other, value) {
+        int distance = options_edit_distance(key, other);
+        if (distance < least) least = distance, nearest = other;
+    }
+    return nearest;
 }
 
 static int read_size(int64_t *size, const json_t *root, const char *key, const char *where) {
+    const char *misspelt = find_misspelt(root, key);
+    if (misspelt) FAIL(LAMP_MALFORMED, "%s: \"%s\": expected an integer, found only \"%s\"; misspelt?", where, key, misspelt);
     return json_get_integer(size, root, key, 1, INT64_MAX, where);
 }
 
@@ -130,6 +149,7 @@ static int read_end_of_text(model_config *c, const json_t *root, const char *whe
 static int read_config(model_config *c, const json_t *root, const char *where) {
     const char *model_type;
     const family *f;
+    problem_list p = {0};
     if (!json_is_object(root)) FAIL(LAMP_MALFORMED, "%s: expected an object", where);
     TRY(json_get_word(&model_type, root, "model_type", where));
     bool own = !strcmp(model_type, LAMPLIGHTER_MODEL_TYPE);
@@ -138,25 +158,26 @@ static int read_config(model_config *c, const json_t *root, const char *where) {
     *c = (model_config){
         .head_dim = f->head_dim, .rms_norm_eps = f->rms_norm_eps, .rope_theta = f->rope_theta, .initializer_range = 0.02, .sparse_step = 1};
     strcpy(c->family, f->model_type);
-    TRY(read_size(&c->vocab_size, root, "vocab_size", where));
-    TRY(read_size(&c->hidden_size, root, "hidden_size", where));
-    TRY(read_size(&c->intermediate_size, root, f->inner_key, where));
-    TRY(read_size(&c->num_hidden_layers, root, "num_hidden_layers", where));
-    TRY(read_size(&c->num_attention_heads, root, "num_attention_heads", where));
-    TRY(read_size(&c->max_position_embeddings, root, "max_position_embeddings", where));
+    problems_add(&p, read_size(&c->vocab_size, root, "vocab_size", where));
+    problems_add(&p, read_size(&c->hidden_size, root, "hidden_size", where));
+    problems_add(&p, read_size(&c->intermediate_size, root, f->inner_key, where));
+    problems_add(&p, read_size(&c->num_hidden_layers, root, "num_hidden_layers", where));
+    problems_add(&p, read_size(&c->num_attention_heads, root, "num_attention_heads", where));
+    problems_add(&p, read_size(&c->max_position_embeddings, root, "max_position_embeddings", where));
     c->num_key_value_heads = c->num_attention_heads;
-    if (setting(root, "num_key_value_heads")) TRY(read_size(&c->num_key_value_heads, root, "num_key_value_heads", where));
-    if (setting(root, "head_dim")) TRY(read_size(&c->head_dim, root, "head_dim", where));
-    if (setting(root, "rms_norm_eps")) TRY(json_get_number(&c->rms_norm_eps, root, "rms_norm_eps", where));
-    if (setting(root, "rope_theta")) TRY(json_get_number(&c->rope_theta, root, "rope_theta", where));
-    if (setting(root, "initializer_range")) TRY(json_get_number(&c->initializer_range, root, "initializer_range", where));
-    if (setting(root, "tie_word_embeddings")) TRY(json_get_bool(&c->tie_word_embeddings, root, "tie_word_embeddings", where));
-    TRY(check_rope(&c->rope_theta, root, "rope_scaling", where));
-    TRY(check_rope(&c->rope_theta, root, "rope_parameters", where));
-    TRY(read_experts(c, root, f, where));
-    if (own) TRY(lamplighter_read(c, root, where));
-    TRY(read_end_of_text(c, root, where));
-    TRY(check_supported(root, c->max_position_embeddings, where));
+    if (setting(root, "num_key_value_heads")) problems_add(&p, read_size(&c->num_key_value_heads, root, "num_key_value_heads", where));
+    if (setting(root, "head_dim")) problems_add(&p, read_size(&c->head_dim, root, "head_dim", where));
+    if (setting(root, "rms_norm_eps")) problems_add(&p, json_get_number(&c->rms_norm_eps, root, "rms_norm_eps", where));
+    if (setting(root, "rope_theta")) problems_add(&p, json_get_number(&c->rope_theta, root, "rope_theta", where));
+    if (setting(root, "initializer_range")) problems_add(&p, json_get_number(&c->initializer_range, root, "initializer_range", where));
+    if (setting(root, "tie_word_embeddings")) problems_add(&p, json_get_bool(&c->tie_word_embeddings, root, "tie_word_embeddings", where));
+    problems_add(&p, read_experts(c, root, f, where));
+    if (own) problems_add(&p, lamplighter_read(c, root, where));
+    problems_add(&p, read_end_of_text(c, root, where));
+    problems_add(&p, check_rope(&c->rope_theta, root, "rope_scaling", where));
+    problems_add(&p, check_rope(&c->rope_theta, root, "rope_parameters", where));
+    problems_add(&p, check_supported(root, c->max_position_embeddings, where));
+    TRY(problems_end(&p));
     if (setting(root, "auto_map")) log_warning("%s: \"auto_map\" is ignored: no code from a model folder is ever run", where);
     return family_complete(c, where);
 }

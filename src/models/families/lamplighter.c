@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/problems.h"
 #include "moe/route.h"
 
 #define AT(field) offsetof(model_config, field)
@@ -66,27 +67,31 @@ void lamplighter_write(json_writer *w, const model_config *c) {
     json_end_object(w);
 }
 
+static int read_field(model_config *c, const json_t *mixture, int i, const char *where) {
+    void *at = (char *)c + fields[i].offset;
+    const char *key = fields[i].key, *text;
+    switch (fields[i].type) {
+    case OPTION_INTEGER: return json_get_integer(at, mixture, key, 0, (int64_t)fields[i].max, where);
+    case OPTION_NUMBER:
+        TRY(json_get_number(at, mixture, key, where));
+        if (!(*(double *)at >= 0 && *(double *)at <= fields[i].max))
+            FAIL(LAMP_MALFORMED, "%s: \"%s\": expected 0 to %g, found %g", where, key, fields[i].max, *(double *)at);
+        return LAMP_OK;
+    case OPTION_BOOL: return json_get_bool(at, mixture, key, where);
+    default:
+        TRY(json_get_word(&text, mixture, key, where));
+        if (strlen(text) >= OPTION_TEXT_BYTES) FAIL(LAMP_MALFORMED, "%s: \"%s\": longer than %d bytes", where, key, OPTION_TEXT_BYTES - 1);
+        strcpy(at, text);
+        return LAMP_OK;
+    }
+}
+
 int lamplighter_read(model_config *c, const json_t *root, const char *where) {
     json_t *mixture;
     char place[256];
+    problem_list problems = {0};
     TRY(json_get_object(&mixture, root, "mixture", where));
     snprintf(place, sizeof place, "%s: \"mixture\"", where);
-    for (int i = 0; i < N_FIELDS; i++) {
-        void *at = (char *)c + fields[i].offset;
-        const char *key = fields[i].key, *text;
-        switch (fields[i].type) {
-        case OPTION_INTEGER: TRY(json_get_integer(at, mixture, key, 0, (int64_t)fields[i].max, place)); break;
-        case OPTION_NUMBER:
-            TRY(json_get_number(at, mixture, key, place));
-            if (!(*(double *)at >= 0 && *(double *)at <= fields[i].max))
-                FAIL(LAMP_MALFORMED, "%s: \"%s\": expected 0 to %g, found %g", place, key, fields[i].max, *(double *)at);
-            break;
-        case OPTION_BOOL: TRY(json_get_bool(at, mixture, key, place)); break;
-        default:
-            TRY(json_get_word(&text, mixture, key, place));
-            if (strlen(text) >= OPTION_TEXT_BYTES) FAIL(LAMP_MALFORMED, "%s: \"%s\": longer than %d bytes", place, key, OPTION_TEXT_BYTES - 1);
-            strcpy(at, text);
-        }
-    }
-    return LAMP_OK;
+    for (int i = 0; i < N_FIELDS; i++) problems_add(&problems, read_field(c, mixture, i, place));
+    return problems_end(&problems);
 }

@@ -9,7 +9,7 @@
 #include "cli/print_scores.h"
 #include "health/telemetry.h"
 #include "infer/loaded_model.h"
-#include "train/affinity.h"
+#include "inspect/affinity.h"
 #include "train/recipe.h"
 #include "train/run_folder.h"
 

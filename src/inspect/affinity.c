@@ -1,4 +1,4 @@
-#include "train/affinity.h"
+#include "inspect/affinity.h"
 
 #include <math.h>
 #include <string.h>

@@ -156,16 +156,24 @@ int cli_write_buffer(buffer *b) {
     return status;
 }
 
-int cli_read_all(buffer *content, const char *path) {
-    if (path && strcmp(path, "-")) {
+int cli_read_all(buffer *content, const char *path) { return cli_read_at_most(content, path, SIZE_MAX); }
+
+int cli_read_at_most(buffer *content, const char *path, size_t most) {
+    bool standard_input = !path || !strcmp(path, "-");
+    if (!standard_input) {
         mapped_file map;
         TRY(file_map(&map, path));
-        int status = buffer_append(content, map.bytes, map.length);
+        int status = map.length > most ? LAMP_OK : buffer_append(content, map.bytes, map.length);
+        size_t length = map.length;
         file_unmap(&map);
+        if (length > most) FAIL(LAMP_UNSUPPORTED, "%s: expected at most %zu bytes, found %zu", path, most, length);
         return status;
     }
     char block[1 << 16];
-    for (size_t n; (n = fread(block, 1, sizeof block, stdin)) > 0;) TRY(buffer_append(content, block, n));
+    for (size_t n; (n = fread(block, 1, sizeof block, stdin)) > 0;) {
+        TRY(buffer_append(content, block, n));
+        if (content->length > most) FAIL(LAMP_UNSUPPORTED, "standard input: expected at most %zu bytes, found more", most);
+    }
     if (ferror(stdin)) FAIL(LAMP_IO, "cannot read standard input: %s", strerror(errno));
     return buffer_append(content, "", 0);
 }

@@ -1,33 +1,40 @@
-/* What each expert of one layer likes: how often every token of some text was sent to it.
+/* What an expert likes: for every value of a feature, how much of it the expert receives beside its share of everything.
  *
- * A token's liking for an expert is its lift: the share of the token's pairs that went there, divided by the expert's share of all pairs.
- * Lift alone crowns tokens that were seen once, so the list is ranked by n log(lift), the token's part in what the expert's choice of
- * tokens says about tokens (their pointwise contribution to mutual information). */
+ * The lift of a value is its share of the expert's pairs divided by its share of all pairs. Lift alone crowns what was seen once, so the list is
+ * ranked by n log(lift): the value's part in what the expert's choice says about the feature (its pointwise contribution to mutual information).
+ *
+ * Whether a lift could be chance is tested with windows as the sample, for the tokens of one window are no independent witnesses: with a of the
+ * value among the b pairs that the expert takes in a window, and q the value's share of all pairs,
+ *     z = sum (a - q b) / sqrt(sum (a - q b)^2)
+ * is near standard normal when the expert does not care, and never exceeds the root of the number of windows. */
 #ifndef AFFINITY_H
 #define AFFINITY_H
 
-#include "train/evaluate.h"
+#include "inspect/features.h"
 
 typedef struct {
-    int layer, experts;
-    int32_t vocabulary;
-    int64_t *count;       /* (experts, vocabulary) pairs */
-    const batch *batch;   /* being run; borrowed */
+    int32_t value;
+    int64_t count;
+    double share, lift, rank, z; /* share: of the expert's pairs */
 } affinity;
 
+struct affinity_cell;
+
 typedef struct {
-    int32_t token;
-    int64_t count;
-    double lift, rank;
-} affinity_token;
+    const routed_text *r;       /* borrowed */
+    const feature *f;           /* borrowed */
+    int64_t *everywhere;        /* (values) pairs */
+    ptrdiff_t seen;             /* values that occur */
+    affinity *liked;            /* (n) of the expert last asked for: every value it received, by rank */
+    ptrdiff_t n;
+    struct affinity_cell *cell; /* (values) scratch */
+} affinities;
 
-int affinity_open(affinity *a, int layer, int experts, int32_t vocabulary);
-void affinity_close(affinity *a);
+int affinities_open(affinities *a, const routed_text *r, const feature *f);
+void affinities_close(affinities *a);
+void affinities_ask(affinities *a, int expert); /* fills liked */
 
-/* Runs up to `tokens` of each domain's validation text through the model. e is its evaluation, scores and all. */
-int affinity_measure(affinity *a, evaluation *e, tape *t, const model *m, const dataset *d, int64_t tokens);
-
-/* The n tokens an expert likes best; returns how many there are. */
-int affinity_top(const affinity *a, int expert, affinity_token *top, int n);
+/* How large z must be when `tests` are made and all together may mislead once in a hundred times (Bonferroni). */
+double affinity_threshold(double tests);
 
 #endif

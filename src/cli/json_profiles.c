@@ -143,7 +143,9 @@ int json_put_profiles(json_writer *w, profiles *p, const ablation *without) {
     json_put_integer(w, "pairs", p->r->pairs);
     json_put_integer(w, "window", p->r->T);
     put_information(w, &p->information);
-    json_put_number(w, "z_threshold", p->threshold);
+    json_begin_object(w, "z_threshold");
+    for (int kind = 0; kind < FEATURES; kind++) json_put_number(w, feature_keys[kind], p->threshold[kind]);
+    json_end_object(w);
     json_begin_array(w, "experts");
     for (int expert = 0; expert < p->r->experts; expert++) put_profile(w, p, without, expert);
     json_end_array(w);

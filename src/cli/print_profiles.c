@@ -67,7 +67,7 @@ static void append_speciality(buffer *out, const profiles *p, const speciality *
 static void print_likes(list *l, const profiles *p, const profile *of, int kind, const char *label) {
     for (int i = 0; i < of->likes[kind].n; i++) {
         const affinity *liked = &of->likes[kind].liked[i];
-        if (kind != FEATURE_TOKEN && (liked->lift < 1.1 || liked->z < p->threshold)) continue; /* a few values: those it does not care for say nothing */
+        if (kind != FEATURE_TOKEN && (liked->lift < 1.1 || liked->z < p->threshold[kind])) continue; /* a few values: those it does not care for say nothing */
         append_value(&l->item, p, kind, liked->value);
         if (kind == FEATURE_TOKEN) buffer_printf(&l->item, " %.1f", liked->lift);
         else buffer_printf(&l->item, " %.0f %% (%.1f)", 100 * liked->share, liked->lift);

@@ -6,16 +6,14 @@
 #include "base/memory.h"
 
 int profiles_open(profiles *p, const routed_text *r, const tokenizer *words) {
-    double tests = 0;
     int status = LAMP_OK;
     *p = (profiles){.r = r};
     TRY_TO(done, memory_new(&p->met, (size_t)r->experts, sizeof *p->met, "partners of an expert"));
     TRY_TO(done, features_open(&p->features, r, words));
     for (int i = 0; i < FEATURES; i++) {
         TRY_TO(done, affinities_open(&p->likes[i], r, &p->features.of[i]));
-        tests += (double)p->likes[i].seen * r->experts;
+        p->threshold[i] = affinity_threshold(FEATURES * (double)p->likes[i].seen * r->experts);
     }
-    p->threshold = affinity_threshold(tests);
     TRY_TO(done, information_measure(&p->information, &p->features));
 done:
     if (status < 0) profiles_close(p);
@@ -40,7 +38,7 @@ static speciality name_by_value(const profiles *p, int kind) {
     for (ptrdiff_t i = 0; i < a->n; i++) {
         const affinity *l = &a->liked[i];
         speciality s = {kind, 1, 1, {l->value}, l->share, l->lift};
-        if (l->share >= 0.5 && l->lift >= 1.5 && l->z >= p->threshold && weight_of(&s) > weight_of(&best)) best = s;
+        if (l->share >= 0.5 && l->lift >= 1.5 && l->z >= p->threshold[kind] && weight_of(&s) > weight_of(&best)) best = s;
     }
     return best;
 }
@@ -51,7 +49,7 @@ static speciality name_by_tokens(const profiles *p) {
     double base = 0;
     for (ptrdiff_t i = 0; i < a->n; i++) {
         const affinity *l = &a->liked[i];
-        if (l->lift < 2 || l->z < p->threshold) continue;
+        if (l->lift < 2 || l->z < p->threshold[FEATURE_TOKEN]) continue;
         if (s.n < PROFILE_LIKED) s.value[s.n++] = l->value;
         s.values++, s.share += l->share, base += l->share / l->lift;
     }
@@ -68,6 +66,12 @@ static speciality name(const profiles *p) {
     bool short_list = tokens.values == 1 || tokens.values == 2;
     double enough = weight_of(&tokens) * (short_list ? 1.01 : 2 / 3.0);
     return weight_of(&best) > 0 && weight_of(&best) >= enough ? best : tokens;
+}
+
+bool profiles_too_little_text(const profiles *p) {
+    for (int f = 0; f < FEATURES; f++)
+        if ((double)routed_text_windows(p->r) >= p->threshold[f] * p->threshold[f]) return false;
+    return true;
 }
 
 /* ---- contexts --------------------------------------------------------------------------------------------------------------------- */

@@ -2,10 +2,10 @@
  * its speciality, if it has one that can be named.
  *
  * A domain, a class of tokens or a range of positions names a speciality if it makes half of the expert's pairs, 1.5 times its share, and the
- * lift is no chance: z above a threshold that allows one mistake in a hundred inspections over all values of all experts (inspect/affinity.h).
- * Tokens name it together: those of lift 2 that are no chance either, if they make a third of the pairs. What says most wins, by share times
- * log2(lift); but a class, domain or position that says two thirds of what the best tokens say is the simpler name, and is
- * taken unless the tokens are one or two. */
+ * lift is no chance: z above a threshold that allows one mistake in a hundred inspections over all values of all experts, a fourth of it to
+ * each feature (inspect/affinity.h). Tokens name it together: those of lift 2 that are no chance either, if they make a third of the pairs.
+ * What says most wins, by share times log2(lift); but a class, domain or range that says two thirds of what the tokens say is the simpler name,
+ * and is taken unless the tokens are one or two. */
 #ifndef PROFILE_H
 #define PROFILE_H
 
@@ -45,7 +45,7 @@ typedef struct {
     features features;
     affinities likes[FEATURES];
     information_report information;
-    double threshold; /* z */
+    double threshold[FEATURES]; /* z, over all values of a feature and all experts */
     int64_t *met;     /* (E) scratch */
 } profiles;
 
@@ -58,6 +58,6 @@ void profiles_find_context(const profiles *p, ptrdiff_t token, ptrdiff_t *first,
 void profiles_append_text(buffer *out, const profiles *p, ptrdiff_t first, ptrdiff_t end);
 
 /* So few windows that no lift could be told from chance. */
-static inline bool profiles_too_little_text(const profiles *p) { return (double)routed_text_windows(p->r) < p->threshold * p->threshold; }
+bool profiles_too_little_text(const profiles *p);
 
 #endif

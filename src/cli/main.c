@@ -15,7 +15,7 @@ const cli_verb cli_verbs[] = {
     {"train", "RECIPE|DATASET|RUN", "train a model, or go on with a run", verb_train, true},
     {"eval", "MODEL", "loss, perplexity, bits per byte per domain, and routing", verb_eval, true},
     {"generate", "MODEL", "write text", verb_generate, true},
-    {"inspect", "MODEL|RECIPE", "sizes and costs, and what each expert likes", verb_inspect, true},
+    {"inspect", "MODEL|RECIPE", "sizes and costs, and what experts specialise in", verb_inspect, true},
     {"convert", "MODEL OUT --upcycle", "a dense model becomes a mixture of experts", verb_convert, true},
     {"bench", "peak|products|train|moe", "measure this machine and our kernels on it", verb_bench, true},
     {"tokenize", "MODEL [FILE]", "text to token ids, one a line", verb_tokenize, false},

@@ -39,6 +39,7 @@ typedef struct {
     void (*begin)(buffer *out, const routed_text *r, ptrdiff_t n, int expert);
     const char *end;
     readable_form form;
+    bool line_by_line; /* a terminal that scrolls fills the new line with the colour that is on */
 } manner;
 
 static void begin_colour(buffer *out, const routed_text *r, ptrdiff_t n, int expert) {
@@ -64,8 +65,8 @@ static void begin_span(buffer *out, const routed_text *r, ptrdiff_t n, int exper
     buffer_append_text(out, "\">");
 }
 
-static const manner on_terminal = {begin_colour, "\033[0m", READABLE_LINES}, with_marks = {begin_mark, "", READABLE_LINES},
-                    on_page = {begin_span, "</span>", READABLE_MARKUP};
+static const manner on_terminal = {begin_colour, "\033[0m", READABLE_LINES, true}, with_marks = {begin_mark, "", READABLE_LINES, false},
+                    on_page = {begin_span, "</span>", READABLE_MARKUP, false};
 
 /* Tokens are runs of bytes, not of characters: a character belongs to the token with its first byte, and a token without one is not seen. */
 static void append_text(buffer *out, const routed_text *r, const tokenizer *words, const manner *how) {
@@ -83,10 +84,14 @@ static void append_text(buffer *out, const routed_text *r, const tokenizer *word
             size_t step = character_length(all.bytes + at, all.length - at, NULL);
             at += step > 0 ? step : 1;
         }
-        if (at == first) continue;
-        how->begin(out, r, n, expert_of(r, n));
-        append_readable(out, how->form, all.bytes + first, at - first);
-        buffer_append_text(out, how->end);
+        for (size_t next; first < at; first = next) {
+            const char *line_end = how->line_by_line ? memchr(all.bytes + first, '\n', at - first) : NULL;
+            next = line_end ? (size_t)(line_end - all.bytes) + 1 : at;
+            how->begin(out, r, n, expert_of(r, n));
+            append_readable(out, how->form, all.bytes + first, next - first - (line_end != NULL));
+            buffer_append_text(out, how->end);
+            if (line_end) buffer_append_byte(out, '\n');
+        }
     }
     if (all.status < 0) out->status = all.status;
     buffer_release(&all);

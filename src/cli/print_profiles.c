@@ -165,7 +165,7 @@ int print_profiles(profiles *p, const ablation *without, bool all) {
     const routed_text *r = p->r;
     ptrdiff_t(*by_load)[2] = NULL;
     int E = r->experts, status = LAMP_OK;
-    printf("layer %d, %td tokens in windows of %d: ", r->layer, r->tokens, r->T);
+    printf("layer %d: %td tokens in windows of %d; ", r->layer, r->tokens, r->T);
     print_information(&p->information);
     printf("\nin parentheses, and behind tokens: times the expert's share of everything; a change of loss with its 95 %% interval, ~ where that contains 0\n");
     TRY(memory_new(&by_load, (size_t)E, sizeof *by_load, "experts by load"));

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/characters.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -133,39 +134,18 @@ static void break_line(json_writer *w) {
     for (int i = 0; i < w->depth; i++) buffer_append_text(w->out, "  ");
 }
 
-/* Length of the valid UTF-8 character at bytes, or 0. */
-static size_t character_length(const unsigned char *bytes, size_t length) {
-    static const struct {
-        unsigned char mask, lead;
-        uint32_t least;
-    } forms[] = {{0x80, 0x00, 0}, {0xE0, 0xC0, 0x80}, {0xF0, 0xE0, 0x800}, {0xF8, 0xF0, 0x10000}};
-    for (size_t extra = 0; extra < 4; extra++) {
-        if ((bytes[0] & forms[extra].mask) != forms[extra].lead) continue;
-        if (extra >= length) return 0;
-        uint32_t point = bytes[0] & (unsigned char)~forms[extra].mask;
-        for (size_t i = 1; i <= extra; i++) {
-            if ((bytes[i] & 0xC0) != 0x80) return 0;
-            point = point << 6 | (bytes[i] & 0x3F);
-        }
-        bool surrogate = point >= 0xD800 && point < 0xE000;
-        return point < forms[extra].least || point > 0x10FFFF || surrogate ? 0 : extra + 1;
-    }
-    return 0;
-}
-
 static void put_quoted(json_writer *w, const char *text, size_t length) {
-    const unsigned char *bytes = (const unsigned char *)text;
     buffer_append_byte(w->out, '"');
     for (size_t i = 0; i < length;) {
-        size_t step = character_length(bytes + i, length - i);
+        size_t step = character_length(text + i, length - i, NULL);
         if (step == 0) {
             buffer_append_text(w->out, "\xEF\xBF\xBD");
             i++;
         } else if (step > 1) {
-            buffer_append(w->out, bytes + i, step);
+            buffer_append(w->out, text + i, step);
             i += step;
         } else {
-            unsigned char c = bytes[i++];
+            unsigned char c = (unsigned char)text[i++];
             if (c == '"' || c == '\\') buffer_printf(w->out, "\\%c", c);
             else if (c == '\n') buffer_append_text(w->out, "\\n");
             else if (c == '\t') buffer_append_text(w->out, "\\t");

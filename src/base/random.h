@@ -20,7 +20,8 @@ typedef enum {
     RANDOM_SECOND_CHOICE,
     RANDOM_JITTER,
     RANDOM_ROUTE,
-    RANDOM_UPCYCLE
+    RANDOM_UPCYCLE,
+    RANDOM_SHUFFLE
 } random_use;
 
 random_key random_key_make(uint64_t seed, random_use use, uint64_t step, uint64_t layer);

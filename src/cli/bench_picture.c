@@ -1,6 +1,9 @@
 #include "cli/bench_picture.h"
 
 #include <stdio.h>
+#include <string.h>
+
+#include "cli/readable.h"
 
 const char *bench_rate(char text[BENCH_RATE_BYTES], const bench_row *row) {
     switch (row->unit) {
@@ -27,21 +30,13 @@ static double bar_length(const bench *b, const bench_row *row) {
     return share < 0 ? 0 : share > 1 ? 1 : share;
 }
 
-static void append_escaped(buffer *svg, const char *text) {
-    for (; *text; text++) {
-        if (*text == '<') buffer_append_text(svg, "&lt;");
-        else if (*text == '&') buffer_append_text(svg, "&amp;");
-        else buffer_append_byte(svg, *text);
-    }
-}
-
 void bench_picture(buffer *svg, const bench *b, const char *title) {
     enum { LEFT = 460, BAR = 400, WIDTH = 1140, TOP = 72, PITCH = 24, THICK = 16 };
     int height = TOP + b->n * PITCH + 20;
     buffer_printf(svg, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" ", WIDTH, height, WIDTH, height);
     buffer_append_text(svg, "font-family=\"Helvetica, Arial, sans-serif\" font-size=\"13\" fill=\"#222\">\n");
     buffer_printf(svg, "<rect width=\"%d\" height=\"%d\" fill=\"#fdfcf8\"/>\n<text x=\"20\" y=\"30\" font-size=\"18\">", WIDTH, height);
-    append_escaped(svg, title);
+    append_readable(svg, READABLE_MARKUP, title, strlen(title));
     buffer_append_text(svg, "</text>\n");
     for (int percent = 0; percent <= 100; percent += 25) {
         int x = LEFT + BAR * percent / 100;
@@ -55,7 +50,7 @@ void bench_picture(buffer *svg, const bench *b, const char *title) {
         int y = TOP + i * PITCH;
         double share = bench_share(row, &of), length = bar_length(b, row) * BAR;
         buffer_printf(svg, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">", LEFT - 12, y + 13);
-        append_escaped(svg, row->name);
+        append_readable(svg, READABLE_MARKUP, row->name, strlen(row->name));
         buffer_printf(svg, "</text><rect x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"%s\"/>", LEFT, y, length, THICK, color);
         buffer_printf(svg, "<text x=\"%d\" y=\"%d\">%s, %s", LEFT + BAR + 14, y + 13, bench_rate(rate, row), row->precision);
         if (*of) buffer_printf(svg, ", %.0f %% of %s", share * 100, of);

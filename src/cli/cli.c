@@ -156,13 +156,8 @@ int cli_write_buffer(buffer *b) {
     return status;
 }
 
-int cli_read_all(buffer *content, const char *path) {
-    if (path && strcmp(path, "-")) {
-        mapped_file map;
-        TRY(file_map(&map, path));
-        int status = buffer_append(content, map.bytes, map.length);
-        file_unmap(&map);
-        return status;
-    }
-    return file_read_stream(content, STDIN_FILENO, SIZE_MAX, "standard input");
+int cli_read_all(buffer *content, const char *path) { return cli_read_at_most(content, path, SIZE_MAX); }
+
+int cli_read_at_most(buffer *content, const char *path, size_t most) {
+    return path && strcmp(path, "-") ? file_read(content, path, most) : file_read_stream(content, STDIN_FILENO, most, "standard input");
 }

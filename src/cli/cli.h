@@ -80,6 +80,7 @@ int cli_write_buffer(buffer *b); /* and releases it */
 
 /* The whole of a file, or of standard input for "-" or NULL. */
 int cli_read_all(buffer *content, const char *path);
+int cli_read_at_most(buffer *content, const char *path, size_t most); /* LAMP_UNSUPPORTED if it has more bytes */
 
 int verb_data(int argc, char **argv);
 int verb_convert(int argc, char **argv);

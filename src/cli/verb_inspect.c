@@ -1,4 +1,5 @@
-/* lamp inspect MODEL|RECIPE [--experts]: parameters, costs, bytes; with --experts, what each expert of one layer likes. */
+/* lamp inspect MODEL|RECIPE: parameters, costs, bytes; with --experts what each expert of one layer specialises in, with --text whom a text
+ * went to. */
 #include <string.h>
 
 #include "base/error.h"
@@ -6,14 +7,8 @@
 #include "base/human.h"
 #include "cli/cli.h"
 #include "cli/find_data.h"
-#include "cli/print_scores.h"
-#include "health/telemetry.h"
-#include "infer/loaded_model.h"
-#include "train/affinity.h"
+#include "cli/inspect_experts.h"
 #include "train/recipe.h"
-#include "train/run_folder.h"
-
-enum { TOP_TOKENS = 12 };
 
 typedef struct {
     int64_t held, touched; /* bytes of weights: all, and those one token meets */
@@ -76,90 +71,6 @@ static void put_sizes(json_writer *w, const model *m, const model_costs *c) {
     json_put_integer(w, "bytes_touched", bytes.touched);
 }
 
-/* A token as one can read it on a line: control bytes and broken UTF-8 escaped as JSON does, a space shown as such. */
-static void append_readable(buffer *out, const tokenizer *words, int32_t id) {
-    size_t length;
-    const char *bytes = tokenizer_token_bytes(words, id, &length);
-    json_writer w = {.out = out};
-    if (tokenizer_is_special(words, id)) buffer_append_text(out, "(end of text)");
-    else json_put_bytes(&w, NULL, bytes, length);
-}
-
-static int print_experts(const affinity *a, const tokenizer *words, const evaluation *e) {
-    buffer line = {0};
-    int status = LAMP_OK;
-    print_routing(&e->trace);
-    printf("\nlayer %d: the tokens each expert receives more than its share of (token, times its share)\n", a->layer);
-    for (int expert = 0; expert < a->experts; expert++) {
-        affinity_token top[TOP_TOKENS];
-        int n = affinity_top(a, expert, top, TOP_TOKENS);
-        buffer_clear(&line);
-        for (int i = 0; i < n; i++) {
-            append_readable(&line, words, top[i].token);
-            buffer_printf(&line, " %.1f  ", top[i].lift);
-        }
-        TRY_TO(done, line.status);
-        printf("%4d  %s\n", expert, n ? line.bytes : "nothing: this expert is dead");
-    }
-done:
-    buffer_release(&line);
-    return status;
-}
-
-static void put_experts(json_writer *w, const affinity *a, const tokenizer *words, const evaluation *e) {
-    json_put_routing(w, &e->trace, true);
-    json_put_integer(w, "layer", a->layer);
-    json_begin_array(w, "experts_like");
-    for (int expert = 0; expert < a->experts; expert++) {
-        affinity_token top[TOP_TOKENS];
-        int n = affinity_top(a, expert, top, TOP_TOKENS);
-        json_begin_array(w, NULL);
-        for (int i = 0; i < n; i++) {
-            size_t length;
-            const char *bytes = tokenizer_token_bytes(words, top[i].token, &length);
-            json_begin_object(w, NULL);
-            json_put_integer(w, "id", top[i].token);
-            json_put_bytes(w, "token", bytes, length);
-            json_put_integer(w, "count", top[i].count);
-            json_put_number(w, "lift", top[i].lift);
-            json_end_object(w);
-        }
-        json_end_array(w);
-    }
-    json_end_array(w);
-}
-
-static int inspect_experts(json_writer *w, const loaded_model *m, const char *data_name, int64_t layer, int64_t tokens) {
-    enum { SEQUENCES = 8, LONGEST = 1024 };
-    const model_config *c = &m->model.config;
-    const struct kernels *k;
-    tape t = {0};
-    evaluation e = {0};
-    affinity a = {0};
-    dataset *data = NULL;
-    int status;
-    if (c->moe.experts == 1) FAIL(LAMP_INVALID, "this model is dense: it has no experts to look at");
-    if (layer < 0)
-        for (layer = c->num_hidden_layers / 2; !model_layer_is_sparse(c, layer);) layer = (layer + 1) % c->num_hidden_layers;
-    if (layer >= c->num_hidden_layers) FAIL(LAMP_INVALID, "--layer: expected 0 to %lld, found %lld", (long long)c->num_hidden_layers - 1, (long long)layer);
-    if (!model_layer_is_sparse(c, layer)) FAIL(LAMP_INVALID, "--layer: expected a layer with experts, found the dense layer %lld", (long long)layer);
-    TRY(loaded_model_need_tokenizer(m));
-    TRY_TO(done, open_data_for(&data, data_name, m));
-    TRY_TO(done, kernels_choose(&k));
-    TRY_TO(done, tape_open(&t, k));
-    TRY_TO(done, evaluation_open(&e, &m->model, SEQUENCES, c->max_position_embeddings < LONGEST ? (int)c->max_position_embeddings : LONGEST));
-    TRY_TO(done, affinity_open(&a, (int)layer, (int)c->moe.experts, (int32_t)c->vocab_size));
-    TRY_TO(done, affinity_measure(&a, &e, &t, &m->model, data, tokens));
-    if (w) put_experts(w, &a, m->tokenizer, &e);
-    else putchar('\n'), status = print_experts(&a, m->tokenizer, &e);
-done:
-    affinity_close(&a);
-    evaluation_close(&e);
-    if (t.k) tape_close(&t);
-    dataset_free(data);
-    return status;
-}
-
 static int inspect_recipe(const char *path, bool json) {
     recipe r;
     model m = {0};
@@ -184,7 +95,7 @@ static int inspect_recipe(const char *path, bool json) {
     return cli_write_buffer(&text);
 }
 
-static int inspect_model(const char *name, bool experts, const char *data_name, int64_t layer, int64_t tokens, bool json) {
+static int inspect_model(const char *name, inspect_wishes *wishes, bool json) {
     loaded_model m = {0};
     buffer text = {0};
     char found[PATH_BYTES];
@@ -194,12 +105,12 @@ static int inspect_model(const char *name, bool experts, const char *data_name, 
     model_costs costs = model_count(&m.model, m.model.config.max_position_embeddings);
     json_begin_object(&w, NULL);
     if (json) put_sizes(&w, &m.model, &costs);
-    else print_sizes(&m.model, &costs);
-    if (experts && !data_name) {
+    else if (!wishes->text || wishes->experts) print_sizes(&m.model, &costs);
+    if (wishes->experts && !wishes->data) {
         TRY_TO(done, find_data_of_run(found, name));
-        data_name = found;
+        wishes->data = found;
     }
-    if (experts) TRY_TO(done, inspect_experts(json ? &w : NULL, &m, data_name, layer, tokens));
+    if (wishes->experts || wishes->text) TRY_TO(done, inspect_experts(json ? &w : NULL, &m, wishes));
     json_end_object(&w);
     buffer_append_byte(&text, '\n');
     if (json) status = cli_write_buffer(&text);
@@ -211,24 +122,30 @@ done:
 
 int verb_inspect(int argc, char **argv) {
     cli_list arguments;
-    bool json, experts = false;
-    const char *data_name = NULL;
-    int64_t layer = -1, tokens = 32768;
+    bool json;
+    inspect_wishes wishes = {.layer = -1, .tokens = 32768};
     const cli_option rows[] = {
-        {"experts", NULL, "run validation text and show what each expert of one layer likes", CLI_FLAG, &experts, 0, 0},
-        {"layer", "L", "which layer (default: the middle one)", CLI_INTEGER, &layer, 0, 1e9},
-        {"data", "DATASET", "the text (default: the dataset the run was trained on)", CLI_PATH, &data_name, 0, 0},
-        {"tokens", "N", "of each domain's validation text, at most (32768)", CLI_INTEGER, &tokens, 1, 1e15},
+        {"experts", NULL, "run validation text and show what each expert of one layer specialises in", CLI_FLAG, &wishes.experts, 0, 0},
+        {"ablate", NULL, "with --experts: silence each expert in turn and measure the change of loss", CLI_FLAG, &wishes.ablate, 0, 0},
+        {"all", NULL, "with --experts: show all of more than 64 experts", CLI_FLAG, &wishes.all, 0, 0},
+        {"data", "DATASET", "with --experts: its text (default: the dataset the run was trained on)", CLI_PATH, &wishes.data, 0, 0},
+        {"tokens", "N", "of each domain's validation text, at most (32768)", CLI_INTEGER, &wishes.tokens, 1, 1e15},
+        {"text", "FILE", "show this text, each token in the colour of its first expert; - is standard input", CLI_PATH, &wishes.text, 0, 0},
+        {"html", "OUT.html", "with --text: write it as a page instead", CLI_PATH, &wishes.html, 0, 0},
+        {"layer", "L", "which layer (default: the middle one)", CLI_INTEGER, &wishes.layer, 0, 1e9},
     };
-    TRY(cli_parse(
-        &arguments, &json,
-        &(cli_command){"inspect", "Of a RECIPE the sizes are shown, with 8192 tokens where it leaves the vocabulary to the data.\n", rows, 4, 1, 1},
-        argc, argv));
-    if (layer >= 0 && !experts) FAIL(LAMP_INVALID, "lamp inspect: --layer goes with --experts");
-    if (!file_exists(arguments.item[0])) FAIL(LAMP_IO, "%s: expected a model folder, a run folder or a recipe, found nothing", arguments.item[0]);
-    if (!file_is_folder(arguments.item[0])) {
-        if (experts) FAIL(LAMP_INVALID, "lamp inspect: --experts needs a trained model, %s is a recipe", arguments.item[0]);
-        return inspect_recipe(arguments.item[0], json);
-    }
-    return inspect_model(arguments.item[0], experts, data_name, layer, tokens, json);
+    TRY(cli_parse(&arguments, &json,
+                  &(cli_command){"inspect", "Of a RECIPE the sizes are shown, with 8192 tokens where it leaves the vocabulary to the data.\n", rows,
+                                 sizeof rows / sizeof *rows, 1, 1},
+                  argc, argv));
+    const char *name = arguments.item[0];
+    if ((wishes.ablate || wishes.all || wishes.data) && !wishes.experts)
+        FAIL(LAMP_INVALID, "lamp inspect: --%s goes with --experts", wishes.ablate ? "ablate" : wishes.all ? "all" : "data");
+    if (wishes.html && !wishes.text) FAIL(LAMP_INVALID, "lamp inspect: --html goes with --text");
+    if (wishes.layer >= 0 && !wishes.experts && !wishes.text) FAIL(LAMP_INVALID, "lamp inspect: --layer goes with --experts or --text");
+    if (!file_exists(name)) FAIL(LAMP_IO, "%s: expected a model folder, a run folder or a recipe, found nothing", name);
+    if (file_is_folder(name)) return inspect_model(name, &wishes, json);
+    if (wishes.experts || wishes.text)
+        FAIL(LAMP_INVALID, "lamp inspect: --%s needs a trained model, %s is a recipe", wishes.experts ? "experts" : "text", name);
+    return inspect_recipe(name, json);
 }

@@ -31,7 +31,7 @@ void evaluation_close(evaluation *e) {
 }
 
 static void begin(evaluation *e) {
-    e->total = (score){0}, e->n_domains = 0;
+    e->total = (score){0}, e->n_domains = 0, e->tokens_before = 0;
     moe_trace_clear(&e->trace);
 }
 
@@ -40,7 +40,7 @@ static void score_batch(evaluation *e, tape *t, const model *m, const tokenizer 
     ptrdiff_t N = (ptrdiff_t)B * e->batch.T;
     score *s = &e->domain[e->n_domains - 1].score;
     tape_reset(t);
-    t->training = false;
+    t->training = false, t->random.first_token = (uint64_t)e->tokens_before;
     token_batch tokens = {N, e->batch.token, e->batch.target, B, e->sequence_start};
     const double *loss = model_loss(t, m, &tokens, e->trace.load ? &e->trace : NULL);
     for (ptrdiff_t n = 0; n < N; n++) {
@@ -49,6 +49,8 @@ static void score_batch(evaluation *e, tape *t, const model *m, const tokenizer 
         tokenizer_token_bytes(words, e->batch.target[n], &bytes);
         s->nats += loss[n], s->tokens++, s->bytes += (int64_t)bytes;
     }
+    if (e->watch) e->watch(e->watch_context, e, loss);
+    e->tokens_before += N;
     tape_reset(t);
 }
 

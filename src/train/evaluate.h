@@ -15,7 +15,12 @@ double score_loss(const score *s);          /* nats per token */
 double score_perplexity(const score *s);    /* exp(loss) */
 double score_bits_per_byte(const score *s);
 
-typedef struct {
+typedef struct evaluation evaluation;
+
+/* Called for every batch that was run, the last of the domain n_domains - 1: loss (B, T), of which those with a target count. */
+typedef void loss_watcher(void *context, const evaluation *e, const double *loss);
+
+struct evaluation {
     score total;
     int n_domains;
     struct {
@@ -23,9 +28,12 @@ typedef struct {
         score score;
     } domain[DATASET_DOMAINS];
     moe_trace trace;
-    batch batch; /* private */
+    loss_watcher *watch; /* may be NULL */
+    void *watch_context;
+    batch batch; /* private, but to be read by watchers */
     ptrdiff_t *sequence_start;
-} evaluation;
+    int64_t tokens_before; /* run before this batch */
+};
 
 /* B sequences of T tokens are run at once. */
 int evaluation_open(evaluation *e, const model *m, int B, int T);

@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/../.."
 
 # A folder includes itself and what stands before it in this list.
-storeys=(base comm text kernels tensor ops moe models formats data physics optim health train infer search budget serve cli)
+storeys=(base comm text kernels tensor ops moe models formats data physics optim health train inspect infer search budget serve cli)
 
 headers() { find src include -name '*.h' | sort; }
 sources() { find src -name '*.c' -o -name '*.cu' | sort; }

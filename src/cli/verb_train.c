@@ -165,7 +165,7 @@ static int run(const char *source, const char *path, const cli_list *settings, c
     TRY(read_recipe(&r, source, path, settings));
     double shown_at = 0;
     train_report report;
-    train_watcher watcher = {&shown_at, show_line, show_progress, write_sample};
+    train_watcher watcher = {.context = &shown_at, .said = show_line, .progressed = show_progress, .sample = write_sample};
     if (plan_only) {
         TRY(train_plan(&report, &r, &watcher));
         return json ? put_plan(&report) : LAMP_OK;

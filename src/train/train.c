@@ -149,6 +149,7 @@ static int run_steps(train_session *s, train_report *report) {
     report->last.step = tr->step, report->last.tokens = tr->tokens;
     while (trainer_budget_used(tr) < 1 && !interrupt_requested()) {
         tr->trace.examine = telemetry_due(tr, tr->step + 1) ? EXAMINED_TOKENS : 0;
+        if (s->watcher->stepping) s->watcher->stepping(s->watcher->context, tr);
         status = comm_agree(trainer_step(tr, &report->last));
         if (status < 0 && status != LAMP_DIVERGED) return status;
         TRY(observe(s, &report->last));

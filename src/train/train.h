@@ -12,6 +12,8 @@ typedef struct {
     void (*progressed)(void *context, const char *line, bool final); /* replaces the one before; final: the last of the run */
     /* Appends what the model makes of prompt: train knows nothing of generation. */
     int (*sample)(void *context, const trainer *tr, const char *prompt, buffer *text);
+    /* Before each step: whoever wants to see what the doctor says of an illness causes it here. */
+    void (*stepping)(void *context, trainer *tr);
 } train_watcher;
 
 typedef struct {

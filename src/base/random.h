@@ -21,7 +21,8 @@ typedef enum {
     RANDOM_JITTER,
     RANDOM_ROUTE,
     RANDOM_UPCYCLE,
-    RANDOM_SHUFFLE
+    RANDOM_SHUFFLE,
+    RANDOM_RESEED
 } random_use;
 
 random_key random_key_make(uint64_t seed, random_use use, uint64_t step, uint64_t layer);

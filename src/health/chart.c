@@ -34,13 +34,13 @@ void chart_close(chart *c) {
 
 void chart_add_step(chart *c, const step_vitals *v) {
     c->step = v->step, c->tokens = v->tokens, c->vitals = *v;
-    if (!v->applied) {
+    if (!v->finite) {
         c->bad_step = v->step, c->bad_steps++;
         return;
     }
     if (v->loss_z > SPIKE && c->course.steps >= LOSSES_FOR_A_SPIKE) c->spike_step = v->step, c->spike = v->loss_z;
     loss_course_add(&c->course, v->loss, v->learning_rate);
-    double excess = (v->balance_loss - c->patient.least_balance_loss) / v->loss;
+    double excess = (v->balance_loss - v->balance_floor) / v->loss;
     if (v->loss > 0 && isfinite(excess)) c->excess_balance += 0.05 * (excess - c->excess_balance);
 }
 

@@ -50,7 +50,7 @@ void doctor_see_budget(doctor *d, double tokens) { d->chart.patient.budget_token
 
 bool doctor_is_due(const doctor *d) {
     const chart *c = &d->chart;
-    return c->step > d->examined && (c->step == 1 || c->step % EXAMINE_EVERY == 0 || !c->vitals.applied);
+    return c->step > d->examined && (c->step == 1 || c->step % EXAMINE_EVERY == 0 || !c->vitals.finite);
 }
 
 static void examine(const chart *c, const struct condition *condition, slot *s) {
@@ -89,6 +89,8 @@ void doctor_each(const doctor *d, bool news_only, void (*visit)(void *context, c
             if (s->found && (s->news || !news_only)) visit(context, &s->finding);
         }
 }
+
+int64_t doctor_last_used(const doctor *d, int layer, int expert) { return d->chart.last_seen[(ptrdiff_t)layer * d->chart.patient.experts + expert]; }
 
 bool doctor_finds_illness(const doctor *d) {
     for (int i = 0; i < n_conditions * (d->chart.patient.layers + 1); i++)

@@ -14,15 +14,15 @@ typedef struct {
     double budget_tokens;     /* all of the run's; 0: not known */
     double expert_parameters; /* of one expert in one layer */
     double highest_rate;      /* of learning */
-    double least_balance_loss; /* what the balance losses come to when loads are equal */
     bool learns;              /* the router has weights that are learned */
     char domain_name[DATASET_DOMAINS][DOMAIN_NAME_BYTES];
 } patient;
 
 typedef struct {
     int64_t step, tokens;
-    double loss, loss_z, balance_loss, gradient_norm, learning_rate;
-    bool applied;
+    double loss, loss_z, gradient_norm, learning_rate;
+    double balance_loss, balance_floor; /* what balance losses add to the loss, and what they would if loads were equal */
+    bool finite;                        /* loss and gradient */
 } step_vitals;
 
 typedef struct doctor doctor;
@@ -54,6 +54,9 @@ void doctor_examine(doctor *d);
 /* Calls visit for every finding so far, in the order of conditions.c and of layers, also for those that have passed; news_only: for those that
  * began or passed at the last examination. */
 void doctor_each(const doctor *d, bool news_only, void (*visit)(void *context, const finding *f), void *context);
+
+/* The step in which an expert last had a token, of those seen; 0: never. */
+int64_t doctor_last_used(const doctor *d, int layer, int expert);
 
 /* Whether any lasts. */
 bool doctor_finds_illness(const doctor *d);

@@ -16,13 +16,12 @@ patient checkup_patient(const recipe *r) {
     p.layers = (int)r->model.num_hidden_layers, p.experts = (int)m->experts;
     p.expert_parameters = 3.0 * (double)r->model.hidden_size * (double)r->model.intermediate_size;
     p.learns = m->router->declare != NULL;
-    for (int l = 0; l < p.layers; l++) /* both are 1 where loads are equal (moe/balance.c) */
-        if (model_layer_is_sparse(&r->model, l)) p.least_balance_loss += m->balance[BALANCE_SWITCH] + m->balance[BALANCE_SEQUENCE];
     return p;
 }
 
 step_vitals checkup_vitals(const step_report *report) {
-    step_vitals v = {report->step, report->tokens, report->loss, report->loss_z, 0, report->gradient_norm, report->learning_rate, report->applied};
+    step_vitals v = {report->step, report->tokens, report->loss, report->loss_z, report->gradient_norm, report->learning_rate, 0,
+                     report->balance_floor, report->applied || report->spike};
     for (int i = 0; i < BALANCE_LOSSES; i++) v.balance_loss += report->balance_loss[i];
     return v;
 }
@@ -84,7 +83,8 @@ static int read_vitals(step_vitals *v, const log_reader *log) {
     log_where(where, log);
     *v = (step_vitals){.step = log->step};
     TRY(json_get_integer(&v->tokens, log->line, "tokens", 0, INT64_MAX, where));
-    TRY(json_get_bool(&v->applied, log->line, "applied", where));
+    TRY(json_get_bool(&v->finite, log->line, "applied", where));
+    v->finite |= json_is_true(json_object_get(log->line, "spike"));
     v->loss = number_of(log->line, "loss"), v->loss_z = number_of(log->line, "loss_z");
     v->gradient_norm = number_of(log->line, "gradient_norm"), v->learning_rate = number_of(log->line, "learning_rate");
     for (int i = 0; i < BALANCE_LOSSES; i++) {
@@ -92,6 +92,7 @@ static int read_vitals(step_vitals *v, const log_reader *log) {
         snprintf(key, sizeof key, "%s_loss", balance_terms[i].name);
         v->balance_loss += number_of(log->line, key);
     }
+    v->balance_floor = number_of(log->line, "balance_floor");
     return LAMP_OK;
 }
 

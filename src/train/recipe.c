@@ -125,6 +125,9 @@ static const option rows[] = {
      "what routers did, into routing.jsonl; ten times rarer where a line would speak of more than 2048 experts; 0: never"},
     {"train", "probe_every", OPTION_INTEGER, AT(probe_every), "100", 0, 1e12, SCALE_LOG, NULL, "steps",
      "whether choices and experts still change, on a few fixed validation tokens; 0: never"},
+    {"train", "guard", OPTION_CHOICE, AT(guard), "warn", 0, 0, SCALE_LINEAR, "warn|treat|stop", "",
+     "when the doctor finds something: say so; treat it where a treatment is known (src/train/guard.h), and pass over steps whose loss jumps; or "
+     "save and stop with exit code 5"},
     {"train", "seed", OPTION_INTEGER, AT(seed), "1", 0, 9e15, SCALE_LINEAR, NULL, "", "of initial weights and the order of data"},
     {"train", "initial", OPTION_TEXT, AT(initial), "", 0, 0, SCALE_LINEAR, NULL, "",
      "model folder or run whose weights a new run begins with: of the same sizes, router and tokenizer; empty: random weights"},

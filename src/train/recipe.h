@@ -2,6 +2,8 @@
 #ifndef RECIPE_H
 #define RECIPE_H
 
+#include <string.h>
+
 #include "base/options.h"
 #include "models/model_config.h"
 #include "optim/optimizer.h"
@@ -18,6 +20,7 @@ typedef struct {
     int64_t batch_tokens, micro_batch_tokens;
     int64_t checkpoint_every, keep_checkpoints, eval_every, eval_tokens;
     int64_t telemetry_every, probe_every;
+    char guard[OPTION_TEXT_BYTES];
     int64_t seed, threads;
     char initial[OPTION_TEXT_BYTES];
     char precision[OPTION_TEXT_BYTES], router_precision[OPTION_TEXT_BYTES];
@@ -28,6 +31,8 @@ extern const option_table recipe_options;
 
 /* Fills in what depends on other settings (head_dim, family, micro batch, intervals) and checks that they fit together. */
 int recipe_resolve(recipe *r, const char *where);
+
+static inline bool recipe_treats(const recipe *r) { return !strcmp(r->guard, "treat"); }
 
 /* The sizes and the router of a model that training is to begin from. What only training decides stays: the length of its sequences, losses,
  * capacity, and which of the routers that are one function outside training. */

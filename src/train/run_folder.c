@@ -195,6 +195,7 @@ int run_folder_add_step(run_folder *run, const step_report *report) {
         snprintf(key, sizeof key, "%s_loss", balance_terms[i].name);
         json_put_number(&w, key, report->balance_loss[i]);
     }
+    json_put_number(&w, "balance_floor", report->balance_floor);
     json_put_number(&w, "gradient_norm", report->gradient_norm);
     if (report->skipped > 0) json_put_integer(&w, "skipped_matrices", report->skipped);
     json_put_number(&w, "learning_rate", report->learning_rate);
@@ -206,6 +207,7 @@ int run_folder_add_step(run_folder *run, const step_report *report) {
     json_put_integer(&w, "dead", report->dead);
     json_put_integer(&w, "bytes", report->bytes);
     json_put_bool(&w, "applied", report->applied);
+    if (report->spike) json_put_bool(&w, "spike", true);
     json_end_object(&w);
     return append_line(run, run->metrics);
 }

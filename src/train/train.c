@@ -12,6 +12,7 @@
 #include "comm/comm.h"
 #include "formats/checkpoint.h"
 #include "train/checkup.h"
+#include "train/guard.h"
 #include "train/progress_line.h"
 #include "train/run_folder.h"
 
@@ -110,13 +111,25 @@ static void announce(void *context, const finding *f) {
     if (a->status >= 0) a->status = run_folder_add_finding(&s->folder, s->trainer.step, f);
 }
 
+static int report_treatment(void *context, const finding *why, const char *what) {
+    train_session *s = context;
+    char detail[512];
+    if (why->layer < 0) snprintf(detail, sizeof detail, "%s: %s", why->name, what);
+    else snprintf(detail, sizeof detail, "%s, layer %d: %s", why->name, why->layer, what);
+    TRY(say(s, "treatment: %s", detail));
+    return run_folder_add_event(&s->folder, s->trainer.step, "treatment", detail);
+}
+
 static int examine(train_session *s, const step_report *report) {
     announcement a = {s, LAMP_OK};
     if (!doctor_is_due(s->doctor)) return LAMP_OK;
     if (report->used > 0) doctor_see_budget(s->doctor, (double)report->tokens / report->used);
     doctor_examine(s->doctor);
     doctor_each(s->doctor, true, announce, &a);
-    return a.status;
+    if (a.status < 0) return a.status;
+    if (!strcmp(s->trainer.recipe.guard, "stop")) return guard_stop(s->doctor);
+    if (!recipe_treats(&s->trainer.recipe)) return LAMP_OK;
+    return guard_treat(&s->trainer, s->doctor, report, s->folder.path, report_treatment, s);
 }
 
 static int observe(train_session *s, const step_report *report) {
@@ -152,10 +165,14 @@ static int run_steps(train_session *s, train_report *report) {
         if (s->watcher->stepping) s->watcher->stepping(s->watcher->context, tr);
         status = comm_agree(trainer_step(tr, &report->last));
         if (status < 0 && status != LAMP_DIVERGED) return status;
-        TRY(observe(s, &report->last));
+        int observed = observe(s, &report->last);
         TRY(show_progress(s, &report->last));
-        if (!report->last.applied) TRY(run_folder_add_event(&s->folder, tr->step, "step not applied", "loss or gradient norm is not finite"));
+        if (!report->last.applied)
+            TRY(run_folder_add_event(&s->folder, tr->step, "step not applied",
+                                     report->last.spike ? "the loss jumped" : "loss or gradient norm is not finite"));
         if (status < 0) return status; /* the last good checkpoint stays the latest */
+        if (observed == LAMP_DIVERGED && tr->bad_steps == 0) TRY(save(s));
+        TRY(observed);
         if (due(tr->step, tr->recipe.eval_every) && (status = evaluate(s)) < 0 && status != LAMP_INTERRUPTED) return status;
         if (due(tr->step, tr->recipe.checkpoint_every) && tr->bad_steps == 0) TRY(save(s));
     }

@@ -10,7 +10,8 @@
 #include "base/memory.h"
 #include "comm/comm.h"
 
-enum { BAD_STEPS = 3 };
+enum { BAD_STEPS = 3, SPIKES = 3 /* in a row, that may be passed over */, LOSSES_FOR_A_SPIKE = 64 };
+static const double SPIKE = 6; /* standard deviations */
 
 /* The vocabulary may be wider than the data's (padded), never narrower. */
 static int adopt_vocabulary(recipe *r, const dataset *data) {
@@ -78,6 +79,7 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     TRY_TO(done, memory_new(&tr->sequence_start, (size_t)B + 1, sizeof *tr->sequence_start, "sequence starts"));
     for (int i = 0; i <= B; i++) tr->sequence_start[i] = (ptrdiff_t)i * T;
     TRY_TO(done, model_trace_open(&tr->trace, &tr->model));
+    TRY_TO(done, memory_new(&tr->treated, (size_t)own->model.num_hidden_layers + 1, sizeof *tr->treated, "steps of treatments"));
 done:
     if (status < 0) trainer_close(tr);
     return status;
@@ -91,6 +93,7 @@ void trainer_close(trainer *tr) {
     batch_release(&tr->batch);
     memory_free(tr->sequence_start);
     moe_trace_close(&tr->trace);
+    memory_free(tr->treated);
     *tr = (trainer){0};
 }
 
@@ -142,6 +145,11 @@ static void consume(void *context, const weight *w) {
     c->report->skipped += optimizer_consume(&tr->optimizer, tr->k, tr->tape.products, w, c->report->learning_rate);
 }
 
+/* Passed over, so that one odd batch does no damage (OLMo-core's SkipStep). A run whose loss stays up there has to learn from it. */
+static bool is_spike(const trainer *tr, double loss) {
+    return recipe_treats(&tr->recipe) && tr->spikes < SPIKES && tr->n_losses >= LOSSES_FOR_A_SPIKE && z_score(tr, loss) > SPIKE;
+}
+
 /* first_token: how many of the step's came before. Gradients are whole in the last one. A loss that is not finite has no gradient. */
 static int run_micro_batch(trainer *tr, step_report *report, int64_t first_token) {
     const bool last = first_token + tr->recipe.micro_batch_tokens == tr->recipe.batch_tokens;
@@ -158,10 +166,19 @@ static int run_micro_batch(trainer *tr, step_report *report, int64_t first_token
     for (int i = 0; i < BALANCE_LOSSES; i++) report->balance_loss[i] += tape_loss(t, balance_terms[i].name);
     if (last) comm_all_reduce(&report->loss, 1);
     t->gradient_ready = last ? consume : NULL, t->ready_context = &(step_context){tr, report};
-    if (isfinite(report->loss)) tape_backward(t);
-    if (isfinite(report->loss) && last) tape_complete_gradients(t, &tr->model.weights);
+    if (last) report->spike = is_spike(tr, report->loss);
+    if (isfinite(report->loss) && !report->spike) tape_backward(t);
+    if (isfinite(report->loss) && !report->spike && last) tape_complete_gradients(t, &tr->model.weights);
     t->gradient_ready = NULL, t->ready_context = NULL;
     return LAMP_OK;
+}
+
+/* The Switch loss and that of sequences are 1 in every layer where loads are equal (moe/balance.c), the others 0, or nearly. */
+static double balance_floor(const model_config *c) {
+    double floor = 0;
+    for (int64_t l = 0; l < c->num_hidden_layers && c->moe.experts > 1; l++)
+        if (model_layer_is_sparse(c, l)) floor += c->moe.balance[BALANCE_SWITCH] + c->moe.balance[BALANCE_SEQUENCE];
+    return floor;
 }
 
 int trainer_step(trainer *tr, step_report *report) {
@@ -170,16 +187,18 @@ int trainer_step(trainer *tr, step_report *report) {
     *report = (step_report){0};
     weights_zero_gradients(&tr->model.weights);
     moe_trace_clear(&tr->trace);
+    report->balance_floor = balance_floor(&tr->model.config);
     report->learning_rate = schedule_learning_rate(&r->schedule, budget_used(tr, 1));
     for (int64_t done = 0; done < r->batch_tokens; done += r->micro_batch_tokens) TRY(run_micro_batch(tr, report, done));
     TRY(moe_trace_check(&tr->trace));
-    report->gradient_norm = isfinite(report->loss) ? optimizer_gradient_norm(&tr->optimizer, tr->k, &tr->model.weights) : NAN;
+    report->gradient_norm = isfinite(report->loss) && !report->spike ? optimizer_gradient_norm(&tr->optimizer, tr->k, &tr->model.weights) : NAN;
     report->applied = isfinite(report->loss) && isfinite(report->gradient_norm);
     if (report->applied) {
         optimizer_step(&tr->optimizer, tr->k, tr->tape.products, &tr->model.weights, report->learning_rate, report->gradient_norm);
         model_balance(&tr->model, &tr->trace);
     }
-    tr->bad_steps = report->applied ? 0 : tr->bad_steps + 1;
+    tr->bad_steps = report->applied || report->spike ? 0 : tr->bad_steps + 1;
+    tr->spikes = report->spike ? tr->spikes + 1 : 0;
     tr->step++, tr->tokens += r->batch_tokens;
     report->step_seconds = clock_seconds() - begin;
     tr->seconds += report->step_seconds;

@@ -32,6 +32,8 @@ typedef struct {
     int bad_steps;              /* in a row, not applied because loss or gradient was not finite */
     double window[LOSS_WINDOW]; /* the last losses, for z-scores */
     int64_t n_losses;
+    int spikes;                 /* in a row that were passed over (train.guard = treat) */
+    int64_t *treated;           /* (layers + 1) the step in which the guard last treated the run, and each layer; 0: never */
 } trainer;
 
 /* What a person wants to know of the step just done. */
@@ -40,6 +42,7 @@ typedef struct {
     double used;         /* share of the budget */
     double loss, loss_z; /* nats per token; standard deviations from the mean of the last 128 */
     double balance_loss[BALANCE_LOSSES];
+    double balance_floor; /* their sum where loads are equal */
     double gradient_norm; /* without the experts, if they are factored */
     double learning_rate;
     double step_seconds, tokens_per_second, share_of_peak, seconds_left;
@@ -48,8 +51,9 @@ typedef struct {
     int dead;       /* experts without a token in this step, all layers */
     int64_t bytes;  /* weights, gradients, moments and activations */
     int skipped;    /* factored: matrices that are as before, their gradient not being finite */
-    bool applied;   /* false: the loss was not finite, and all weights are as before; or the gradient norm, and only experts that
-                     * are factored have moved */
+    bool spike;     /* the loss jumped, and train.guard = treat passed over the step */
+    bool applied;   /* false: a spike, or the loss was not finite, and all weights are as before; or the gradient norm was not, and only
+                     * experts that are factored have moved */
 } step_report;
 
 /* Resolves the recipe against the data; what it costs and needs is known then, and nothing large allocated. LAMP_NO_MEMORY if this machine
@@ -72,6 +76,9 @@ double trainer_expected_seconds(const trainer *tr);
 /* Writes RUN/checkpoints/step-..., with everything a bitwise continuation needs; and goes on from such a folder. */
 int trainer_save(const trainer *tr, const char *run);
 int trainer_resume(trainer *tr, const char *checkpoint_folder);
+
+/* Weights and moments of that folder, of step *from; steps, data and budget go on from where they are. */
+int trainer_rewind(trainer *tr, const char *checkpoint_folder, int64_t *from);
 
 /* Takes the weights of recipe.initial for those of a run that is new: LAMP_INVALID lists where it is another model, or if it reads other tokens. */
 int trainer_take_initial(trainer *tr);

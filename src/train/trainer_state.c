@@ -2,7 +2,8 @@
  *
  *     {"version": 1, "step": 1200, "tokens": ..., "seconds": ..., "optimizer_steps": ..., "bad_steps": 0, "dataset": HASH,
  *      "sequence": ..., "cursor": {DOMAIN: ..., ...}, "losses": [the last 128, oldest first],
- *      "expert_steps": [of each expert's matrices, if they count their own]}
+ *      "expert_steps": [of each expert's matrices, if they count their own],
+ *      "guard": {"spikes": 0, "treated": [steps, of the run and of each layer], "balance": {NAME: coefficient, ...}}}   with train.guard = treat
  *
  * Random numbers need no state: they are functions of seed and step. */
 #include <math.h>
@@ -18,6 +19,40 @@ enum { VERSION = 1 };
 
 /* Of counts: JSON readers hold it exactly, and no step from there overflows. */
 static const int64_t MOST = INT64_C(1) << 53;
+
+static void put_guard(json_writer *w, const trainer *tr) {
+    json_begin_object(w, "guard");
+    json_put_integer(w, "spikes", tr->spikes);
+    json_begin_array(w, "treated");
+    for (int64_t i = 0; i <= tr->model.config.num_hidden_layers; i++) json_put_integer(w, NULL, tr->treated[i]);
+    json_end_array(w);
+    json_begin_object(w, "balance");
+    for (int i = 0; i < BALANCE_LOSSES; i++) json_put_number(w, balance_terms[i].name, tr->model.config.moe.balance[i]);
+    json_end_object(w);
+    json_end_object(w);
+}
+
+static int read_guard(trainer *tr, const json_t *root, const char *where) {
+    json_t *guard, *treated, *balance;
+    int64_t spikes;
+    if (!json_object_get(root, "guard")) return LAMP_OK;
+    TRY(json_get_object(&guard, root, "guard", where));
+    TRY(json_get_integer(&spikes, guard, "spikes", 0, 1000, where));
+    TRY(json_get_array(&treated, guard, "treated", where));
+    if (json_array_size(treated) != (size_t)tr->model.config.num_hidden_layers + 1)
+        FAIL(LAMP_MALFORMED, "%s: \"treated\": expected %lld steps, found %zu", where, (long long)tr->model.config.num_hidden_layers + 1,
+             json_array_size(treated));
+    for (size_t i = 0; i < json_array_size(treated); i++) tr->treated[i] = json_integer_value(json_array_get(treated, i));
+    TRY(json_get_object(&balance, guard, "balance", where));
+    for (int i = 0; i < BALANCE_LOSSES; i++) {
+        double coefficient;
+        TRY(json_get_number(&coefficient, balance, balance_terms[i].name, where));
+        if (!(coefficient >= 0)) FAIL(LAMP_MALFORMED, "%s: \"%s\": expected a coefficient, found %g", where, balance_terms[i].name, coefficient);
+        tr->model.config.moe.balance[i] = coefficient;
+    }
+    tr->spikes = (int)spikes;
+    return LAMP_OK;
+}
 
 static int write_state(buffer *text, const trainer *tr) {
     loader_state at;
@@ -44,6 +79,7 @@ static int write_state(buffer *text, const trainer *tr) {
     for (int64_t i = tr->n_losses < LOSS_WINDOW ? 0 : tr->n_losses - LOSS_WINDOW; i < tr->n_losses; i++)
         json_put_number(&w, NULL, tr->window[i % LOSS_WINDOW]);
     json_end_array(&w);
+    if (recipe_treats(&tr->recipe)) put_guard(&w, tr);
     json_end_object(&w);
     return text->status;
 }
@@ -93,6 +129,7 @@ static int read_state(trainer *tr, const json_t *root, const char *where) {
         if (!json_is_number(json_array_get(losses, i))) FAIL(LAMP_MALFORMED, "%s: \"losses\"[%zu]: expected a number", where, i);
         tr->window[i] = json_number_value(json_array_get(losses, i));
     }
+    if (recipe_treats(&tr->recipe)) TRY(read_guard(tr, root, where));
     int status = loader_set_state(tr->loader, &at);
     return status < 0 ? error_add_context(status, "%s", where) : LAMP_OK;
 }
@@ -110,12 +147,12 @@ int trainer_save(const trainer *tr, const char *run) {
     return status;
 }
 
-int trainer_resume(trainer *tr, const char *checkpoint_folder) {
+/* Weights, moments, and the document of the rest, which is the caller's. */
+static int load_folder(json_t **root, char where[PATH_BYTES], trainer *tr, const char *checkpoint_folder) {
     int status = LAMP_OK;
     model_folder *folder = NULL;
     buffer text = {0};
-    json_t *root = NULL;
-    char where[PATH_BYTES];
+    *root = NULL;
     TRY_TO(done, checkpoint_verify(checkpoint_folder));
     TRY_TO(done, model_folder_open(&folder, checkpoint_folder));
     TRY_TO(done, model_folder_load(folder, &tr->model.weights, true));
@@ -123,12 +160,29 @@ int trainer_resume(trainer *tr, const char *checkpoint_folder) {
     TRY_TO(done, checkpoint_load_moments(checkpoint_folder, tr->optimizer.n_moments, tr->optimizer.moment));
     TRY_TO(done, checkpoint_load_state(&text, checkpoint_folder));
     TRY_TO(done, file_join(where, checkpoint_folder, "trainer.json"));
-    TRY_TO(done, json_read_bytes(&root, text.bytes, text.length, where));
-    TRY_TO(done, read_state(tr, root, where));
+    TRY_TO(done, json_read_bytes(root, text.bytes, text.length, where));
 done:
-    json_decref(root);
     buffer_release(&text);
     model_folder_close(folder);
+    return status;
+}
+
+int trainer_resume(trainer *tr, const char *checkpoint_folder) {
+    json_t *root;
+    char where[PATH_BYTES];
+    int status = load_folder(&root, where, tr, checkpoint_folder);
+    if (status >= 0) status = read_state(tr, root, where);
+    json_decref(root);
+    return status;
+}
+
+int trainer_rewind(trainer *tr, const char *checkpoint_folder, int64_t *from) {
+    json_t *root;
+    char where[PATH_BYTES];
+    int status = load_folder(&root, where, tr, checkpoint_folder);
+    if (status >= 0) status = json_get_integer(from, root, "step", 0, MOST, where);
+    if (status >= 0 && tr->optimizer.expert_steps) status = read_expert_steps(&tr->optimizer, root, where);
+    json_decref(root);
     return status;
 }
 

@@ -131,6 +131,10 @@ struct kernels {
     /* From dact: gate and up are replaced by dgate and dup; act is made again for d-weight; drow_weight[r] = <dact, silu(gate) up>. */
     void (*swiglu_backward)(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
                             ptrdiff_t width);
+    /* act = max(0, x) row_weight[r]; row_weight NULL: 1 */
+    void (*relu)(real *act, const real *x, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
+    /* From dact: x is replaced by dx; act is made again; drow_weight[r] = <dact, max(0, x)>, NULL: not wanted. */
+    void (*relu_backward)(real *act, real *x, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
     /* loss[r] = log_sum(x) - x[target]; x is replaced by scale (softmax(x) - onehot). target -1: no loss, no gradient. */
     void (*cross_entropy)(double *loss, real *x, const int32_t *target, ptrdiff_t rows, ptrdiff_t width, real scale);
     /* y = a + b */

@@ -26,18 +26,20 @@ static double initial_deviation(const model_config *c, ptrdiff_t in) {
     return c->initializer_range > 0 ? c->initializer_range : 1 / sqrt((double)in);
 }
 
+/* kinds[0] NULL: no gate. */
 static int declare_mlp(mlp_weights *w, model *m, const char *const kinds[3], int layer, weight_role role, ptrdiff_t groups, ptrdiff_t F) {
     const model_config *c = &m->config;
     ptrdiff_t D = c->hidden_size;
     double deviation = initial_deviation(c, D), residual = 1 / sqrt(2.0 * (double)c->num_hidden_layers);
-    TRY(weights_declare(&w->gate, &m->weights, kinds[0], layer, role, groups, F, D, deviation));
+    if (kinds[0]) TRY(weights_declare(&w->gate, &m->weights, kinds[0], layer, role, groups, F, D, deviation));
     TRY(weights_declare(&w->up, &m->weights, kinds[1], layer, role, groups, F, D, deviation));
     return weights_declare(&w->down, &m->weights, kinds[2], layer, role, groups, D, F, residual * initial_deviation(c, F));
 }
 
 static int declare_experts(moe_weights *w, model *m, int layer) {
-    static const char *const expert[] = {"moe.gate", "moe.up", "moe.down"}, *const shared[] = {"shared.gate", "shared.up", "shared.down"};
     const moe_config *c = &m->config.moe;
+    const char *const expert[] = {c->relu ? NULL : "moe.gate", "moe.up", "moe.down"};
+    const char *const shared[] = {c->relu ? NULL : "shared.gate", "shared.up", "shared.down"};
     ptrdiff_t D = m->config.hidden_size;
     double deviation = initial_deviation(&m->config, D);
     if (c->router->declare) TRY(c->router->declare(w, &m->weights, c, D, layer, deviation));

@@ -56,5 +56,5 @@ tensor *moe(tape *t, tensor *x, const moe_layer *l, moe_trace *trace) {
     if (c->weigh_input) rows = weigh_rows(t, rows, &p, &kept), kept = with_weights_of_one(t, &kept);
     rows = experts(t, rows, &l->w->expert, &p, &kept);
     tensor *y = combine(t, rows, &p, &kept);
-    return l->w->shared.gate ? add(t, y, shared_experts(t, x, l->w)) : y;
+    return l->w->shared.down ? add(t, y, shared_experts(t, x, l->w)) : y;
 }

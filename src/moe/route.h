@@ -12,7 +12,7 @@
 #include "tensor/weight_products.h"
 
 typedef struct {
-    weight *gate, *up, *down; /* (E, F, D), (E, F, D), (E, D, F); one group: a dense MLP */
+    weight *gate, *up, *down; /* (E, F, D), (E, F, D), (E, D, F); one group: a dense MLP; gate NULL: ReLU instead of SwiGLU */
 } mlp_weights;
 
 typedef struct {

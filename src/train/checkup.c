@@ -14,7 +14,7 @@ patient checkup_patient(const recipe *r) {
     p.budget_tokens = (double)(r->steps > 0 ? r->steps * r->batch_tokens : r->tokens);
     if (m->experts == 1) return p;
     p.layers = (int)r->model.num_hidden_layers, p.experts = (int)m->experts;
-    p.expert_parameters = 3.0 * (double)r->model.hidden_size * (double)r->model.intermediate_size;
+    p.expert_parameters = (m->relu ? 2 : 3) * (double)r->model.hidden_size * (double)r->model.intermediate_size;
     p.learns = m->router->declare != NULL;
     return p;
 }

@@ -38,6 +38,8 @@ static const option rows[] = {
      "inner width of each shared expert; 0: intermediate_size"},
     {"model", "shared_expert_gate", OPTION_BOOL, AT(model.moe.shared_gate), "false", 0, 0, SCALE_LINEAR, NULL, "",
      "multiply what shared experts say by a sigmoid of the token, as Qwen2-MoE does"},
+    {"model", "relu_experts", OPTION_BOOL, AT(model.moe.relu), "false", 0, 0, SCALE_LINEAR, NULL, "",
+     "experts of two matrices with a ReLU between, as in 2017, in place of SwiGLU's three"},
     {"model", "first_k_dense_replace", OPTION_INTEGER, AT(model.dense_layers), "0", 0, 1024, SCALE_LINEAR, NULL, "layers",
      "the first layers are dense"},
     {"model", "decoder_sparse_step", OPTION_INTEGER, AT(model.sparse_step), "1", 1, 1024, SCALE_LINEAR, NULL, "layers",

@@ -523,6 +523,40 @@ static void check_swiglu(ptrdiff_t rows, ptrdiff_t width) {
 
 static void swiglu_equals_plain_sums(void) { for_all_shapes(check_swiglu); }
 
+static void call_relu(const struct kernels *k, const arguments *a, real *const *out) { k->relu(out[0], a->x, a->z, a->rows, a->width); }
+static void call_relu_backward(const struct kernels *k, const arguments *a, real *const *out) {
+    k->relu_backward(out[0], out[1], a->z ? out[2] : NULL, a->x, a->z, a->rows, a->width);
+}
+
+static void check_relu(ptrdiff_t rows, ptrdiff_t width) {
+    for (int weighted = 0; weighted < 2; weighted++) {
+        ptrdiff_t n = rows * width;
+        real *x = numbers(n);
+        if (n > 1) x[1] = 0;
+        arguments a = {.rows = rows, .width = width, .x = x, .z = weighted ? numbers(rows) : NULL};
+        ptrdiff_t act = part(n, NULL);
+        for (ptrdiff_t i = 0; i < n; i++) term(act + i, x[i] > 0 ? (double)x[i] * (a.z ? (double)a.z[i / width] : 1) : 0);
+        int kept = pooled;
+        pooled = 0;
+        check("relu", call_relu, &a, 4);
+
+        pooled = kept, a.x = numbers(n);
+        act = part(n, NULL);
+        ptrdiff_t dx = part(n, x), drow_weight = part(rows, NULL);
+        for (ptrdiff_t r = 0; r < rows && !weighted; r++) expected[drow_weight + r] = NAN; /* untouched */
+        for (ptrdiff_t i = 0; i < n; i++) {
+            double w = a.z ? (double)a.z[i / width] : 1, da = (double)a.x[i], kept_x = x[i] > 0 ? (double)x[i] : 0;
+            put(act + i, w * kept_x, fabs(w * kept_x));
+            put(dx + i, x[i] > 0 ? da * w : 0, fabs(da * w));
+            if (weighted) term(drow_weight + i / width, da * kept_x);
+        }
+        check("relu_backward", call_relu_backward, &a, (double)(4 + width));
+        pooled = 0;
+    }
+}
+
+static void relu_equals_plain_sums(void) { for_all_shapes(check_relu); }
+
 static void call_moves(const struct kernels *k, const arguments *a, real *const *out) {
     k->add(out[0], a->x, a->y, a->rows * a->width);
     k->gather(out[1], a->x, a->row, a->rows, a->width);
@@ -720,6 +754,7 @@ static const test_case cases[] = {
     {"rotate equals plain sums", rotate_equals_plain_sums},
     {"softmax and cross-entropy equal plain sums", softmax_and_cross_entropy_equal_plain_sums},
     {"swiglu equals plain sums", swiglu_equals_plain_sums},
+    {"relu equals plain sums", relu_equals_plain_sums},
     {"rows are moved and summed", rows_are_moved_and_summed},
     {"sum_squares equals a plain sum", sum_squares_equals_a_plain_sum},
     {"adamw equals its formula", adamw_equals_its_formula},

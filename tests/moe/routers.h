@@ -41,6 +41,7 @@ static const way ways[] = {
     {"from outside, normalised, capacity", {.kind = "prefer_odd", .normalize = true, .capacity = 0.75}},
     {"shared experts", {.kind = "softmax", .shared_experts = 2, .shared_size = 5}},
     {"a shared expert behind a gate", {.kind = "softmax", .shared_experts = 1, .shared_size = 7, .shared_gate = true}},
+    {"ReLU experts, one of them shared", {.kind = "softmax", .shared_experts = 1, .shared_size = 5, .relu = true}},
 };
 enum { N_WAYS = sizeof ways / sizeof *ways, MOST_TOKENS = 64 };
 
@@ -69,11 +70,11 @@ static inline moe_config with_defaults(moe_config c) {
 static inline void declare_layer(moe_weights *w, weights *table, const moe_config *c, ptrdiff_t D, ptrdiff_t F) {
     ptrdiff_t E = c->experts, S = c->shared_experts * c->shared_size;
     if (c->router->declare) EXPECT_OK(c->router->declare(w, table, c, D, 0, 1));
-    EXPECT_OK(weights_declare(&w->expert.gate, table, "gate", 0, ROLE_EXPERT, E, F, D, 0.5));
+    if (!c->relu) EXPECT_OK(weights_declare(&w->expert.gate, table, "gate", 0, ROLE_EXPERT, E, F, D, 0.5));
     EXPECT_OK(weights_declare(&w->expert.up, table, "up", 0, ROLE_EXPERT, E, F, D, 0.5));
     EXPECT_OK(weights_declare(&w->expert.down, table, "down", 0, ROLE_EXPERT, E, D, F, 0.5));
     if (S == 0) return;
-    EXPECT_OK(weights_declare(&w->shared.gate, table, "shared gate", 0, ROLE_MATRIX, 1, S, D, 0.5));
+    if (!c->relu) EXPECT_OK(weights_declare(&w->shared.gate, table, "shared gate", 0, ROLE_MATRIX, 1, S, D, 0.5));
     EXPECT_OK(weights_declare(&w->shared.up, table, "shared up", 0, ROLE_MATRIX, 1, S, D, 0.5));
     EXPECT_OK(weights_declare(&w->shared.down, table, "shared down", 0, ROLE_MATRIX, 1, D, S, 0.5));
     if (c->shared_gate) EXPECT_OK(weights_declare(&w->shared_gate, table, "shared expert gate", 0, ROLE_MATRIX, 1, 1, D, 1));

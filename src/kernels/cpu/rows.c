@@ -147,6 +147,42 @@ static void swiglu_backward(real *act, real *gate, real *up, real *drow_weight, 
     }
 }
 
+static void relu(real *act, const real *x, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        real weight = row_weight ? row_weight[r] : 1;
+        for (ptrdiff_t i = r * width; i < (r + 1) * width; i++) act[i] = x[i] > 0 ? x[i] * weight : 0;
+    }
+}
+
+/* a = w max(0, x):   dw = sum_i da_i max(0, x_i);   dx = da w where x > 0 */
+static inline V relu_backward_lanes(V *act, V *x, V dact, real weight) {
+    VI positive = *x > 0;
+    V kept = (V)(positive & (VI)*x);
+    *act = kept * weight, *x = (V)(positive & (VI)(dact * weight));
+    return dact * kept;
+}
+
+static void relu_backward(real *act, real *x, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        real weight = row_weight ? row_weight[r] : 1;
+        V dweight = {0}, a, z;
+        ptrdiff_t i = r * width, end = i + width;
+        for (; i + LANES <= end; i += LANES) {
+            z = load(x + i);
+            dweight += relu_backward_lanes(&a, &z, load(dact + i), weight);
+            store(act + i, a), store(x + i, z);
+        }
+        if (i < end) {
+            z = load_part(x + i, end - i, 0);
+            dweight += relu_backward_lanes(&a, &z, load_part(dact + i, end - i, 0), weight);
+            store_part(act + i, a, end - i), store_part(x + i, z, end - i);
+        }
+        if (drow_weight) drow_weight[r] = sum_lanes(dweight);
+    }
+}
+
 static void add(real *y, const real *a, const real *b, ptrdiff_t n) {
 #pragma omp parallel for simd schedule(static) if (n > SMALL)
     for (ptrdiff_t i = 0; i < n; i++) y[i] = a[i] + b[i];

@@ -126,7 +126,8 @@ double family_parameter_count(const model_config *c) {
     double dense_layers = (double)c->num_hidden_layers - sparse_layers, dense = experts > 1 ? (double)c->dense_size : (double)c->intermediate_size;
     double inner = experts * (double)c->intermediate_size + (double)c->moe.shared_experts * (double)c->moe.shared_size;
     double routers = sparse_layers > 0 && c->moe.router->declare ? sparse_layers * experts * width : 0;
-    double attention = 2 * width * (queries + keys), feed_forward = 3 * width * (sparse_layers * inner + dense_layers * dense) + routers;
+    double attention = 2 * width * (queries + keys), of_expert = c->moe.relu ? 2 : 3;
+    double feed_forward = width * (of_expert * sparse_layers * inner + 3 * dense_layers * dense) + routers;
     double norms = 2 * width + (c->qk_norm == QK_NORM_FULL ? queries + keys : c->qk_norm == QK_NORM_HEAD ? 2 * (double)c->head_dim : 0);
     double tables = (double)c->vocab_size * width * (c->tie_word_embeddings ? 1 : 2);
     return (double)c->num_hidden_layers * (attention + norms) + feed_forward + tables + width;

@@ -19,28 +19,30 @@ static const struct {
     option_type type;
     size_t offset;
     double max; /* numbers: from 0 to this */
+    bool younger; /* than the first checkpoints, in which it may be absent */
 } fields[] = {
-    {"kind", OPTION_TEXT, AT(moe.kind), 0},
-    {"scale", OPTION_NUMBER, AT(moe.scale), 1e6},
-    {"weigh_input", OPTION_BOOL, AT(moe.weigh_input), 0},
-    {"groups", OPTION_INTEGER, AT(moe.groups), 1 << 20},
-    {"top_groups", OPTION_INTEGER, AT(moe.top_groups), 1 << 20},
-    {"jitter", OPTION_NUMBER, AT(moe.jitter), 1},
-    {"capacity", OPTION_NUMBER, AT(moe.capacity), 1e6},
-    {"eval_capacity", OPTION_NUMBER, AT(moe.eval_capacity), 1e6},
-    {"drop_by_score", OPTION_BOOL, AT(moe.drop_by_score), 0},
-    {"shared_experts", OPTION_INTEGER, AT(moe.shared_experts), 1 << 10},
-    {"shared_size", OPTION_INTEGER, AT(moe.shared_size), 1 << 22},
-    {"shared_gate", OPTION_BOOL, AT(moe.shared_gate), 0},
-    {"dense_layers", OPTION_INTEGER, AT(dense_layers), 1 << 14},
-    {"sparse_step", OPTION_INTEGER, AT(sparse_step), 1 << 14},
-    {"dense_size", OPTION_INTEGER, AT(dense_size), 1 << 22},
-    {"importance_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_IMPORTANCE]), 1e6},
-    {"load_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_LOAD]), 1e6},
-    {"sequence_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_SEQUENCE]), 1e6},
-    {"z_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_Z]), 1e6},
-    {"threshold_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_THRESHOLD]), 1e6},
-    {"bias_rate", OPTION_NUMBER, AT(moe.bias_rate), 1e6},
+    {"kind", OPTION_TEXT, AT(moe.kind), 0, false},
+    {"scale", OPTION_NUMBER, AT(moe.scale), 1e6, false},
+    {"weigh_input", OPTION_BOOL, AT(moe.weigh_input), 0, false},
+    {"groups", OPTION_INTEGER, AT(moe.groups), 1 << 20, false},
+    {"top_groups", OPTION_INTEGER, AT(moe.top_groups), 1 << 20, false},
+    {"jitter", OPTION_NUMBER, AT(moe.jitter), 1, false},
+    {"capacity", OPTION_NUMBER, AT(moe.capacity), 1e6, false},
+    {"eval_capacity", OPTION_NUMBER, AT(moe.eval_capacity), 1e6, false},
+    {"drop_by_score", OPTION_BOOL, AT(moe.drop_by_score), 0, false},
+    {"shared_experts", OPTION_INTEGER, AT(moe.shared_experts), 1 << 10, false},
+    {"shared_size", OPTION_INTEGER, AT(moe.shared_size), 1 << 22, false},
+    {"shared_gate", OPTION_BOOL, AT(moe.shared_gate), 0, false},
+    {"dense_layers", OPTION_INTEGER, AT(dense_layers), 1 << 14, false},
+    {"sparse_step", OPTION_INTEGER, AT(sparse_step), 1 << 14, false},
+    {"dense_size", OPTION_INTEGER, AT(dense_size), 1 << 22, false},
+    {"importance_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_IMPORTANCE]), 1e6, false},
+    {"load_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_LOAD]), 1e6, false},
+    {"sequence_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_SEQUENCE]), 1e6, false},
+    {"z_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_Z]), 1e6, false},
+    {"threshold_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_THRESHOLD]), 1e6, false},
+    {"bias_rate", OPTION_NUMBER, AT(moe.bias_rate), 1e6, false},
+    {"relu", OPTION_BOOL, AT(moe.relu), 0, true},
 };
 
 enum { N_FIELDS = sizeof fields / sizeof *fields };
@@ -49,7 +51,7 @@ bool lamplighter_is_needed(const model_config *c, const family *f) {
     const moe_config *m = &c->moe;
     if (m->experts == 1) return false;
     bool normalizes_alike = !f->always_normalizes || m->normalize, has_dense = c->dense_layers > 0 || c->sparse_step > 1;
-    return !m->router->serves_as_softmax || !normalizes_alike || m->groups > 0 || m->scale != 1 || m->eval_capacity > 0 || m->weigh_input ||
+    return !m->router->serves_as_softmax || !normalizes_alike || m->groups > 0 || m->scale != 1 || m->relu || m->eval_capacity > 0 || m->weigh_input ||
            m->shared_experts > 0 || (has_dense && !f->dense_key);
 }
 
@@ -70,6 +72,7 @@ void lamplighter_write(json_writer *w, const model_config *c) {
 static int read_field(model_config *c, const json_t *mixture, int i, const char *where) {
     void *at = (char *)c + fields[i].offset;
     const char *key = fields[i].key, *text;
+    if (fields[i].younger && !json_object_get(mixture, key)) return LAMP_OK;
     switch (fields[i].type) {
     case OPTION_INTEGER: return json_get_integer(at, mixture, key, 0, (int64_t)fields[i].max, where);
     case OPTION_NUMBER:

@@ -95,9 +95,10 @@ static void kept_and_dropped_pairs_are_all_pairs(void) { for_every_way(check_cou
 static void add_mlp(double *y, const mlp_weights *w, int e, const real *x, double times) {
     for (ptrdiff_t f = 0; f < w->down->in; f++) {
         double g = 0, u = 0;
-        for (ptrdiff_t d = 0; d < D; d++)
-            g += (double)w->gate->value[e][f * D + d] * (double)x[d], u += (double)w->up->value[e][f * D + d] * (double)x[d];
-        for (ptrdiff_t d = 0; d < D; d++) y[d] += times * g / (1 + exp(-g)) * u * (double)w->down->value[e][d * w->down->in + f];
+        for (ptrdiff_t d = 0; d < D; d++) u += (double)w->up->value[e][f * D + d] * (double)x[d];
+        for (ptrdiff_t d = 0; d < D && w->gate; d++) g += (double)w->gate->value[e][f * D + d] * (double)x[d];
+        double act = w->gate ? g / (1 + exp(-g)) * u : fmax(0, u);
+        for (ptrdiff_t d = 0; d < D; d++) y[d] += times * act * (double)w->down->value[e][d * w->down->in + f];
     }
 }
 
@@ -119,7 +120,7 @@ static void check_layer(const char *name, test_layer *l) {
         for (ptrdiff_t i = r.token_start[n]; i < r.token_start[n + 1]; i++)
             add_weighed(y, l, r.expert[i], l->input + n * D, (double)r.weights->x[i] / (l->c.router->normalizes_kept ? sum : 1));
         for (ptrdiff_t d = 0; d < D && l->w.shared_gate; d++) gate += (double)l->w.shared_gate->value[0][d] * (double)l->input[n * D + d];
-        if (l->w.shared.gate) add_mlp(y, &l->w.shared, 0, l->input + n * D, l->w.shared_gate ? 1 / (1 + exp(-gate)) : 1);
+        if (l->w.shared.down) add_mlp(y, &l->w.shared, 0, l->input + n * D, l->w.shared_gate ? 1 / (1 + exp(-gate)) : 1);
         for (ptrdiff_t d = 0; d < D; d++)
             EXPECT(near((double)found[n * D + d], y[d], 1e-5), "%s: token %td, channel %td: %g, expected %g", name, n, d, (double)found[n * D + d],
                    y[d]);

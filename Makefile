@@ -188,10 +188,13 @@ test-neon:
 	    / ended with exit code / { failed += !failures; failures = 0 } \
 	    END { print passed + 0 " passed, " failed + 0 " failed"; exit failed > 0 }'
 
-# What libFuzzer finds new is kept in build/fuzz/found/HARNESS, what breaks a harness in build/fuzz/broken-HARNESS-*.
+# What libFuzzer finds new is kept in build/fuzz/found/HARNESS, what breaks a harness in build/fuzz/broken-HARNESS-*. Its words are those of
+# the corpus; the files that harnesses write stay in memory, for a disk would be waited for.
 FUZZ_SECONDS ?= 60
 # Kernels are not what is fuzzed, and instrumented they take minutes to compile.
 build/fuzz/f32/src/kernels/cpu/table_%.o: override EXTRA = -O1 -Wno-pass-failed
+# "Did you mean" compares letters by the million, and traced it takes all of a harness's time; libFuzzer still sees what strcmp is given.
+build/fuzz/f32/src/base/options.o: override EXTRA += -fno-sanitize-coverage=trace-cmp
 $(FUZZ:%=$(BUILD)/%_fuzz): $(BUILD)/%_fuzz: $(BUILD)/f32/fuzz/%_fuzz.o $(BUILD)/f32/fuzz/folder.o $(BUILD)/f32/internal.a
 	@echo '  LD  $@'
 	@$(CC) $(CFLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@
@@ -200,7 +203,9 @@ fuzz:
 	    clang -fsanitize=fuzzer -x c - -o /dev/null || { echo "no libFuzzer; install clang and libclang-rt-dev" >&2; exit 1; }
 	@$(MAKE) --no-print-directory -j$(shell nproc) CC=clang BUILD=build/fuzz EXTRA='$(SANITIZERS) -fsanitize=fuzzer-no-link -Wno-pass-failed' $(FUZZ:%=build/fuzz/%_fuzz)
 	@for harness in $(FUZZ); do mkdir -p build/fuzz/found/$$harness; \
-	    OMP_NUM_THREADS=1 build/fuzz/$${harness}_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=3000 -max_len=65536 -print_final_stats=1 \
+	    { cat fuzz/json.dict; LC_ALL=C grep -aohE '[[:alnum:]_]{2,40}' fuzz/corpus/$$harness/* | sort -u | sed 's/.*/"&"/'; } >build/fuzz/$$harness.dict; \
+	    TMPDIR=$(firstword $(wildcard /dev/shm) /tmp) OMP_NUM_THREADS=1 build/fuzz/$${harness}_fuzz -dict=build/fuzz/$$harness.dict \
+	        -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=3000 -max_len=65536 -print_final_stats=1 \
 	        -artifact_prefix=build/fuzz/broken-$$harness- build/fuzz/found/$$harness fuzz/corpus/$$harness >build/fuzz/$$harness.log 2>&1 || \
 	        { tail -n 40 build/fuzz/$$harness.log; echo "FAILED fuzz: $$harness"; failed=1; }; \
 	    awk -v harness=$$harness '/number_of_executed_units/ { print "fuzz: " harness ": " $$2 " executions" }' build/fuzz/$$harness.log; \

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Makes fuzz/corpus: for each harness a few small sound files, from which libFuzzer finds the unsound.
+# Makes fuzz/corpus: for each harness a few small sound files, from which libFuzzer finds the unsound. It asks build/lamp for the keys of
+# a recipe, and gzip, zstd and xxh128sum for what they make.
 set -eu
 cd "$(dirname "$0")/.."
 corpus=fuzz/corpus
 rm -rf $corpus
-mkdir -p $corpus/{safetensors,index,tokenizer_json,config,recipe,tokenizer}
+mkdir -p $corpus/{safetensors,index,tokenizer_json,config,recipe,tokenizer,manifest,dataset,shard,trainer,corpus,packed}
 
 # The length of a header as the format has it, and then the header; its data is to follow.
 header() { printf "$(printf '\\x%02x\\x%02x' $((${#1} % 256)) $((${#1} / 256)))\\0\\0\\0\\0\\0\\0%s" "$1"; }
@@ -29,6 +30,38 @@ cp tests/golden/tokenizer/{gpt2,llama3}.json $corpus/tokenizer_json/
 cp recipes/*.ini $corpus/recipe/
 printf '# all types\n[model]\ntie_word_embeddings = true\n[data]\npath = a b\nmixture.code = 2.5\n[optim]\nlearning_rate = 1e-3\n' >$corpus/recipe/types
 
+{
+    build/lamp train --help | awk '/^\[/ { print } /^  [a-z]/ && $1 != "mixture" { print $1, "=", match($0, /default [^ ,]+/) ? substr($0, RSTART + 8, RLENGTH - 8) : "" }'
+    printf '[data]\nmixture.lamp = 2.5\n'
+} >$corpus/recipe/every-key
+
 printf 'the lamp, 12 caf\xc3\xa9s\n\n  aaaa' >$corpus/tokenizer/text
 printf '\xff\xc0\x80\xed\xa0\x80\xf4\x90\x80\x80\x00 \xe2\x82' >$corpus/tokenizer/no-text
 printf '\x00\x00\x00\x00\x2b\x01\x00\x00\x2c\x01\x00\x00\xff\xff\xff\xff' >$corpus/tokenizer/ids
+
+hash() { xxh128sum | cut -d ' ' -f 1; }
+cat >$corpus/manifest/sound <<END
+{"format": "lamplighter checkpoint", "version": 1, "step": 3, "files": [
+  {"name": "config.json", "bytes": 4, "hash": "$(printf lamp | hash)"},
+  {"name": "model.safetensors", "bytes": 5, "hash": "$(printf light | hash)"}]}
+END
+cat >$corpus/dataset/sound <<END
+{"version": 1, "vocabulary_size": 400, "token_bytes": 2, "tokenizer_hash": "$(hash <tests/golden/tokenizer/gpt2.json)", "domains": [
+  {"name": "lamp", "documents": 2, "bytes": 99, "duplicates": 0, "binary_files": 0, "empty_documents": 0, "bad_lines": 0,
+   "train": {"tokens": 40, "file_bytes": 112, "hash": ""}, "validation": {"tokens": 10, "file_bytes": 52, "hash": ""}}]}
+END
+cat >$corpus/trainer/sound <<END
+{"version": 1, "step": 3, "tokens": 6, "seconds": 0.5, "optimizer_steps": 3, "expert_steps": [3, 2, 3, 2, 3, 2], "bad_steps": 0,
+ "dataset": "what seeds know", "sequence": 3, "cursor": {"lamp": 3}, "losses": [6.0, 5.5, 5.25]}
+END
+
+printf 'LAMPTOKS\x01\0\0\0\x02\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\xff\0\x2b\x01' >$corpus/shard/narrow
+printf 'LAMPTOKS\x01\0\0\0\x04\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x6f\x11\x01\0' >$corpus/shard/wide
+
+printf '{"text": "The lamp."}\r\n\n{"id": 7, "text": ""}\n{"text": 1}\n{"line": "x"}\n[]\n{"text": "caf\\u00e9 \xc3\xa9"}' >$corpus/corpus/lines
+printf '\xef\xbb\xbf{"text": "\xff"}\n{"text": "\\u0000"}\n{"text": 1e999}' >$corpus/corpus/no-text
+
+members() { seq 300 | "$@" && printf light | "$@"; }
+members gzip -n >$corpus/packed/gzip
+members zstd >$corpus/packed/zstd
+members zstd --check --no-content-size >$corpus/packed/zstd-checked

@@ -1,6 +1,7 @@
 # make          build/lamp, build/liblamp.a, build/liblamp.so
 # make test     every test; the last line is "N passed, N failed"
 # make test-neon  the NEON kernels, built by a cross compiler and run by an emulator (build/neon)
+# make test-threads  kernels, layers, units and training under clang's thread sanitizer, where a race fails (build/threads)
 # make demo     text to a trained, speaking mixture of experts; TEXT="FOLDER..." uses your own text, each folder a domain
 # make coverage  the tests once more, and which share of the lines that read foreign bytes they reach (build/coverage)
 # make fuzz     every harness of fuzz/ under libFuzzer (clang), FUZZ_SECONDS each (60); says how many inputs each was given
@@ -45,7 +46,7 @@ objects  = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2)) $(foreach isa,$(ISAS),$(BUILD)
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
-.PHONY: all install uninstall test test-neon coverage fuzz demo yardstick clean help checks
+.PHONY: all install uninstall test test-neon test-threads coverage fuzz demo yardstick clean help checks
 all: $(BUILD)/lamp $(BUILD)/liblamp.a $(BUILD)/liblamp.so
 
 $(BUILD)/f32/%: CFLAGS += -DREAL=float -DREAL_BYTES=4
@@ -187,6 +188,13 @@ test-neon:
 	    / passed, [0-9]+ failed$$/ { passed += $$(NF - 3); failed += failures = $$(NF - 1) } \
 	    / ended with exit code / { failed += !failures; failures = 0 } \
 	    END { print passed + 0 " passed, " failed + 0 " failed"; exit failed > 0 }'
+
+THREAD_TESTS = $(patsubst %.c,build/threads/%,$(filter tests/kernels/% tests/moe/% tests/train/% tests/unit/%,$(TESTS)))
+test-threads:
+	@echo 'int main(void) { return 0; }' | clang -fsanitize=thread -fopenmp -x c - -o /dev/null && [ -f $$(clang -print-resource-dir)/../../libarcher.so ] || \
+	    { echo "no thread sanitizer for OpenMP; install clang, libclang-rt-dev and libomp-dev" >&2; exit 1; }
+	@$(MAKE) --no-print-directory -j$(shell nproc) CC=clang BUILD=build/threads EXTRA='-fsanitize=thread -O1 -Wno-pass-failed' build/threads/lamp $(THREAD_TESTS)
+	@BUILD=build/threads tests/threads.sh $(THREAD_TESTS)
 
 # What libFuzzer finds new is kept in build/fuzz/found/HARNESS, what breaks a harness in build/fuzz/broken-HARNESS-*. Its words are those of
 # the corpus; the files that harnesses write stay in memory, for a disk would be waited for.

@@ -5,7 +5,8 @@ cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-build}
 suite=library
 . tests/check.sh
-only_lamp_names() { ! "$@" | awk 'NF >= 3 {print $NF}' | grep -vE '^(lamp_|_init$|_fini$)'; }
+# A dot begins what is the compiler's own, as clang's lock of reductions, which no program can call so.
+only_lamp_names() { ! "$@" | awk 'NF >= 3 {print $NF}' | grep -vE '^(lamp_|_init$|_fini$|\.)'; }
 build_and_run() { # COMPILER LIBRARY...
     # shellcheck disable=SC2086
     "$1" $sanitizers -Wall -Wextra -Iinclude -x "$([ "$1" = g++ ] && echo c++ || echo c)" tests/house/library_user.c -x none "${@:2}" -o "$work/user" &&

@@ -189,7 +189,7 @@ test-neon:
 	    / ended with exit code / { failed += !failures; failures = 0 } \
 	    END { print passed + 0 " passed, " failed + 0 " failed"; exit failed > 0 }'
 
-THREAD_TESTS = $(patsubst %.c,build/threads/%,$(filter tests/kernels/% tests/moe/% tests/train/% tests/unit/%,$(TESTS)))
+THREAD_TESTS = $(patsubst %.c,build/threads/%,$(filter tests/kernels/% tests/moe/% tests/train/% tests/health/% tests/unit/%,$(TESTS)))
 test-threads:
 	@echo 'int main(void) { return 0; }' | clang -fsanitize=thread -fopenmp -x c - -o /dev/null && [ -f $$(clang -print-resource-dir)/../../libarcher.so ] || \
 	    { echo "no thread sanitizer for OpenMP; install clang, libclang-rt-dev and libomp-dev" >&2; exit 1; }

@@ -19,7 +19,7 @@ cd "$work" || exit 1
 check 'world' make_world
 while read -r settings; do
     check "$settings" lamp train tiny.ini --run "runs/$settings" --quiet --set train.threads=3 --set train.batch_tokens=1024 --set train.steps=2 \
-        --set router.experts=8 --set train.eval_tokens=1024 $(printf -- '--set %s ' $settings)
+        --set router.experts=8 --set train.eval_tokens=1024 --set train.probe_every=1 $(printf -- '--set %s ' $settings)
 done <<'END'
 router.kind=softmax router.capacity=0.75 router.groups=4 router.top_groups=2
 router.kind=softmax optim.experts=factored optim.lazy_experts=true model.family=qwen3_moe

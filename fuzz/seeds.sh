@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 corpus=fuzz/corpus
 rm -rf $corpus
-mkdir -p $corpus/{safetensors,index,tokenizer_json,config,recipe,tokenizer,manifest,dataset,shard,trainer,corpus,packed}
+mkdir -p $corpus/{safetensors,index,tokenizer_json,config,recipe,tokenizer,manifest,dataset,shard,trainer,corpus,packed,logs}
 
 # The length of a header as the format has it, and then the header; its data is to follow.
 header() { printf "$(printf '\\x%02x\\x%02x' $((${#1} % 256)) $((${#1} / 256)))\\0\\0\\0\\0\\0\\0%s" "$1"; }
@@ -65,3 +65,14 @@ members() { seq 300 | "$@" && printf light | "$@"; }
 members gzip -n >$corpus/packed/gzip
 members zstd >$corpus/packed/zstd
 members zstd --check --no-content-size >$corpus/packed/zstd-checked
+
+lamp=$PWD/build/lamp
+lamp() { "$lamp" "$@"; }
+source tests/world.sh
+logs=$PWD/$corpus/logs/sound
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+make_world
+lamp train tiny.ini --run logs --quiet --set model.num_hidden_layers=1 --set router.experts=2 --set train.steps=2 --set train.probe_every=1
+{ cat logs/metrics.jsonl && echo && cat logs/routing.jsonl; } >"$logs"

@@ -84,11 +84,14 @@ static int list_of(json_t **list, const json_t *object, const char *key, size_t 
     return LAMP_OK;
 }
 
+static const int64_t MOST_PAIRS = INT64_C(1) << 40; /* of a step, which a recipe cannot exceed; a doctor adds up thousands of them */
+
 static int take_counts(int64_t *x, const json_t *list, int n, const char *where) {
     if (!json_is_array(list) || json_array_size(list) != (size_t)n) FAIL(LAMP_MALFORMED, "%s: expected a list of %d counts", where, n);
     for (int i = 0; i < n; i++) {
         const json_t *value = json_array_get(list, (size_t)i);
-        if (!json_is_integer(value) || json_integer_value(value) < 0) FAIL(LAMP_MALFORMED, "%s: expected counts, found something else", where);
+        if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > MOST_PAIRS)
+            FAIL(LAMP_MALFORMED, "%s: expected counts, found something else", where);
         x[i] = json_integer_value(value);
     }
     return LAMP_OK;
@@ -153,8 +156,8 @@ int json_get_routing(moe_trace *trace, const json_t *line, const char *where) {
         ptrdiff_t first = (ptrdiff_t)l * trace->experts;
         TRY(get_counts(trace->load + first, layer, "load", trace->experts, where));
         TRY(get_numbers(trace->importance + first, layer, "importance", trace->experts, where));
-        TRY(json_get_integer(&trace->pairs[l], layer, "pairs", 0, INT64_MAX, where));
-        TRY(json_get_integer(&trace->dropped[l], layer, "dropped_pairs", 0, INT64_MAX, where));
+        TRY(json_get_integer(&trace->pairs[l], layer, "pairs", 0, MOST_PAIRS, where));
+        TRY(json_get_integer(&trace->dropped[l], layer, "dropped_pairs", 0, MOST_PAIRS, where));
         TRY(get_router(&trace->router[l], layer, where));
     }
     return LAMP_OK;

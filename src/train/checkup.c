@@ -43,8 +43,8 @@ static void log_where(char where[PATH_BYTES + 32], const log_reader *log) {
 /* The next whole line; a last one without an end is still being written. */
 static int log_next(log_reader *log) {
     char where[PATH_BYTES + 32];
-    const char *begin = (const char *)log->map.bytes + log->at;
-    const char *end = log->at < log->map.length ? memchr(begin, '\n', log->map.length - log->at) : NULL;
+    const char *begin = log->at < log->map.length ? (const char *)log->map.bytes + log->at : NULL;
+    const char *end = begin ? memchr(begin, '\n', log->map.length - log->at) : NULL;
     json_decref(log->line);
     log->line = NULL;
     if (!end) return LAMP_OK;

@@ -71,10 +71,12 @@ static void a_line_reads_back(void) {
                a.router.entropy);
     }
     json_decref(line);
-    static const char wrong[] = "{\"layers\": [{\"load\": [1, 2, -3, 4]}, {}]}";
-    EXPECT_OK(json_read_bytes(&line, wrong, sizeof wrong - 1, "line"));
-    EXPECT_ERROR(json_get_routing(&again, line, "line"), LAMP_MALFORMED, "expected counts");
-    json_decref(line);
+    static const char *const wrong[] = {"{\"layers\": [{\"load\": [1, 2, -3, 4]}, {}]}", "{\"layers\": [{\"load\": [1, 2, 9223372036854775807, 4]}, {}]}"};
+    for (int i = 0; i < 2; i++) {
+        EXPECT_OK(json_read_bytes(&line, wrong[i], strlen(wrong[i]), "line"));
+        EXPECT_ERROR(json_get_routing(&again, line, "line"), LAMP_MALFORMED, "expected counts");
+        json_decref(line);
+    }
     moe_trace_close(&again);
     buffer_release(&text);
     trainer_close(&tr);

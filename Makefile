@@ -5,6 +5,7 @@
 # make demo     text to a trained, speaking mixture of experts; TEXT="FOLDER..." uses your own text, each folder a domain
 # make coverage  the tests once more, and which share of the lines that read foreign bytes they reach (build/coverage)
 # make fuzz     every harness of fuzz/ under libFuzzer (clang), FUZZ_SECONDS each (60); says how many inputs each was given
+# make diseases  build/diseases, which makes runs ill for the doctor (tools/doctor.sh)
 # make yardstick  build/yardstick, our products beside oneDNN's; the one thing that needs libdnnl-dev
 # make install  the program, libraries, header, manual page and completions, into PREFIX=/usr/local below DESTDIR=
 # make uninstall  removes what make install wrote there
@@ -46,7 +47,7 @@ objects  = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2)) $(foreach isa,$(ISAS),$(BUILD)
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
-.PHONY: all install uninstall test test-neon test-threads coverage fuzz demo yardstick clean help checks
+.PHONY: all install uninstall test test-neon test-threads coverage fuzz demo diseases yardstick clean help checks
 all: $(BUILD)/lamp $(BUILD)/liblamp.a $(BUILD)/liblamp.so
 
 $(BUILD)/f32/%: CFLAGS += -DREAL=float -DREAL_BYTES=4
@@ -230,6 +231,11 @@ yardstick:
 $(BUILD)/yardstick: $(BUILD)/f32/bench/onednn.o $(BUILD)/f32/internal.a
 	@echo '  LD  $@'
 	@$(CC) $(CFLAGS) $^ $(LIBS) -ldnnl -o $@
+
+diseases: $(BUILD)/diseases
+$(BUILD)/diseases: $(BUILD)/f32/tests/health/diseases.o $(BUILD)/f32/internal.a
+	@echo '  LD  $@'
+	@$(CC) $(CFLAGS) $^ $(LIBS) -o $@
 
 clean:
 	find build -mindepth 1 -maxdepth 1 -not -name packages -exec rm -rf {} +

@@ -38,30 +38,34 @@ static bool loss_spike(const chart *c, int layer, char *evidence) {
            say(evidence, "the loss was %.1f standard deviations above its last 128 in step %lld", c->spike, (long long)c->spike_step);
 }
 
-/* The rate has at least doubled within what is remembered, and the loss now lies above what it was before, by four standard errors and a
- * hundredth. A warmup from random weights does not: there the loss falls. */
+/* The rate has at least doubled since some step that is remembered, and the loss now lies above what it was until then, by four standard errors
+ * and a hundredth. A warmup from random weights does not: there the loss falls. A step's loss is what the rates of the steps before it have
+ * made: that of the first step, whose weights may have been trained elsewhere, is made by none. */
 static bool restart_damage(const chart *c, int layer, char *evidence) {
     enum { WINDOW = 20 };
-    double before, now, deviation, noise, lowest = INFINITY, highest = 0;
-    int at = -1;
+    double now, deviation, highest = 0, worst = 0;
     (void)layer;
-    for (int back = 0; back + WINDOW <= RECENT_LOSSES && back + WINDOW <= c->course.steps; back++) {
-        double rate = loss_course_rate(&c->course, back);
-        if (rate > highest) highest = rate;
-        if (back >= WINDOW && 2 * rate <= highest && rate < lowest) lowest = rate, at = back;
+    if (!loss_course_recent(&c->course, 0, WINDOW, &now, &deviation)) return false;
+    for (int back = 0; back + 1 < RECENT_LOSSES && back < c->course.steps; back++) {
+        double before, noise, rate = loss_course_rate(&c->course, back + 1);
+        int n = (int)fmin(WINDOW, (double)(c->course.steps - back));
+        highest = fmax(highest, rate);
+        if (back < WINDOW || 2 * rate > highest || !loss_course_recent(&c->course, back, n, &before, &noise)) continue;
+        if (now - before <= 4 * deviation * sqrt(1.0 / n + 1.0 / WINDOW) || now - before <= 0.01 * before || now - before <= worst) continue;
+        worst = now - before;
+        say(evidence, "the learning rate rose from %.2g to %.2g, and the loss from %.3f to %.3f", rate, highest, before, now);
     }
-    if (at < 0 || !loss_course_recent(&c->course, at, WINDOW, &before, &noise) || !loss_course_recent(&c->course, 0, WINDOW, &now, &deviation)) return false;
-    double error = sqrt((noise * noise + deviation * deviation) / WINDOW);
-    return now - before > 4 * error && now - before > 0.01 * before &&
-           say(evidence, "the learning rate rose from %.2g to %.2g, and the loss from %.3f to %.3f", lowest, highest, before, now);
+    return worst > 0;
 }
 
+/* It does not fall beyond doubt, and lies about a line as closely as single steps let it: across a jump or a wave no line says anything. */
 static bool stalled_loss(const chart *c, int layer, char *evidence) {
-    enum { YOUNG = 150 };
-    double slope, t;
+    double slope, t, scatter, mean, deviation;
     (void)layer;
-    return c->course.steps >= YOUNG && !learning_is_slow(c) && loss_course_slope(&c->course, &slope, &t) && t > -2 && t < 2 &&
-           say(evidence, "over the second half of the run the loss moved by %+.2g per 100 steps, which is noise (t = %.1f)", 100 * slope, t);
+    if (learning_is_slow(c) || !loss_course_slope(&c->course, &slope, &t, &scatter) || t < -2 || !loss_course_recent(&c->course, 0, 50, &mean, &deviation))
+        return false;
+    return scatter < 2 * deviation / sqrt((double)c->course.block_steps) &&
+           say(evidence, "over the second half of the run the loss moved by %+.2g in 100 steps, which noise alone would do (t = %.1f)", 100 * slope, t);
 }
 
 static bool diverging_loss(const chart *c, int layer, char *evidence) {

@@ -23,8 +23,10 @@ static void print_finding(void *context, const finding *f) {
 static void print_diagnosis(const doctor *d) {
     listing lasting = {false, 0}, passed = {true, 0};
     doctor_each(d, false, print_finding, &lasting);
-    printf("%sthe loss is %s; %s\n", lasting.shown ? "\n" : "", loss_verdict_names[doctor_verdict(d)],
-           lasting.shown ? "this run is not healthy" : "nothing is wrong");
+    printf("%s", lasting.shown ? "\n" : "");
+    if (doctor_verdict(d) == LOSS_UNKNOWN) printf("too few steps to judge the loss");
+    else printf("the loss is %s", loss_verdict_names[doctor_verdict(d)]);
+    printf("; %s\n", lasting.shown ? "this run is not healthy" : "nothing is wrong");
     if (!cli_quiet) doctor_each(d, false, print_finding, &passed);
 }
 

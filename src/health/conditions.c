@@ -115,8 +115,7 @@ static bool lopsided_load(const chart *c, int layer, char *evidence) {
 
 static bool drops(const chart *c, int layer, char *evidence) {
     const moe_summary *s = &c->now[layer];
-    return c->step >= SETTLED && s->dropped > 0.05 &&
-           say(evidence, "%.1f %% of the pairs find no room; loads reach %.1f times the mean", 100 * s->dropped, s->load_max_over_mean);
+    return c->step >= SETTLED && s->dropped > 0.05 && say(evidence, "%.1f %% of the pairs find no room", 100 * s->dropped);
 }
 
 static bool captured_domain(const chart *c, int layer, char *evidence) {

@@ -195,6 +195,7 @@ int checkup_run(doctor **d, const char *run, int64_t last, void (*examined)(void
     memset(&r, 0, sizeof r);
     options_set_defaults(&recipe_options, &r);
     TRY(file_join(path, run, "recipe.ini"));
+    if (!file_exists(path)) FAIL(LAMP_IO, "%s: not a run: it has no recipe.ini", run);
     TRY(options_read_file(&recipe_options, &r, path));
     TRY(recipe_resolve(&r, path));
     patient p = checkup_patient(&r);

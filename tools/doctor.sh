@@ -20,16 +20,16 @@ build_data() { # folder, further domains
     "$build/lamp" data build "$1" "${domains[@]}" --vocab 1024 --quiet
 }
 
-# A domain like the padding and empty tables that get into collections unseen.
-write_zeros() {
+# A domain like the filling and empty tables that get into collections unseen: one word over and over.
+write_filling() {
     mkdir -p "$1"
-    for i in {1..300}; do for ((j = 0; j < 2000 + i; j++)); do printf '0 '; done >"$1/$i.txt"; done
+    for i in {1..300}; do for ((j = 0; j < 2000 + i; j++)); do printf ' x'; done >"$1/$i.txt"; done
 }
 
 mkdir -p "$out"
 build_data "$out/data"
-[ -d "$out/zeros" ] || write_zeros "$out/zeros"
-build_data "$out/data-with-zeros" "$out/zeros"
+[ -d "$out/filling" ] || write_filling "$out/filling"
+build_data "$out/data-with-filling" "$out/filling"
 
 # What others begin with.
 printf '%s\n' dense 'softmax, Switch loss' | train

@@ -106,10 +106,11 @@ static bool lopsided_importance(const chart *c, int layer, char *evidence) {
                s->importance_cv, s->load_max_over_mean, s->effective_experts, c->patient.experts);
 }
 
+/* Healthy routers give importance at least as unevenly as tokens. A third less is what a loss on importance alone leaves behind. */
 static bool lopsided_load(const chart *c, int layer, char *evidence) {
     const moe_summary *s = &c->now[layer];
-    return c->step >= SETTLED && c->patient.learns && s->load_cv > 0.3 && s->importance_cv < 0.5 * s->load_cv &&
-           say(evidence, "loads have CV %.2f and reach %.1f times the mean, while importance is even (CV %.2f)", s->load_cv, s->load_max_over_mean,
+    return c->step >= SETTLED && c->patient.learns && s->load_cv > 0.3 && s->importance_cv < s->load_cv * 2 / 3 &&
+           say(evidence, "loads have CV %.2f and reach %.1f times the mean, while importance is more even (CV %.2f)", s->load_cv, s->load_max_over_mean,
                s->importance_cv);
 }
 
@@ -145,9 +146,11 @@ static bool exploding_logits(const chart *c, int layer, char *evidence) {
            say(evidence, "the router's logits have norm %.3g (%.2g at first), z is %.3g", norm, early, r->z);
 }
 
+/* At a spread of 0.2 the best of 16 experts has 1.4 times an even probability. Sigmoids are nearly even by nature, routers that draw noise may
+ * have small logits: only both together say that a router has no opinion. */
 static bool uniform_routing(const chart *c, int layer, char *evidence) {
     const router_sums *r = &c->now[layer].router;
-    return r->tokens > 0 && c->patient.learns && c->step >= 2 * SETTLED && r->spread < 0.1 &&
+    return r->tokens > 0 && c->patient.learns && c->step >= 2 * SETTLED && r->spread < 0.2 && r->entropy > 0.99 &&
            say(evidence, "a token's logits differ by %.2g: its best expert has probability %.3f, %d even ones would have %.3f", r->spread, r->top1,
                c->patient.experts, 1.0 / c->patient.experts);
 }
@@ -155,13 +158,15 @@ static bool uniform_routing(const chart *c, int layer, char *evidence) {
 static bool frozen_routing(const chart *c, int layer, char *evidence) {
     const layer_chart *l = &c->layer[layer];
     if (!c->patient.learns || l->churn < 0 || learning_is_slow(c)) return false;
-    if (l->turned < 0.001) return say(evidence, "the router has turned by %.1g radians since the last look: it does not learn", l->turned);
+    if (l->turned < 0.001) return say(evidence, "the router has turned by %.1g radians since the last look", l->turned);
     return l->churn < 0.002 && say(evidence, "%.2f %% of the tokens changed an expert since the last look", 100 * l->churn);
 }
 
+/* A cosine of 0.85 is three quarters of what both compute. A sketch of 64 sums is off by 0.035 there; among 120 pairs of unrelated experts the
+ * most alike reach 0.4. */
 static bool duplicate_experts(const chart *c, int layer, char *evidence) {
     const layer_chart *l = &c->layer[layer];
-    return l->similarity > 0.9 && say(evidence, "experts %d and %d have cosine %.3f", l->alike[0], l->alike[1], l->similarity);
+    return l->similarity > 0.85 && say(evidence, "experts %d and %d have cosine %.2f", l->alike[0], l->alike[1], l->similarity);
 }
 
 static bool drifted_balance(const chart *c, int layer, char *evidence) {

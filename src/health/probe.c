@@ -207,7 +207,7 @@ static void compare_sketches(probe *p) {
         const float *now = sketch_of(p->sketch, r, l, r->experts), *before = sketch_of(p->last_sketch, r, l, r->experts);
         double size_now = sqrt(inner_product(now, now)), size_before = sqrt(inner_product(before, before));
         for (int i = 0; i < SKETCH; i++) moved[i] = (float)((double)now[i] / size_now - (double)before[i] / size_before);
-        r->turned[l] = size_now > 0 && size_before > 0 ? 2 * asin(fmin(1, sqrt(inner_product(moved, moved)) / 2)) : 0;
+        r->turned[l] = size_now > 0 && size_before > 0 ? 2 * asin(fmin(1, sqrt(inner_product(moved, moved)) / 2)) : size_now != size_before ? M_PI_2 : 0;
         for (ptrdiff_t e = 0; e < r->experts; e++) {
             now = sketch_of(p->sketch, r, l, e), before = sketch_of(p->last_sketch, r, l, e);
             for (int i = 0; i < SKETCH; i++) moved[i] = now[i] - before[i];

@@ -4,7 +4,8 @@
  *     domains       to which experts each domain's tokens went
  *     norms         of each expert's weights, and of how far they have moved since the last look
  *     similarity    the cosine of the two experts of a layer that are most alike
- *     turned        the angle, in radians, by which a layer's router has turned since the last look: decay alone shortens it, and turns nothing
+ *     turned        the angle, in radians, by which a layer's router has turned since the last look: decay alone shortens it, and turns nothing;
+ *                   from zeros, where some routers begin, to anything else is a right angle
  *     bias range    between the largest and the smallest bias of loss-free balancing
  *
  * Movement and similarity come from a sketch of each expert: SKETCH sums of its weights with random signs, the same ones for all experts of

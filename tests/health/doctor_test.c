@@ -28,12 +28,12 @@ typedef struct {
     double heavy;                        /* of both, from MIDDLE on */
     double unused;                       /* an expert that gets nothing after this step; 0: none */
     double dropped, drops_until;
-    double norm, spread;                 /* of logits, from MIDDLE on */
+    double norm, spread, entropy;        /* of logits and probabilities, from MIDDLE on */
     double churn, turned, similarity, bias_range, captured;
     double budget_steps;
 } scene;
 
-static const scene healthy = {.fall = 0.004, .rate = 1, .drops_until = STEPS, .norm = 2, .spread = 2, .churn = 0.1, .turned = 0.1, .budget_steps = 1000};
+static const scene healthy = {.fall = 0.004, .rate = 1, .drops_until = STEPS, .norm = 2, .spread = 2, .entropy = 0.8, .churn = 0.1, .turned = 0.1, .budget_steps = 1000};
 
 static patient invented_patient(const scene *s) {
     return (patient){.layers = 1, .experts = E, .top_k = K, .domains = 2, .batch_tokens = TOKENS, .vocabulary = 1024,
@@ -62,7 +62,7 @@ static void routing_at(moe_trace *t, const scene *s, int64_t step) {
         t->pairs[0] += t->load[e];
     }
     if ((double)step < s->drops_until) t->dropped[0] = (int64_t)((double)t->pairs[0] * s->dropped), t->pairs[0] += t->dropped[0];
-    t->router[0] = (router_sums){.tokens = 1, .logit_square = norm * norm, .spread = spread, .z = norm, .top1 = 0.3, .margin = 0.1, .entropy = 0.8};
+    t->router[0] = (router_sums){.tokens = 1, .logit_square = norm * norm, .spread = spread, .z = norm, .top1 = 0.3, .margin = 0.1, .entropy = late ? s->entropy : healthy.entropy};
 }
 
 static void probe_at(probe_reading *r, const scene *s, int64_t step) {
@@ -131,12 +131,13 @@ static const struct {
     {"dead_experts", AT(unused), 160, 180, AT(dropped), 0},
     {"lopsided_importance", AT(heavy_importance), 0.3, 0.2, AT(dropped), 0},
     {"lopsided_load", AT(heavy_load), 0.1, 0.07, AT(dropped), 0},
-    {"lopsided_load", AT(heavy_importance), 0, 0.08, AT(heavy_load), 0.1},
+    {"lopsided_load", AT(heavy_importance), 0.06, 0.07, AT(heavy_load), 0.1},
     {"drops", AT(dropped), 0.06, 0.05, AT(drops_until), STEPS},
-    {"uniform_routing", AT(spread), 0.09, 0.11, AT(dropped), 0},
+    {"uniform_routing", AT(spread), 0.19, 0.21, AT(entropy), 0.995},
+    {"uniform_routing", AT(entropy), 0.991, 0.989, AT(spread), 0.1},
     {"frozen_routing", AT(churn), 0.001, 0.003, AT(dropped), 0},
     {"frozen_routing", AT(turned), 0.0005, 0.002, AT(dropped), 0},
-    {"duplicate_experts", AT(similarity), 0.95, 0.85, AT(dropped), 0},
+    {"duplicate_experts", AT(similarity), 0.86, 0.84, AT(dropped), 0},
     {"captured_domain", AT(captured), 0.95, 0.85, AT(dropped), 0},
     {"drifted_balance", AT(bias_range), 2.1, 1.9, AT(dropped), 0},
     {"drifted_balance", AT(balance), 0.12, 0.08, AT(dropped), 0},

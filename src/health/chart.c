@@ -48,8 +48,10 @@ static void fade(int64_t *x, const int64_t *added, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) x[i] = x[i] * 4 / 5 + PAIRS_IN_WINDOW * added[i];
 }
 
+/* A step that is not finite may have routed by numbers that are not. */
 void chart_add_routing(chart *c, int64_t step, const moe_trace *trace) {
     moe_trace *w = &c->window;
+    if (!c->vitals.finite) return;
     ptrdiff_t cells = (ptrdiff_t)w->layers * w->experts;
     fade(w->load, trace->load, cells);
     fade(w->pairs, trace->pairs, w->layers);

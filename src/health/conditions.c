@@ -58,14 +58,14 @@ static bool restart_damage(const chart *c, int layer, char *evidence) {
     return worst > 0;
 }
 
-/* It does not fall beyond doubt, and lies about a line as closely as single steps let it: across a jump or a wave no line says anything. */
+/* It does not fall beyond doubt, and moved by less than a hundredth even if two standard errors are added. A line through much noise, a jump or
+ * a wave is too uncertain for that. */
 static bool stalled_loss(const chart *c, int layer, char *evidence) {
-    double slope, t, scatter, mean, deviation;
+    loss_trend trend;
     (void)layer;
-    if (learning_is_slow(c) || !loss_course_slope(&c->course, &slope, &t, &scatter) || t < -2 || !loss_course_recent(&c->course, 0, 50, &mean, &deviation))
-        return false;
-    return scatter < 2 * deviation / sqrt((double)c->course.block_steps) &&
-           say(evidence, "over the second half of the run the loss moved by %+.2g in 100 steps, which noise alone would do (t = %.1f)", 100 * slope, t);
+    return !learning_is_slow(c) && loss_course_trend(&trend, &c->course) && trend.slope > -2 * trend.error &&
+           (2 * trend.error + fabs(trend.slope)) * trend.steps < 0.01 * trend.level &&
+           say(evidence, "in the last %.0f steps the loss moved by %+.2g per 100 steps, give or take %.2g", trend.steps, 100 * trend.slope, 200 * trend.error);
 }
 
 static bool diverging_loss(const chart *c, int layer, char *evidence) {

@@ -47,7 +47,7 @@ double loss_course_rate(const loss_course *c, int back) {
 }
 
 /* Least squares through the whole blocks of the second half, each a point. */
-bool loss_course_slope(const loss_course *c, double *slope, double *t, double *scatter) {
+bool loss_course_trend(loss_trend *trend, const loss_course *c) {
     int whole = c->blocks - (c->blocks > 0 && c->block[c->blocks - 1].steps < c->block_steps), first = whole / 2, n = whole - first;
     double x_mean = first + (n - 1) / 2.0, y_mean = 0, xx = 0, xy = 0, residual = 0;
     if (n < 5 || n * c->block_steps < SHORTEST_TREND) return false;
@@ -57,10 +57,8 @@ bool loss_course_slope(const loss_course *c, double *slope, double *t, double *s
         double error = c->block[i].mean - y_mean - xy / xx * (i - x_mean);
         residual += error * error;
     }
-    *scatter = sqrt(residual / (n - 2));
-    double error = *scatter / sqrt(xx);
-    *slope = xy / xx / (double)c->block_steps;
-    *t = error > 0 ? xy / xx / error : 0;
+    double block = (double)c->block_steps;
+    *trend = (loss_trend){xy / xx / block, sqrt(residual / (n - 2) / xx) / block, y_mean, n * block};
     return true;
 }
 
@@ -84,8 +82,9 @@ static bool diverges(const loss_course *c) {
 }
 
 static bool wobbles(const loss_course *c) {
-    double slope, t, scatter, least = INFINITY, most = -INFINITY, noise = 0, mean, deviation;
-    if (!loss_course_slope(c, &slope, &t, &scatter) || t < -2) return false;
+    loss_trend trend;
+    double least = INFINITY, most = -INFINITY, noise = 0, mean, deviation;
+    if (!loss_course_trend(&trend, c) || trend.slope < -2 * trend.error) return false;
     for (int i = 0; i < 10; i++) {
         if (!loss_course_recent(c, 20 * i, 20, &mean, &deviation)) return false;
         least = fmin(least, mean), most = fmax(most, mean), noise += deviation / 10;

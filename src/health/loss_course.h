@@ -29,9 +29,12 @@ void loss_course_add(loss_course *c, double loss, double learning_rate);
 bool loss_course_recent(const loss_course *c, int back, int n, double *mean, double *deviation);
 double loss_course_rate(const loss_course *c, int back); /* learning rate so many steps ago; 0: longer than is remembered */
 
-/* The slope of a straight line through the second half of the run, at least 75 steps, in nats per step, how many of its standard errors it is
- * (Student's t; below -2 it falls beyond doubt), and how far blocks scatter around it; false: too short. */
-bool loss_course_slope(const loss_course *c, double *slope, double *t, double *scatter);
+/* A straight line through the second half of the run, at least 75 steps. A slope below -2 of its standard errors falls beyond doubt. */
+typedef struct {
+    double slope, error, level; /* nats per step, its standard error, and the mean */
+    double steps;
+} loss_trend;
+bool loss_course_trend(loss_trend *trend, const loss_course *c); /* false: too short */
 
 /* diverging: the last 50 steps lie above the best 50-step block by more than five of its standard errors and a tenth of what was learned.
  * wobbling: it does not fall, and blocks of 20 steps differ by more than their noise allows. Otherwise converging. */

@@ -43,7 +43,7 @@ static patient invented_patient(const scene *s) {
 
 static step_vitals vitals_at(const scene *s, int64_t step) {
     bool late = step >= MIDDLE, lost = step == (int64_t)s->lost_step;
-    double noise = 0.05 * random_normal(random_key_make(1, RANDOM_SHUFFLE, 0, 0), (uint64_t)step);
+    double noise = 0.03 * random_normal(random_key_make(1, RANDOM_SHUFFLE, 0, 0), (uint64_t)step);
     double loss = 5 - s->fall * (double)step + (late ? s->jump : 0) + noise;
     return (step_vitals){.step = step, .tokens = step * TOKENS, .loss = lost ? NAN : loss, .loss_z = step == MIDDLE ? s->z : 0,
                          .balance_loss = s->balance * loss, .gradient_norm = 1, .learning_rate = 0.01 * (late ? s->rate : 1), .finite = !lost};
@@ -58,7 +58,7 @@ static void routing_at(moe_trace *t, const scene *s, int64_t step) {
     for (int e = 0; e < E; e++) {
         bool used = e != 5 || s->unused == 0 || (double)step <= s->unused;
         t->load[e] = used ? (int64_t)(EVEN * share_of(e, fmax(heavy, s->heavy_load))) : 0;
-        t->importance[e] = used ? EVEN / 2.0 * share_of(e, fmax(heavy, s->heavy_importance)) : 0;
+        t->importance[e] = step == (int64_t)s->lost_step ? NAN : used ? EVEN / 2.0 * share_of(e, fmax(heavy, s->heavy_importance)) : 0;
         t->pairs[0] += t->load[e];
     }
     if ((double)step < s->drops_until) t->dropped[0] = (int64_t)((double)t->pairs[0] * s->dropped), t->pairs[0] += t->dropped[0];
@@ -122,7 +122,7 @@ static const struct {
     size_t also;
     double is;
 } cases[] = {
-    {"not_finite", AT(lost_step), 200, 0, AT(dropped), 0},
+    {"not_finite", AT(lost_step), 200, 0, AT(heavy), 0.1},
     {"diverging_loss", AT(jump), 0.8, 0.1, AT(dropped), 0},
     {"loss_spike", AT(z), 6.5, 5.5, AT(dropped), 0},
     {"restart_damage", AT(rate), 3, 1.5, AT(jump), 0.2},

@@ -97,13 +97,13 @@ static bool dead_experts(const chart *c, int layer, char *evidence) {
 /* Of the largest CV there can be, where K experts take everything. */
 static double most_lopsided(const patient *p) { return sqrt(fmax(0, (double)p->experts / p->top_k - 1)); }
 
-enum { SETTLED = 60 /* steps: before, a router has hardly begun */ };
+enum { SETTLED = 100 /* steps: in the first fifty nearly every router collapses for a while, and the window holds as many */ };
 
 static bool lopsided_importance(const chart *c, int layer, char *evidence) {
     const moe_summary *s = &c->now[layer];
     return c->step >= SETTLED && c->patient.learns && s->importance_cv > fmin(1, 0.6 * most_lopsided(&c->patient)) &&
-           say(evidence, "the weight experts receive has CV %.2f, their loads reach %.1f times the mean; as good as %.1f of %d experts are used",
-               s->importance_cv, s->load_max_over_mean, s->effective_experts, c->patient.experts);
+           say(evidence, "the weight experts receive has CV %.2f, their loads reach %.1f times the mean; %d experts do the work of %.1f",
+               s->importance_cv, s->load_max_over_mean, c->patient.experts, s->effective_experts);
 }
 
 /* Healthy routers give importance at least as unevenly as tokens. A third less is what a loss on importance alone leaves behind. */
@@ -122,7 +122,7 @@ static bool drops(const chart *c, int layer, char *evidence) {
 static bool captured_domain(const chart *c, int layer, char *evidence) {
     const layer_chart *l = &c->layer[layer];
     const patient *p = &c->patient;
-    return p->learns && p->domains > 1 && p->experts >= 4 * p->top_k && c->step >= 2 * SETTLED && l->captured_share > 0.9 && l->even_share < 0.7 &&
+    return p->learns && p->domains > 1 && p->experts >= 4 * p->top_k && c->step >= SETTLED && l->captured_share > 0.9 && l->even_share < 0.7 &&
            say(evidence, "%.0f %% of what domain %s sends goes to its %d busiest experts, of other domains %.0f %%", 100 * l->captured_share,
                p->domain_name[l->captured], p->top_k, 100 * l->even_share);
 }
@@ -150,7 +150,7 @@ static bool exploding_logits(const chart *c, int layer, char *evidence) {
  * have small logits: only both together say that a router has no opinion. */
 static bool uniform_routing(const chart *c, int layer, char *evidence) {
     const router_sums *r = &c->now[layer].router;
-    return r->tokens > 0 && c->patient.learns && c->step >= 2 * SETTLED && r->spread < 0.2 && r->entropy > 0.99 &&
+    return r->tokens > 0 && c->patient.learns && c->step >= SETTLED && r->spread < 0.2 && r->entropy > 0.99 &&
            say(evidence, "a token's logits differ by %.2g: its best expert has probability %.3f, %d even ones would have %.3f", r->spread, r->top1,
                c->patient.experts, 1.0 / c->patient.experts);
 }

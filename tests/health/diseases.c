@@ -302,8 +302,8 @@ static bool lists(const char *codes, const char *code) {
 /* Found as it should be, beside what should be, missed, and a false alarm. */
 static const char *cell(const chronicle *c, int i) {
     const char *code = conditions[i].code, *expected = c->row->condition;
-    if (expected && !strcmp(code, expected)) return c->found[i] ? "**found**" : "missed";
-    return !c->found[i] ? "" : lists(c->row->companions, code) ? "with it" : "**false**";
+    if (expected && !strcmp(code, expected)) return c->found[i] ? "**●**" : "missed";
+    return !c->found[i] ? "" : lists(c->row->companions, code) ? "○" : "**false**";
 }
 
 static void print_matrix(const chronicle *all, int n) {

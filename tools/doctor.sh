@@ -1,16 +1,18 @@
 #!/bin/bash
 # doctor.sh [NAME...]: the doctor's patients (tests/health/diseases.c), or those named: each is trained once, on one core, into build/doctor;
 # then the tables of docs/doctor.md, from the logs of all. Runs that are done are kept. BUILD names the build folder, JOBS how many runs go side
-# by side.
+# by side; another SEED than 1 has a folder of its own, and changes no page.
 set -eu
 
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
+seed=${SEED:-1}
 out=$build/doctor
+[ "$seed" = 1 ] || out=$out-$seed
 jobs=${JOBS:-$(nproc)}
 export OMP_NUM_THREADS=1
 
-train() { xargs -d '\n' -P "$jobs" -I NAME "$build/diseases" run NAME "$out"; }
+train() { xargs -d '\n' -P "$jobs" -I NAME "$build/diseases" run NAME "$out" "$seed"; }
 
 build_data() { # folder, further domains
     local folder domains=()
@@ -41,6 +43,7 @@ done
 if [ $# -gt 0 ]; then printf '%s\n' "$@"; else "$build/diseases" list; fi | train
 "$build/diseases" report "$out" >"$out/tables.partial"
 mv "$out/tables.partial" "$out/tables.md"
+[ "$seed" = 1 ] || exit 0
 
 # The tables replace those of the same names.
 awk -v tables="$out/tables.md" '

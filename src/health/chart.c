@@ -18,7 +18,7 @@ int chart_open(chart *c, const patient *p) {
     TRY_TO(done, memory_new(&c->now, L, sizeof *c->now, "summaries of layers"));
     TRY_TO(done, memory_new(&c->last_seen, L * (size_t)p->experts, sizeof *c->last_seen, "when experts were last used"));
     TRY_TO(done, memory_new(&c->layer, L, sizeof *c->layer, "charts of layers"));
-    for (size_t l = 0; l < L; l++) c->layer[l] = (layer_chart){.most_even = INFINITY, .churn = -1, .turned = -1};
+    for (size_t l = 0; l < L; l++) c->layer[l] = (layer_chart){.most_even = INFINITY, .least_swing = INFINITY, .churn = -1, .turned = -1};
 done:
     if (status < 0) chart_close(c);
     return status;
@@ -67,7 +67,9 @@ void chart_add_routing(chart *c, int64_t step, const moe_trace *trace) {
         c->now[l] = moe_trace_summarize(w, l);
         double norm = sqrt(c->now[l].router.logit_square);
         if (c->records <= EARLY) layer->early_norm += norm / EARLY;
-        if (c->records >= WINDOW_FULL) layer->most_even = fmin(layer->most_even, c->now[l].load_cv);
+        layer->swing += 0.2 * (moe_trace_summarize(trace, l).load_cv - layer->swing);
+        if (c->records < WINDOW_FULL) continue;
+        layer->most_even = fmin(layer->most_even, c->now[l].load_cv), layer->least_swing = fmin(layer->least_swing, layer->swing);
     }
 }
 

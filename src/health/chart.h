@@ -9,6 +9,7 @@ enum { EXAMINE_EVERY = 10 /* steps */, PAIRS_IN_WINDOW = 1000 /* the window's lo
 typedef struct {
     double early_norm;      /* of logits: mean of the first EARLY records */
     double most_even;       /* the least CV of loads that the window ever had, once it was full */
+    double swing, least_swing; /* the CV of loads of single records, decayed, where the window only sees their mean; and its least */
     double churn, turned;   /* of the last probe; negative: not known */
     double similarity, bias_range;
     int32_t alike[2];

@@ -175,8 +175,10 @@ static bool drifted_balance(const chart *c, int layer, char *evidence) {
     if (!c->patient.learns || c->step < SETTLED) return false;
     if (l->bias_range > 2) return say(evidence, "the biases of experts span %.2f, more than scores can", l->bias_range);
     if (c->excess_balance > 0.1) return say(evidence, "balance losses add %.0f %% to the loss", 100 * c->excess_balance);
-    return s->load_cv > 0.5 && s->load_cv > 3 * l->most_even &&
-           say(evidence, "loads had CV %.2f at their most even, now %.2f", l->most_even, s->load_cv);
+    if (s->load_cv > 0.5 && s->load_cv > 3 * l->most_even)
+        return say(evidence, "loads had CV %.2f at their most even, now %.2f", l->most_even, s->load_cv);
+    return l->swing > 0.5 && l->swing > 3 * l->least_swing &&
+           say(evidence, "loads swing: in a single step they have CV %.2f, and had %.2f", l->swing, l->least_swing);
 }
 
 /* ---- the table --------------------------------------------------------------------------------------------------------------- */

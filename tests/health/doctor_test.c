@@ -25,7 +25,7 @@ typedef struct {
     double z, lost_step;                 /* the z-score of step MIDDLE; a step that was not applied, 0: none */
     double balance;                      /* what balance losses add, as a share of the loss */
     double heavy_load, heavy_importance; /* the share of one expert */
-    double heavy;                        /* of both, from MIDDLE on */
+    double heavy, swing;                 /* of both, from MIDDLE on; swing: of another expert each time */
     double unused;                       /* an expert that gets nothing after this step; 0: none */
     double dropped, drops_until;
     double norm, spread, entropy;        /* of logits and probabilities, from MIDDLE on */
@@ -49,16 +49,16 @@ static step_vitals vitals_at(const scene *s, int64_t step) {
                          .balance_loss = s->balance * loss, .gradient_norm = 1, .learning_rate = 0.01 * (late ? s->rate : 1), .finite = !lost};
 }
 
-static double share_of(int e, double heavy) { return e == 0 ? 1 + (E - 1) * heavy : 1 - heavy; }
+static double share_of(bool chosen, double heavy) { return chosen ? 1 + (E - 1) * heavy : 1 - heavy; }
 
 static void routing_at(moe_trace *t, const scene *s, int64_t step) {
     bool late = step >= MIDDLE;
-    double norm = late ? s->norm : healthy.norm, spread = late ? s->spread : healthy.spread, heavy = late ? s->heavy : 0;
+    double norm = late ? s->norm : healthy.norm, spread = late ? s->spread : healthy.spread, heavy = late ? s->heavy : 0, swing = late ? s->swing : 0;
     moe_trace_clear(t);
     for (int e = 0; e < E; e++) {
         bool used = e != 5 || s->unused == 0 || (double)step <= s->unused;
-        t->load[e] = used ? (int64_t)(EVEN * share_of(e, fmax(heavy, s->heavy_load))) : 0;
-        t->importance[e] = step == (int64_t)s->lost_step ? NAN : used ? EVEN / 2.0 * share_of(e, fmax(heavy, s->heavy_importance)) : 0;
+        t->load[e] = used ? (int64_t)(EVEN * share_of(e == 0, fmax(heavy, s->heavy_load)) * share_of(e == step / 10 % E, swing)) : 0;
+        t->importance[e] = step == (int64_t)s->lost_step ? NAN : used ? EVEN / 2.0 * share_of(e == 0, fmax(heavy, s->heavy_importance)) * share_of(e == step / 10 % E, swing) : 0;
         t->pairs[0] += t->load[e];
     }
     if ((double)step < s->drops_until) t->dropped[0] = (int64_t)((double)t->pairs[0] * s->dropped), t->pairs[0] += t->dropped[0];
@@ -142,6 +142,7 @@ static const struct {
     {"drifted_balance", AT(bias_range), 2.1, 1.9, AT(dropped), 0},
     {"drifted_balance", AT(balance), 0.12, 0.08, AT(dropped), 0},
     {"drifted_balance", AT(heavy), 0.17, 0.1, AT(dropped), 0},
+    {"drifted_balance", AT(swing), 0.2, 0.1, AT(dropped), 0},
     {"too_few_tokens", AT(budget_steps), 101, 129, AT(dropped), 0},
     {"too_few_tokens", AT(budget_steps), 101, 99, AT(dropped), 0}, /* a trial, which is not meant to learn */
 };

@@ -208,7 +208,7 @@ int append_profiles_table(buffer *out, profiles *p) {
         for (int i = 0; i < of.likes[FEATURE_TOKEN].n; i++) {
             const affinity *liked = &of.likes[FEATURE_TOKEN].liked[i];
             append_value(&text, p, FEATURE_TOKEN, liked->value);
-            buffer_printf(&text, " %.1f  ", liked->lift);
+            buffer_printf(&text, " %.1f%s", liked->lift, i + 1 < of.likes[FEATURE_TOKEN].n ? ", " : "");
         }
         append_cell(out, &text);
         buffer_append_text(out, "</tr>\n");

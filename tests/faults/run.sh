@@ -36,6 +36,7 @@ scenarios=(
     "experts        reads   {} inspect tiny --experts --ablate --tokens 64"
     "text           reads   {} inspect tiny --text text/stone/1.c"
     "page           writes  {} inspect tiny --text text/stone/1.c --html page.html"
+    "report         writes  {} report tiny"
     "tokenize       reads   {} tokenize tiny text/river/1.txt"
     "recipe         reads   {} inspect tiny.ini"
     "dry-run        reads   {} train tiny.ini --dry-run"
@@ -43,6 +44,7 @@ scenarios=(
     "data-build     writes  {} data build new --domain river=text/river --vocab 300"
     "data-packed    writes  {} data build new --domain packed=packed.txt.gz --domain lines=lines.jsonl --vocab 300"
     "train          writes  {} train tiny.ini --run new"
+    "tensorboard    writes  {} train tiny.ini --run new --set train.tensorboard=true"
     "resume         writes  {} train saved"
     "upcycle        writes  {} convert dense new --upcycle --experts 4 --top-k 2"
 )

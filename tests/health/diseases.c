@@ -3,7 +3,7 @@
  *     diseases list               the names, in an order in which each may begin with the weights of one before it
  *     diseases run NAME FOLDER SEED
  *                                 trains FOLDER/NAME on FOLDER/data, and harms it as its row says; nothing is done where it is finished
- *     diseases report FOLDER      reads the logs of all that are finished to the doctor as he is now: the tables of docs/doctor.md
+ *     diseases report FOLDER      reads the logs of all that are finished to the doctor as it is now: the tables of docs/doctor.md
  *
  * tools/doctor.sh runs them all. A patient is a row: what its recipe changes of recipes/balance/base.ini, what is done to it from which step on,
  * and what the doctor should find. */

@@ -1,5 +1,5 @@
-/* The doctor on invented charts: for each condition a run that has it, and one that almost has it, of which he says nothing; when findings begin
- * and end; and that he says the same of a run while it trains, when it goes on, and later from its logs. docs/doctor.md has real patients. */
+/* The doctor on invented charts: for each condition a run that has it, and one that almost has it, of which it says nothing; when findings begin
+ * and end; and that it says the same of a run while it trains, when it goes on, and later from its logs. docs/doctor.md has real patients. */
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -273,7 +273,7 @@ static const char *train(const char *name) {
     return run;
 }
 
-static void logs_say_what_he_said(void) {
+static void logs_say_what_it_said(void) {
     const char *run = train("ill");
     buffer live = {0}, again = {0};
     doctor *d;
@@ -336,7 +336,7 @@ int main(void) {
         {"every condition has a case", every_condition_has_a_case},
         {"findings begin and end", findings_begin_and_end},
         {"the verdict on the loss", the_verdict_on_the_loss},
-        {"logs say what he said", logs_say_what_he_said},
+        {"logs say what it said", logs_say_what_it_said},
         {"who goes on says the same", who_goes_on_says_the_same},
         {"broken logs are refused", broken_logs_are_refused},
     };

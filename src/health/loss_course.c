@@ -78,7 +78,7 @@ static bool diverges(const loss_course *c) {
     double mean, deviation, best = best_block(c);
     if (!loss_course_recent(c, 0, 50, &mean, &deviation) || !isfinite(best)) return false;
     double learned = c->block[0].mean - best;
-    return mean - best > 5 * deviation / sqrt(50) && mean - best > 0.1 * fmax(learned, 0.1);
+    return mean - best > 5 * deviation / sqrt(50) && mean - best > 0.1 * learned && mean - best > 0.01 * best;
 }
 
 static bool wobbles(const loss_course *c) {

@@ -130,7 +130,7 @@ static const struct patient_row {
     {"dense", "model.family=llama router.experts=1 router.top_k=1", NULL, 0, NULL, ""},
     {"shared expert", "model.n_shared_experts=1 balance.switch=0.01", NULL, 0, NULL, ""},
     {"64 fine experts, 8 a token", "router.experts=64 router.top_k=8 model.intermediate_size=16 balance.switch=0.01", NULL, 0, NULL, ""},
-    {"upcycled with noise", "model.family=mixtral balance.switch=0.01 train.initial=@mixture-noise-0.7", NULL, 0, NULL, ""},
+    {"upcycled with noise", "model.family=mixtral balance.switch=0.01 train.initial=@mixture-noise-0.7 optim.learning_rate=0.003", NULL, 0, NULL, ""},
 
     {"a step with NaN", PLANTED, break_one_step, ONSET, "not_finite", ""},
     {"weights that rot", PLANTED, rot, ONSET, "diverging_loss", "loss_spike"},

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {
     fuzz_file("recipe.ini", recipe_of_run, sizeof recipe_of_run - 1);
     fuzz_file("metrics.jsonl", bytes, metrics);
     fuzz_file("routing.jsonl", bytes + rest, length - rest);
-    if (checkup_run(&d, fuzz_folder(), INT64_MAX, NULL, NULL) < 0) return 0;
+    if (checkup_run(&d, fuzz_folder(), INT64_MAX) < 0) return 0;
     doctor_examine(d);
     doctor_free(d);
     return 0;

@@ -63,7 +63,7 @@ int verb_doctor(int argc, char **argv) {
     const cli_option rows[] = {{"step", "N", "as the run was after step N (default: its last)", CLI_INTEGER, &last, 1, 9e18}};
     const char *details = "Reads recipe.ini, metrics.jsonl and routing.jsonl of the run. Exit code 0: healthy, 5: not.\n";
     TRY(cli_parse(&arguments, &json, &(cli_command){"doctor", details, rows, 1, 1, 1}, argc, argv));
-    TRY(checkup_run(&d, arguments.item[0], last, NULL, NULL));
+    TRY(checkup_run(&d, arguments.item[0], last));
     int status = LAMP_OK;
     if (json) status = put_diagnosis(d);
     else print_diagnosis(d);

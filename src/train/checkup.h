@@ -11,11 +11,13 @@ patient checkup_patient(const recipe *r);
 
 step_vitals checkup_vitals(const step_report *report);
 
-/* Reads metrics.jsonl and routing.jsonl of a run to a doctor, lines after `last` left out, and calls examined after each of its examinations;
- * NULL: nobody is told. The names of domains come from the logs. LAMP_MALFORMED names file and line. */
-int checkup_run(doctor **d, const char *run, int64_t last, void (*examined)(void *context, const doctor *d), void *context);
+/* The recipe of a run that left logs, and who it is; the names of domains come from the logs. */
+int checkup_open_run(patient *p, recipe *r, const char *run);
+
+/* Reads metrics.jsonl and routing.jsonl of a run to a doctor, lines after `last` left out. LAMP_MALFORMED names file and line. */
+int checkup_run(doctor **d, const char *run, int64_t last);
 
 /* The same for a doctor who knows the patient already. */
-int checkup_read_logs(doctor *d, const patient *p, const char *run, int64_t last, void (*examined)(void *context, const doctor *d), void *context);
+int checkup_read_logs(doctor *d, const patient *p, const char *run, int64_t last);
 
 #endif

@@ -203,7 +203,7 @@ static int call_doctor(train_session *s, const char *run, bool resume) {
     p.domains = tr->data->n_domains;
     for (int i = 0; i < p.domains; i++) strcpy(p.domain_name[i], tr->data->domain[i].summary.name);
     TRY(doctor_new(&s->doctor, &p));
-    return resume ? checkup_read_logs(s->doctor, &p, run, tr->step, NULL, NULL) : LAMP_OK;
+    return resume ? checkup_read_logs(s->doctor, &p, run, tr->step) : LAMP_OK;
 }
 
 static int start(train_session *s, const recipe *r, const dataset *data, const char *run, const char *command) {

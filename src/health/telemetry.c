@@ -4,13 +4,16 @@
 
 #include "base/error.h"
 
-static void put_router(json_writer *w, const router_sums *mean) {
-    json_put_rounded(w, "logit_norm", sqrt(mean->logit_square));
-    json_put_rounded(w, "logit_spread", mean->spread);
-    json_put_rounded(w, "z", mean->z);
-    json_put_rounded(w, "top1", mean->top1);
-    json_put_rounded(w, "margin", mean->margin);
-    json_put_rounded(w, "uncertainty", mean->entropy);
+const char *const layer_number_names[LAYER_NUMBERS] = {
+    "load_max_over_mean", "load_cv", "importance_cv", "entropy", "effective_experts", "dead", "starved", "dropped", "logit_norm", "logit_spread", "z", "top1",
+    "margin", "uncertainty",
+};
+
+void layer_numbers(double x[LAYER_NUMBERS], const moe_summary *s) {
+    const router_sums *r = &s->router;
+    const double all[] = {s->load_max_over_mean, s->load_cv, s->importance_cv, s->entropy, s->effective_experts, s->dead, s->starved, s->dropped,
+                          sqrt(r->logit_square), r->spread, r->z, r->top1, r->margin, r->entropy};
+    for (int i = 0; i < LAYER_NUMBERS; i++) x[i] = i < FIRST_OF_ROUTER || r->tokens > 0 ? all[i] : NAN;
 }
 
 static void put_numbers(json_writer *w, const char *key, const double *x, int n) {
@@ -30,18 +33,12 @@ void json_put_routing(json_writer *w, const moe_trace *trace, bool with_loads) {
     for (int l = 0; l < trace->layers; l++) {
         moe_summary s = moe_trace_summarize(trace, l);
         ptrdiff_t first = (ptrdiff_t)l * trace->experts;
+        double x[LAYER_NUMBERS];
+        layer_numbers(x, &s);
         json_begin_object(w, NULL);
-        json_put_rounded(w, "load_max_over_mean", s.load_max_over_mean);
-        json_put_rounded(w, "load_cv", s.load_cv);
-        json_put_rounded(w, "importance_cv", s.importance_cv);
-        json_put_rounded(w, "entropy", s.entropy);
-        json_put_rounded(w, "effective_experts", s.effective_experts);
-        json_put_integer(w, "dead", s.dead);
-        json_put_integer(w, "starved", s.starved);
-        json_put_rounded(w, "dropped", s.dropped);
+        for (int i = 0; i < (s.router.tokens > 0 ? LAYER_NUMBERS : FIRST_OF_ROUTER); i++) json_put_rounded(w, layer_number_names[i], x[i]);
         json_put_integer(w, "pairs", trace->pairs[l]);
         json_put_integer(w, "dropped_pairs", trace->dropped[l]);
-        if (s.router.tokens > 0) put_router(w, &s.router);
         if (with_loads) put_counts(w, "load", trace->load + first, trace->experts);
         if (with_loads) put_numbers(w, "importance", trace->importance + first, trace->experts);
         json_end_object(w);

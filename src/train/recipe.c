@@ -130,6 +130,8 @@ static const option rows[] = {
     {"train", "guard", OPTION_CHOICE, AT(guard), "warn", 0, 0, SCALE_LINEAR, "warn|treat|stop", "",
      "when the doctor finds something: say so; treat it where a treatment is known (src/train/guard.h), and pass over steps whose loss jumps; or "
      "save and stop with exit code 5"},
+    {"train", "tensorboard", OPTION_BOOL, AT(tensorboard), "false", 0, 0, SCALE_LINEAR, NULL, "",
+     "also write these numbers to RUN/tensorboard, as `tensorboard --logdir` reads them; may change from start to start"},
     {"train", "seed", OPTION_INTEGER, AT(seed), "1", 0, 9e15, SCALE_LINEAR, NULL, "", "of initial weights and the order of data"},
     {"train", "initial", OPTION_TEXT, AT(initial), "", 0, 0, SCALE_LINEAR, NULL, "",
      "model folder or run whose weights a new run begins with: of the same sizes, router and tokenizer; empty: random weights"},

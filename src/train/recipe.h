@@ -21,6 +21,7 @@ typedef struct {
     int64_t checkpoint_every, keep_checkpoints, eval_every, eval_tokens;
     int64_t telemetry_every, probe_every;
     char guard[OPTION_TEXT_BYTES];
+    bool tensorboard;
     int64_t seed, threads;
     char initial[OPTION_TEXT_BYTES];
     char precision[OPTION_TEXT_BYTES], router_precision[OPTION_TEXT_BYTES];

@@ -51,7 +51,7 @@ static int compare_recipe(const char *path, const recipe *wanted) {
     memset(&had, 0, sizeof had);
     options_set_defaults(&recipe_options, &had);
     TRY(options_read_file(&recipe_options, &had, path));
-    compared.threads = had.threads;
+    compared.threads = had.threads, compared.tensorboard = had.tensorboard;
     strcpy(compared.data_path, had.data_path);
     int status = LAMP_OK;
     if (options_difference(&recipe_options, &had, &compared, &differences))
@@ -107,6 +107,7 @@ int run_folder_open(run_folder *run, const char *path, const recipe *r, const ch
     TRY_TO(done, open_log(&run->samples, run, "samples.txt"));
     TRY_TO(done, open_log(&run->log, run, "log.txt"));
     TRY_TO(done, open_log(&commands, run, "command.txt"));
+    if (r->tensorboard) TRY_TO(done, tensorboard_open(&run->tensorboard, path));
     buffer_clear(&run->line);
     buffer_append_text(&run->line, command);
     TRY_TO(done, append_line(run, commands));
@@ -120,6 +121,7 @@ void run_folder_close(run_folder *run) {
     FILE *files[] = {run->metrics, run->routing, run->events, run->samples, run->log};
     for (int i = 0; i < 5; i++)
         if (files[i]) fclose(files[i]);
+    tensorboard_close(&run->tensorboard);
     buffer_release(&run->line);
     file_unlock(&run->lock);
     *run = (run_folder){.lock = -1};
@@ -151,7 +153,8 @@ static int forget_after(const run_folder *run, const char *name, int64_t step) {
 
 int run_folder_forget_after(run_folder *run, int64_t step) {
     TRY(forget_after(run, "metrics.jsonl", step));
-    return forget_after(run, "routing.jsonl", step);
+    TRY(forget_after(run, "routing.jsonl", step));
+    return tensorboard_go_on(&run->tensorboard, step);
 }
 
 static json_writer begin_line(run_folder *run, int64_t step) {
@@ -209,7 +212,8 @@ int run_folder_add_step(run_folder *run, const step_report *report) {
     json_put_bool(&w, "applied", report->applied);
     if (report->spike) json_put_bool(&w, "spike", true);
     json_end_object(&w);
-    return append_line(run, run->metrics);
+    TRY(append_line(run, run->metrics));
+    return tensorboard_add_step(&run->tensorboard, report);
 }
 
 int run_folder_add_routing(run_folder *run, const trainer *tr) {
@@ -218,7 +222,8 @@ int run_folder_add_routing(run_folder *run, const trainer *tr) {
     json_put_text(&w, "kind", "step");
     json_put_routing(&w, &tr->trace, true);
     json_end_object(&w);
-    return append_line(run, run->routing);
+    TRY(append_line(run, run->routing));
+    return tensorboard_add_routing(&run->tensorboard, tr->step, &tr->trace);
 }
 
 int run_folder_add_probe(run_folder *run, const probe_reading *r) {
@@ -226,7 +231,8 @@ int run_folder_add_probe(run_folder *run, const probe_reading *r) {
     json_put_text(&w, "kind", "probe");
     json_put_probe(&w, r);
     json_end_object(&w);
-    return append_line(run, run->routing);
+    TRY(append_line(run, run->routing));
+    return tensorboard_add_probe(&run->tensorboard, r);
 }
 
 int run_folder_add_evaluation(run_folder *run, const trainer *tr, const evaluation *e) {
@@ -234,7 +240,8 @@ int run_folder_add_evaluation(run_folder *run, const trainer *tr, const evaluati
     json_put_text(&w, "kind", "validation");
     json_put_scores(&w, e);
     json_end_object(&w);
-    return append_line(run, run->metrics);
+    TRY(append_line(run, run->metrics));
+    return tensorboard_add_evaluation(&run->tensorboard, tr->step, e);
 }
 
 int run_folder_add_event(run_folder *run, int64_t step, const char *event, const char *detail) {

@@ -4,7 +4,7 @@
  *     environment.json   version, kernels, threads, dataset         log.txt            what was printed
  *     metrics.jsonl      a line per step, and per validation        routing.jsonl      what routers did (health/telemetry.h)
  *     events.jsonl       starts, resumes, checkpoints, bad steps    samples.txt        what the model wrote along the way
- *     checkpoints/       step-00001200/ ..., latest
+ *     checkpoints/       step-00001200/ ..., latest                 tensorboard/       if train.tensorboard asks for it
  *
  * Lines are appended whole and flushed. A failure to write is the run's failure: a log that silently stops is worse than none. */
 #ifndef RUN_FOLDER_H
@@ -17,17 +17,19 @@
 #include "health/doctor.h"
 #include "health/probe.h"
 #include "train/evaluate.h"
+#include "train/tensorboard.h"
 #include "train/trainer.h"
 
 typedef struct {
     char path[PATH_BYTES];
     int lock; /* one process at a time trains a run */
     FILE *metrics, *routing, *events, *samples, *log;
+    tensorboard tensorboard;
     buffer line; /* reused */
 } run_folder;
 
 /* Makes the folder, or opens the one that is there: then *resume says whether it holds a checkpoint, and a recipe that differs from the
- * folder's in more than train.threads and data.path (the data is known by its hash) is LAMP_INVALID with the differences. */
+ * folder's in more than train.threads, train.tensorboard and data.path (the data is known by its hash) is LAMP_INVALID with the differences. */
 int run_folder_open(run_folder *run, const char *path, const recipe *r, const char *command, bool *resume);
 void run_folder_close(run_folder *run);
 bool run_folder_has_checkpoint(const char *path);

@@ -219,9 +219,9 @@ static int start(train_session *s, const recipe *r, const dataset *data, const c
         TRY(checkpoint_resolve(newest, run));
         TRY(trainer_resume(tr, newest));
         TRY(checkpoint_tidy(run, tr->step, (int)tr->recipe.keep_checkpoints));
-        TRY(run_folder_forget_after(&s->folder, tr->step));
         s->saved_at = tr->step;
     }
+    TRY(run_folder_forget_after(&s->folder, tr->step)); /* one killed before its first checkpoint begins anew */
     TRY(evaluation_open(&s->evaluation, &tr->model, tr->batch.B, tr->batch.T));
     TRY(call_doctor(s, run, resume));
     TRY(probe_open(&s->probe, &tr->model, data, tr->batch.T, PROBE_TOKENS));

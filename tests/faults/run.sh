@@ -43,6 +43,7 @@ scenarios=(
     "data-build     writes  {} data build new --domain river=text/river --vocab 300"
     "data-packed    writes  {} data build new --domain packed=packed.txt.gz --domain lines=lines.jsonl --vocab 300"
     "train          writes  {} train tiny.ini --run new"
+    "tensorboard    writes  {} train tiny.ini --run new --set train.tensorboard=true"
     "resume         writes  {} train saved"
     "upcycle        writes  {} convert dense new --upcycle --experts 4 --top-k 2"
 )

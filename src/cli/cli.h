@@ -89,6 +89,7 @@ int verb_eval(int argc, char **argv);
 int verb_generate(int argc, char **argv);
 int verb_logits(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
+int verb_report(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_tokenize(int argc, char **argv);
 int verb_detokenize(int argc, char **argv);

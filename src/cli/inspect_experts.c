@@ -46,6 +46,8 @@ static int inspect_data(json_writer *w, loaded_model *m, evaluation *e, tape *t,
     if (w) {
         json_put_routing(w, &e->trace, true);
         TRY_TO(done, json_put_profiles(w, &p, wishes->ablate ? &without : NULL));
+    } else if (wishes->table) {
+        TRY_TO(done, append_profiles_table(wishes->table, &p));
     } else {
         putchar('\n');
         print_routing(&e->trace);

@@ -9,6 +9,7 @@ typedef struct {
     bool experts, ablate, all;
     const char *data, *text, *html; /* paths or NULL; data is only read with experts */
     int64_t layer, tokens;          /* layer -1: the middle one */
+    buffer *table;                  /* where experts go as part of a page, or NULL */
 } inspect_wishes;
 
 /* w: where the result goes as JSON, or NULL: it is printed. */

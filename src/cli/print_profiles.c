@@ -183,3 +183,38 @@ done:
     memory_free(by_load);
     return status;
 }
+
+static void append_cell(buffer *out, buffer *text) {
+    buffer_append_text(out, "<td class=\"left\">");
+    if (text->bytes) append_readable(out, READABLE_MARKUP, text->bytes, text->length);
+    buffer_append_text(out, "</td>");
+    if (text->status < 0) out->status = text->status;
+    buffer_clear(text);
+}
+
+int append_profiles_table(buffer *out, profiles *p) {
+    const routed_text *r = p->r;
+    buffer text = {0};
+    buffer_printf(out, "<h2>What experts of layer %d specialise in</h2>\n<p>%s. Behind tokens: times the expert's share of everything.</p>\n"
+                       "<div class=\"scroll\"><table><tr><th>expert</th><th>pairs</th><th class=\"left\">speciality</th><th class=\"left\">likes</th></tr>\n",
+                  r->layer, information_verdict(&p->information));
+    for (int e = 0; e < r->experts && e < MOST_SHOWN; e++) {
+        profile of;
+        profile_make(&of, p, e);
+        buffer_printf(out, "<tr><td>%d</td><td>%.1f %%</td>", e, 100 * (double)of.pairs / (double)r->pairs);
+        if (of.pairs) append_speciality(&text, p, &of.speciality);
+        else buffer_append_text(&text, "dead, it received nothing");
+        append_cell(out, &text);
+        for (int i = 0; i < of.likes[FEATURE_TOKEN].n; i++) {
+            const affinity *liked = &of.likes[FEATURE_TOKEN].liked[i];
+            append_value(&text, p, FEATURE_TOKEN, liked->value);
+            buffer_printf(&text, " %.1f%s", liked->lift, i + 1 < of.likes[FEATURE_TOKEN].n ? ", " : "");
+        }
+        append_cell(out, &text);
+        buffer_append_text(out, "</tr>\n");
+    }
+    buffer_append_text(out, "</table></div>\n");
+    if (r->experts > MOST_SHOWN) buffer_printf(out, "<p class=\"dim\">The first %d of %d experts.</p>\n", MOST_SHOWN, r->experts);
+    buffer_release(&text);
+    return out->status;
+}

@@ -36,6 +36,7 @@ scenarios=(
     "experts        reads   {} inspect tiny --experts --ablate --tokens 64"
     "text           reads   {} inspect tiny --text text/stone/1.c"
     "page           writes  {} inspect tiny --text text/stone/1.c --html page.html"
+    "report         writes  {} report tiny"
     "tokenize       reads   {} tokenize tiny text/river/1.txt"
     "recipe         reads   {} inspect tiny.ini"
     "dry-run        reads   {} train tiny.ini --dry-run"

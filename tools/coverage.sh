@@ -3,7 +3,7 @@
 # built. The last line is their total.
 set -eu
 build=$1
-for source in src/base/json.c src/base/options.c src/formats/*.c src/models/families/*.c src/text/*.c src/data/*.c src/train/trainer_state.c src/train/checkup.c src/health/telemetry.c; do
+for source in src/base/json.c src/base/options.c src/formats/*.c src/models/families/*.c src/text/*.c src/data/*.c src/train/trainer_state.c src/train/run_logs.c src/health/telemetry.c; do
     gcov --no-output "$build/f32/${source%.c}.gcno" 2>/dev/null | awk -v source="$source" '
         index($0, "File \047" source "\047") { here = 1; next }
         here { split($0, part, /[:% ]+/); printf "%s %s %s\n", source, part[3], part[5]; exit }'

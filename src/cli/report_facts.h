@@ -47,7 +47,7 @@ typedef struct {
     scored_domain *domain;         /* (n_domains + 1); the last is all together */
     int n_episodes;                /* those beyond MOST_EPISODES are only counted */
     finding *episode;              /* (n_episodes) as each began; until: when it passed, or -1 */
-    probe_reading probe;           /* the last; step 0 and layers 0 without any */
+    probe_reading probe;           /* the last; its step is -1 before any, and a dense model has none */
     int rows, columns, n_frames;
     struct {
         int64_t first, last; /* steps */

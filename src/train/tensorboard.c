@@ -167,6 +167,10 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+static int make_room(tensorboard *t, int layers) {
+    return t->sorted ? LAMP_OK : memory_new(&t->sorted, (size_t)layers * (LAYER_NUMBERS + 1), sizeof *t->sorted, "numbers of layers");
+}
+
 /* x (layers), NAN where there is nothing to say. */
 static void add_layers(tensorboard *t, const char *name, const double *x, int layers) {
     int n = 0;
@@ -188,7 +192,7 @@ static void add_layers(tensorboard *t, const char *name, const double *x, int la
 int tensorboard_add_routing(tensorboard *t, int64_t step, const moe_trace *trace) {
     int L = trace->layers;
     if (!t->file) return LAMP_OK;
-    if (!t->sorted) TRY(memory_new(&t->sorted, (size_t)L * (LAYER_NUMBERS + 1), sizeof *t->sorted, "numbers of layers"));
+    TRY(make_room(t, L));
     double *x = t->sorted + L; /* (LAYER_NUMBERS, layers) */
     for (int l = 0; l < L; l++) {
         moe_summary s = moe_trace_summarize(trace, l);
@@ -206,7 +210,7 @@ int tensorboard_add_routing(tensorboard *t, int64_t step, const moe_trace *trace
 
 int tensorboard_add_probe(tensorboard *t, const probe_reading *r) {
     if (!t->file || r->since < 0) return LAMP_OK;
-    if (!t->sorted) TRY(memory_new(&t->sorted, (size_t)r->layers * (LAYER_NUMBERS + 1), sizeof *t->sorted, "numbers of layers"));
+    TRY(make_room(t, r->layers));
     add_layers(t, "probe/churn", r->churn, r->layers);
     add_layers(t, "probe/similarity", r->similarity, r->layers);
     return end_summary(t, r->step);

@@ -22,7 +22,7 @@ enum { EACH_LAYER = 16 };
 typedef struct {
     FILE *file; /* NULL: the run does not want this, and whatever is added is passed over */
     buffer event, summary, value;
-    double *sorted; /* (layers) scratch */
+    double *sorted; /* (1 + LAYER_NUMBERS, layers) scratch: a row to sort, and the numbers of a step */
 } tensorboard;
 
 int tensorboard_open(tensorboard *t, const char *run);

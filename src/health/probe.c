@@ -51,8 +51,9 @@ int probe_open(probe *p, const model *m, const dataset *d, int T, int64_t tokens
     *p = (probe){0};
     if (m->config.moe.experts == 1) return LAMP_OK;
     int layers = (int)m->config.num_hidden_layers, experts = (int)m->config.moe.experts, status = LAMP_OK;
-    int64_t windows = tokens / ((int64_t)T * d->n_domains);
-    int B = windows > 1 ? (int)windows : 1;
+    int64_t of_domain = tokens / d->n_domains;
+    if (T > of_domain && of_domain > 0) T = (int)of_domain;
+    int B = of_domain > T ? (int)(of_domain / T) : 1;
     size_t sums = (size_t)layers * (size_t)(experts + 1) * SKETCH;
     p->tokens = (int64_t)d->n_domains * B * T;
     TRY_TO(done, probe_reading_open(&p->reading, layers, experts, d->n_domains));

@@ -45,7 +45,7 @@ typedef struct {
     int64_t tokens;
 } probe;
 
-/* Windows of T tokens, about `tokens` over all domains and at least one of each. A dense model has nothing to look at: reading.layers is 0. */
+/* Windows of at most T tokens, about `tokens` over all domains and at least one of each. A dense model has nothing to look at: reading.layers is 0. */
 int probe_open(probe *p, const model *m, const dataset *d, int T, int64_t tokens);
 void probe_close(probe *p);
 

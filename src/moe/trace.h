@@ -18,7 +18,7 @@ typedef struct {
     double entropy;      /* of its probabilities, divided by ln E */
 } router_sums;
 
-enum { EXAMINED_TOKENS = 512 /* of a batch: enough for three digits of a mean */ };
+enum { EXAMINED_TOKENS = 256 /* of a batch: enough for two digits of a mean */ };
 
 typedef struct {
     int layers, experts;

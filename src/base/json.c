@@ -8,7 +8,29 @@
 #include "base/error.h"
 #include "base/file.h"
 
+/* jansson's lexer does not notice when its buffer for a token cannot grow, and asserts that it did. That buffer grows by powers of two, so where
+ * memory has run out such sizes come from a reserve, whose blocks are in use until they are freed: the next node then fails in good order. */
+enum { RESERVED_BLOCKS = 8, RESERVED_BYTES = 1 << 16 };
+static _Alignas(16) char reserve[RESERVED_BLOCKS][RESERVED_BYTES];
+static bool reserve_taken[RESERVED_BLOCKS];
+
+static void *allocate(size_t bytes) {
+    void *block = malloc(bytes);
+    if (block || bytes < 32 || bytes > RESERVED_BYTES || (bytes & (bytes - 1))) return block;
+    for (int i = 0; i < RESERVED_BLOCKS; i++)
+        if (!__atomic_exchange_n(&reserve_taken[i], true, __ATOMIC_ACQUIRE)) return reserve[i];
+    return NULL;
+}
+
+static void release(void *block) {
+    char *bytes = block;
+    if (bytes >= reserve[0] && bytes < reserve[0] + sizeof reserve)
+        __atomic_store_n(&reserve_taken[(bytes - reserve[0]) / RESERVED_BYTES], false, __ATOMIC_RELEASE);
+    else free(block);
+}
+
 static json_t *load(const void *bytes, size_t length, json_error_t *problem) {
+    json_set_alloc_funcs(allocate, release);
     return json_loadb(length ? bytes : "", length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, problem);
 }
 

@@ -30,7 +30,8 @@ static void release(void *block) {
 }
 
 static json_t *load(const void *bytes, size_t length, json_error_t *problem) {
-    json_set_alloc_funcs(allocate, release);
+    static bool ready; /* once, so that a program which gives jansson memory of its own has the last word */
+    if (!__atomic_exchange_n(&ready, true, __ATOMIC_RELAXED)) json_set_alloc_funcs(allocate, release);
     return json_loadb(length ? bytes : "", length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, problem);
 }
 

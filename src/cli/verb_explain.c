@@ -18,7 +18,7 @@ const cli_exit_code cli_exit_codes[] = {
      "The message names the feature. Convert the file without it, or use a newer version."},
     {LAMP_DIVERGED, "diverged or unhealthy",
      "The loss or the gradient was not finite for three steps in a row: none of these steps was applied, and the latest "
-     "checkpoint is from before. Or lamp doctor found something wrong with a run; it says what, and what to try.",
+     "checkpoint is from before. Or lamp doctor, or train.guard = stop, found something wrong with a run; it says what, and what to try.",
      "Begin a new run from it, since a run keeps its recipe: lamp train RECIPE --run NEW --set train.initial=RUN with a lower optim.learning_rate, a "
      "longer optim.warmup or a smaller optim.clip. events.jsonl of the run says when it began."},
     {LAMP_NO_MEMORY, "out of memory", "The machine cannot hold what was asked for. A training run is refused before it begins if it cannot fit.",

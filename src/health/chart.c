@@ -6,8 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-enum { EARLY = 5 /* records */, WINDOW_FULL = 10 /* records */, LOSSES_FOR_A_SPIKE = 64 };
-static const double SPIKE = 6; /* standard deviations beyond which OLMo-core skips a step */
+enum { EARLY = 5 /* records */, WINDOW_FULL = 10 /* records */ };
 
 int chart_open(chart *c, const patient *p) {
     *c = (chart){.patient = *p, .bad_step = -1, .spike_step = -1};
@@ -38,7 +37,7 @@ void chart_add_step(chart *c, const step_vitals *v) {
         c->bad_step = v->step, c->bad_steps++;
         return;
     }
-    if (v->loss_z > SPIKE && c->course.steps >= LOSSES_FOR_A_SPIKE) c->spike_step = v->step, c->spike = v->loss_z;
+    if (loss_is_spike(v->loss_z, c->course.steps)) c->spike_step = v->step, c->spike = v->loss_z;
     loss_course_add(&c->course, v->loss, v->learning_rate);
     double excess = (v->balance_loss - v->balance_floor) / v->loss;
     if (v->loss > 0 && isfinite(excess)) c->excess_balance += 0.05 * (excess - c->excess_balance);
@@ -95,10 +94,14 @@ static void find_captured(layer_chart *layer, const probe_reading *r, int l, int
     layer->captured_share = 0;
     for (int i = 0; i < r->domains; i++) {
         double share = share_of_busiest(r->domain_load + ((ptrdiff_t)i * r->layers + l) * r->experts, r->experts, K);
-        all += share / r->domains;
+        all += share;
         if (share > layer->captured_share) layer->captured_share = share, layer->captured = i;
     }
-    layer->even_share = r->domains > 1 ? (all * r->domains - layer->captured_share) / (r->domains - 1) : layer->captured_share;
+    layer->others_share = r->domains > 1 ? (all - layer->captured_share) / (r->domains - 1) : all;
+}
+
+bool chart_says_dead(const chart *c, int layer, int expert) {
+    return c->step >= UNUSED_STEPS && c->step - c->last_seen[(ptrdiff_t)layer * c->patient.experts + expert] >= UNUSED_STEPS;
 }
 
 void chart_add_probe(chart *c, const probe_reading *r) {

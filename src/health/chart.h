@@ -4,7 +4,10 @@
 
 #include "health/doctor.h"
 
-enum { EXAMINE_EVERY = 10 /* steps */, PAIRS_IN_WINDOW = 1000 /* the window's loads count thousandths of pairs */ };
+enum { EXAMINE_EVERY = 10 /* steps */, PAIRS_IN_WINDOW = 1000 /* the window's loads count thousandths of pairs */, UNUSED_STEPS = 80 };
+
+/* Where balance is driven too hard: losses beyond their floor, as a share of the loss; and the range of biases, whose scores lie in [0, 1]. */
+static const double BALANCE_TOO_HEAVY = 0.1, BIASES_TOO_WIDE = 2;
 
 typedef struct {
     double early_norm;      /* of logits: mean of the first EARLY records */
@@ -13,8 +16,8 @@ typedef struct {
     double churn, turned;   /* of the last probe; negative: not known */
     double similarity, bias_range;
     int32_t alike[2];
-    int captured;           /* the domain whose pairs are on the fewest experts, and how many of them are on its K busiest */
-    double captured_share, even_share; /* the second: the mean of the same share in the other domains */
+    int captured;                        /* the domain whose K busiest experts have the largest share of its pairs */
+    double captured_share, others_share; /* that share, and the mean of it over the other domains */
 } layer_chart;
 
 typedef struct {
@@ -39,5 +42,8 @@ void chart_close(chart *c);
 void chart_add_step(chart *c, const step_vitals *v);
 void chart_add_routing(chart *c, int64_t step, const moe_trace *trace);
 void chart_add_probe(chart *c, const probe_reading *r);
+
+/* No token for UNUSED_STEPS, of the steps that were seen. */
+bool chart_says_dead(const chart *c, int layer, int expert);
 
 #endif

@@ -1,4 +1,4 @@
-/* The conditions, worst first. Thresholds stand at the top of each test; docs/doctor.md shows how they fared on sick and healthy runs. */
+/* The conditions, worst first. Each test holds its thresholds; docs/doctor.md shows how they fared on sick and healthy runs. */
 #include "health/conditions.h"
 
 #include <math.h>
@@ -78,14 +78,14 @@ static bool diverging_loss(const chart *c, int layer, char *evidence) {
 /* ---- who is used ------------------------------------------------------------------------------------------------------------- */
 
 static bool dead_experts(const chart *c, int layer, char *evidence) {
-    enum { UNUSED = 80 /* steps */, NAMED = 6, ENOUGH = 2 /* pairs of a mean expert in a step */ };
+    enum { NAMED = 6, ENOUGH = 2 /* pairs of a mean expert in a step */ };
     const patient *p = &c->patient;
     const int64_t *seen = c->last_seen + (ptrdiff_t)layer * p->experts;
     buffer names = {0};
     int dead = 0;
-    if (!p->learns || c->step < UNUSED || p->batch_tokens * p->top_k < ENOUGH * p->experts) return false;
+    if (!p->learns || p->batch_tokens * p->top_k < ENOUGH * p->experts) return false;
     for (int e = 0; e < p->experts; e++) {
-        if (c->step - seen[e] < UNUSED) continue;
+        if (!chart_says_dead(c, layer, e)) continue;
         if (dead++ < NAMED) buffer_printf(&names, "%s%d (%s%lld)", dead > 1 ? ", " : "", e, seen[e] > 0 ? "last used in step " : "never used, by step ",
                                           (long long)(seen[e] > 0 ? seen[e] : c->step));
     }
@@ -122,9 +122,9 @@ static bool drops(const chart *c, int layer, char *evidence) {
 static bool captured_domain(const chart *c, int layer, char *evidence) {
     const layer_chart *l = &c->layer[layer];
     const patient *p = &c->patient;
-    return p->learns && p->domains > 1 && p->experts >= 4 * p->top_k && c->step >= SETTLED && l->captured_share > 0.9 && l->even_share < 0.7 &&
+    return p->learns && p->domains > 1 && p->experts >= 4 * p->top_k && c->step >= SETTLED && l->captured_share > 0.9 && l->others_share < 0.7 &&
            say(evidence, "%.0f %% of what domain %s sends goes to its %d busiest experts, of other domains %.0f %%", 100 * l->captured_share,
-               p->domain_name[l->captured], p->top_k, 100 * l->even_share);
+               p->domain_name[l->captured], p->top_k, 100 * l->others_share);
 }
 
 static bool too_few_tokens(const chart *c, int layer, char *evidence) {
@@ -173,8 +173,8 @@ static bool drifted_balance(const chart *c, int layer, char *evidence) {
     const moe_summary *s = &c->now[layer];
     const layer_chart *l = &c->layer[layer];
     if (!c->patient.learns || c->step < SETTLED) return false;
-    if (l->bias_range > 2) return say(evidence, "the biases of experts span %.2f, more than scores can", l->bias_range);
-    if (c->excess_balance > 0.1) return say(evidence, "balance losses add %.0f %% to the loss", 100 * c->excess_balance);
+    if (l->bias_range > BIASES_TOO_WIDE) return say(evidence, "the biases of experts span %.2f, more than scores can", l->bias_range);
+    if (c->excess_balance > BALANCE_TOO_HEAVY) return say(evidence, "balance losses add %.0f %% to the loss", 100 * c->excess_balance);
     if (s->load_cv > 0.5 && s->load_cv > 3 * l->most_even)
         return say(evidence, "loads had CV %.2f at their most even, now %.2f", l->most_even, s->load_cv);
     return l->swing > 0.5 && l->swing > 3 * l->least_swing &&

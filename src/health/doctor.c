@@ -90,7 +90,7 @@ void doctor_each(const doctor *d, bool news_only, void (*visit)(void *context, c
         }
 }
 
-int64_t doctor_last_used(const doctor *d, int layer, int expert) { return d->chart.last_seen[(ptrdiff_t)layer * d->chart.patient.experts + expert]; }
+bool doctor_says_dead(const doctor *d, int layer, int expert) { return chart_says_dead(&d->chart, layer, expert); }
 
 bool doctor_finds_illness(const doctor *d) {
     for (int i = 0; i < n_conditions * (d->chart.patient.layers + 1); i++)

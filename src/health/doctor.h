@@ -55,8 +55,8 @@ void doctor_examine(doctor *d);
  * began or passed at the last examination. */
 void doctor_each(const doctor *d, bool news_only, void (*visit)(void *context, const finding *f), void *context);
 
-/* The step in which an expert last had a token, of those seen; 0: never. */
-int64_t doctor_last_used(const doctor *d, int layer, int expert);
+/* As the condition of dead experts has it. */
+bool doctor_says_dead(const doctor *d, int layer, int expert);
 
 /* Whether any lasts. */
 bool doctor_finds_illness(const doctor *d);

@@ -19,6 +19,9 @@ typedef struct {
     int64_t block_steps; /* of a whole one */
 } loss_course;
 
+/* So many deviations z above the last 128 losses, once that is known from so many: beyond it OLMo-core skips a step. */
+static inline bool loss_is_spike(double z, int64_t losses) { return z > 6 && losses >= 64; }
+
 typedef enum { LOSS_UNKNOWN, LOSS_CONVERGING, LOSS_WOBBLING, LOSS_DIVERGING } loss_verdict;
 extern const char *const loss_verdict_names[];
 
@@ -36,8 +39,8 @@ typedef struct {
 } loss_trend;
 bool loss_course_trend(loss_trend *trend, const loss_course *c); /* false: too short */
 
-/* diverging: the last 50 steps lie above the best 50-step block by more than five of its standard errors and a tenth of what was learned.
- * wobbling: it does not fall, and blocks of 20 steps differ by more than their noise allows. Otherwise converging. */
+/* diverging: the last 50 steps lie above the best 50-step block by more than five of its standard errors, a tenth of what was learned and
+ * a hundredth of the loss. wobbling: it does not fall, and blocks of 20 steps differ by more than their noise allows. Otherwise converging. */
 loss_verdict loss_course_verdict(const loss_course *c);
 
 #endif

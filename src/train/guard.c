@@ -7,9 +7,10 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "formats/checkpoint.h"
+#include "health/chart.h"
 
-enum { REST = 100 /* steps */, UNUSED = 50 /* steps without a token */ };
-static const double START = 0.01, HIGHEST = 1, TOO_HEAVY = 0.1 /* of the loss */, BIAS_RANGE = 2;
+enum { REST = 100 /* steps */ };
+static const double START = 0.01, HIGHEST = 1;                 /* of coefficients that are raised */
 static const double CALM_NORM = 3;                             /* of logits, after they exploded */
 static const double SPLIT = 0.1, VARIATION = 0.05;             /* noise of a re-seeded expert's router row and matrices, over their own size */
 
@@ -20,7 +21,7 @@ typedef struct {
     const char *run;
     guard_report *report;
     void *context;
-    bool touched; /* weights have changed */
+    bool touched, repack; /* this treatment has changed weights, and so did any */
     int status;
 } visit;
 
@@ -31,7 +32,7 @@ static bool rested(const trainer *tr, int place) { return tr->treated[place] == 
 
 static bool scale_balance(moe_config *c, int loss, double to, buffer *what) {
     double was = c->balance[loss];
-    to = fmin(to, HIGHEST);
+    if (to > was) to = fmax(was, fmin(to, HIGHEST));
     if (to == was) return false;
     c->balance[loss] = to;
     buffer_printf(what, "%sbalance.%s %g -> %g", what->length ? ", " : "", balance_terms[loss].name, was, to);
@@ -70,7 +71,7 @@ static bool reset_bias(visit *v, int layer, buffer *what) {
         real b = bias->value[0][e];
         least = b < least ? b : least, most = b > most ? b : most;
     }
-    if ((double)(most - least) <= BIAS_RANGE) return false;
+    if ((double)(most - least) <= BIASES_TOO_WIDE) return false;
     memset(bias->value[0], 0, (size_t)bias->in * sizeof(real));
     buffer_printf(what, "biases from %.2g to %.2g -> 0", (double)least, (double)most);
     return v->touched = true;
@@ -80,7 +81,7 @@ static bool correct_balance(visit *v, int layer, buffer *what) {
     if (reset_bias(v, layer, what)) return true;
     double heavy = -v->last->balance_floor;
     for (int i = 0; i < BALANCE_LOSSES; i++) heavy += v->last->balance_loss[i];
-    return heavy > TOO_HEAVY * v->last->loss ? lower_balance(v, layer, what) : raise_balance(v, layer, what);
+    return heavy > BALANCE_TOO_HEAVY * v->last->loss ? lower_balance(v, layer, what) : raise_balance(v, layer, what);
 }
 
 /* ---- weights ----------------------------------------------------------------------------------------------------------------- */
@@ -141,7 +142,7 @@ static bool revive(visit *v, int layer, buffer *what) {
     int revived = 0;
     v->status = memory_new(&taken, (size_t)tr->trace.experts, sizeof *taken, "experts that were re-seeded from");
     for (int e = 0; v->status >= 0 && e < tr->trace.experts && revived < MOST; e++) {
-        int from = tr->step - doctor_last_used(v->doctor, layer, e) >= UNUSED ? busiest(tr, layer, e, taken) : -1;
+        int from = doctor_says_dead(v->doctor, layer, e) ? busiest(tr, layer, e, taken) : -1;
         if (from < 0) continue;
         taken[from] = taken[e] = true;
         reseed(tr, layer, e, from);
@@ -198,18 +199,19 @@ static void treat(void *context, const finding *f) {
     visit *v = context;
     buffer what = {0};
     if (f->until >= 0 || v->status < 0 || !rested(v->tr, f->layer + 1)) return;
+    v->touched = false;
     for (size_t i = 0; i < sizeof treatments / sizeof *treatments; i++) {
         if (strcmp(treatments[i].code, f->code) || !treatments[i].treat(v, f->layer, &what) || v->status < 0) continue;
-        if (v->touched) v->tr->treated[f->layer + 1] = v->tr->step;
+        if (v->touched) v->tr->treated[f->layer + 1] = v->tr->step, v->repack = true;
         v->status = what.status >= 0 ? v->report(v->context, f, what.bytes) : what.status;
     }
     buffer_release(&what);
 }
 
 int guard_treat(trainer *tr, const doctor *d, const step_report *last, const char *run, guard_report *report, void *context) {
-    visit v = {tr, d, last, run, report, context, false, LAMP_OK};
+    visit v = {tr, d, last, run, report, context, false, false, LAMP_OK};
     doctor_each(d, false, treat, &v);
-    if (v.touched) weights_pack(&tr->model.weights, tr->tape.products);
+    if (v.repack) weights_pack(&tr->model.weights, tr->tape.products);
     return v.status;
 }
 

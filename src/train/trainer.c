@@ -9,9 +9,9 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "comm/comm.h"
+#include "health/loss_course.h"
 
-enum { BAD_STEPS = 3, SPIKES = 3 /* in a row, that may be passed over */, LOSSES_FOR_A_SPIKE = 64 };
-static const double SPIKE = 6; /* standard deviations */
+enum { BAD_STEPS = 3, SPIKES = 3 /* in a row, that may be passed over */ };
 
 /* The vocabulary may be wider than the data's (padded), never narrower. */
 static int adopt_vocabulary(recipe *r, const dataset *data) {
@@ -147,7 +147,7 @@ static void consume(void *context, const weight *w) {
 
 /* Passed over, so that one odd batch does no damage (OLMo-core's SkipStep). A run whose loss stays up there has to learn from it. */
 static bool is_spike(const trainer *tr, double loss) {
-    return recipe_treats(&tr->recipe) && tr->spikes < SPIKES && tr->n_losses >= LOSSES_FOR_A_SPIKE && z_score(tr, loss) > SPIKE;
+    return recipe_treats(&tr->recipe) && tr->spikes < SPIKES && loss_is_spike(z_score(tr, loss), tr->n_losses);
 }
 
 /* first_token: how many of the step's came before. Gradients are whole in the last one. A loss that is not finite has no gradient. */

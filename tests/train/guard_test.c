@@ -141,6 +141,32 @@ static void balance_is_raised_where_importance_is_lopsided_and_remembered(void) 
     ward_close(&w);
 }
 
+static void a_coefficient_beyond_the_highest_is_not_raised_by_lowering_it(void) {
+    ward w;
+    recipe r = world_recipe("olmoe");
+    r.model.moe.balance[BALANCE_SWITCH] = 5;
+    ward_open(&w, r, "beyond");
+    route(&w, 0, (const int64_t[]){120, 120, 8, 8}), route(&w, 1, (const int64_t[]){120, 8, 120, 8});
+    tell(&w, 1, 120, 6, 4);
+    treat(&w);
+    EXPECT(w.treatments == 0 && w.trainer.model.config.moe.balance[BALANCE_SWITCH] == 5, "%s", w.last);
+    ward_close(&w);
+}
+
+/* The router of layer 0 is scaled down; of layer 1, which is lopsided, nothing but the common coefficient changes. */
+static void only_the_layer_that_was_touched_rests(void) {
+    ward w;
+    ward_open(&w, world_recipe("olmoe"), "rested");
+    route(&w, 0, (const int64_t[]){64, 64, 64, 64}), route(&w, 1, (const int64_t[]){120, 8, 120, 8});
+    w.trainer.trace.router[0] = (router_sums){.tokens = 1, .logit_square = 60 * 60};
+    tell(&w, 1, 120, 6, 4);
+    treat(&w);
+    EXPECT(w.treatments == 2, "%d treatments", w.treatments);
+    EXPECT(w.trainer.treated[1] == 120 && w.trainer.treated[2] == 0, "layers rest since %lld and %lld", (long long)w.trainer.treated[1],
+           (long long)w.trainer.treated[2]);
+    ward_close(&w);
+}
+
 static void exploded_logits_are_scaled_down(void) {
     ward w;
     ward_open(&w, world_recipe("olmoe"), "calmed");
@@ -213,6 +239,8 @@ int main(void) {
     static const test_case cases[] = {
         {"a dead expert is re-seeded from the busiest", a_dead_expert_is_reseeded_from_the_busiest},
         {"balance is raised where importance is lopsided, and remembered", balance_is_raised_where_importance_is_lopsided_and_remembered},
+        {"a coefficient beyond the highest is not raised by lowering it", a_coefficient_beyond_the_highest_is_not_raised_by_lowering_it},
+        {"only the layer that was touched rests", only_the_layer_that_was_touched_rests},
         {"exploded logits are scaled down", exploded_logits_are_scaled_down},
         {"a diverging run goes back to its checkpoint", a_diverging_run_goes_back_to_its_checkpoint},
         {"a jump of the loss is passed over, but not for ever", a_jump_of_the_loss_is_passed_over_but_not_for_ever},

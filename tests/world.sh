@@ -14,6 +14,14 @@ make_world() {
     lamp train tiny.ini --run tiny --quiet
 }
 
+# Beside them a run `saved` that has done so many steps of all that its recipe now asks for, a run `dense` to upcycle, and ids for lamp logits.
+make_runs() { # done all
+    printf '%s\n' 1 2 3 4 >ids
+    lamp train tiny.ini --run saved --quiet --set train.steps="$1" &&
+        sed "s/^steps = $1\$/steps = $2/" saved/recipe.ini >recipe && mv recipe saved/recipe.ini &&
+        lamp train tiny.ini --run dense --quiet --set model.family=llama --set router.experts=1
+}
+
 # A fresh folder for thousands of copies of that world: in memory, where there is room for files.
 make_scratch() { # name
     local place=/tmp

@@ -47,7 +47,7 @@ typedef struct {
     const real *group[MOST_GROUPS];
 } product_case_int8;
 
-static row_groups groups_of(const factors *a) { return (row_groups){(int)a->shape.groups, a->start}; }
+static row_groups groups_of(const factors *a) { return (row_groups){(int)a->shape.groups, a->start, 0}; }
 
 static int run_forward(void *context) {
     const product_case *c = context;
@@ -65,7 +65,7 @@ static int run_dx(void *context) {
 static int run_dw(void *context) {
     const product_case *c = context;
     c->products->linear_dw(c->a->dw, NULL, (rows_of){c->a->y, NULL}, (rows_of){c->a->x, NULL}, groups_of(c->a), c->a->shape.in, c->a->shape.out,
-                           false);
+                           false, false);
     return LAMP_OK;
 }
 

@@ -23,8 +23,8 @@ static void linear(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_
 static void linear_dx(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
     SPEND(PHASE_D_INPUT, machine_products->linear_dx(dx, dy, w, g, in, out, accumulate));
 }
-static void linear_dw(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
-    SPEND(PHASE_D_WEIGHT, machine_products->linear_dw(dw, squares, dy, x, g, in, out, accumulate));
+static void linear_dw(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate, bool soon) {
+    SPEND(PHASE_D_WEIGHT, machine_products->linear_dw(dw, squares, dy, x, g, in, out, accumulate, soon));
 }
 static void attention(real *y, real *log_sum, const real *q, const real *k, const real *v, attention_span span, attention_shape shape) {
     SPEND(PHASE_ATTENTION, machine_products->attention(y, log_sum, q, k, v, span, shape));
@@ -40,6 +40,12 @@ static void swiglu_backward(real *act, real *gate, real *up, real *drow_weight, 
                             ptrdiff_t width) {
     SPEND(PHASE_ACTIVATION, machine->swiglu_backward(act, gate, up, drow_weight, dact, row_weight, rows, width));
 }
+static void relu(real *act, const real *x, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+    SPEND(PHASE_ACTIVATION, machine->relu(act, x, row_weight, rows, width));
+}
+static void relu_backward(real *act, real *x, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+    SPEND(PHASE_ACTIVATION, machine->relu_backward(act, x, drow_weight, dact, row_weight, rows, width));
+}
 static double sum_squares(const real *x, ptrdiff_t n) {
     double sum;
     SPEND(PHASE_UPDATE, sum = machine->sum_squares(x, n));
@@ -54,7 +60,7 @@ const struct kernels *phases_watch(tape *t) {
     watched_products = *machine_products;
     watched_products.linear = linear, watched_products.linear_dx = linear_dx, watched_products.linear_dw = linear_dw;
     watched_products.attention = attention, watched_products.attention_backward = attention_backward;
-    watched.swiglu = swiglu, watched.swiglu_backward = swiglu_backward;
+    watched.swiglu = swiglu, watched.swiglu_backward = swiglu_backward, watched.relu = relu, watched.relu_backward = relu_backward;
     watched.sum_squares = sum_squares, watched.adamw = adamw, watched.factored = factored;
     t->k = &watched, t->products = &watched_products;
     phases_clear();

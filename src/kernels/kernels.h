@@ -26,6 +26,7 @@ typedef struct {
 typedef struct {
     int groups;
     const ptrdiff_t *start; /* (groups + 1) */
+    ptrdiff_t first;        /* group 0 is the weight's group of this number: for tensor/weight_products.h, kernels are given what begins there */
 } row_groups;
 
 /* Sequences of a batch for attention: sequence s asks with rows query_start[s] .. query_start[s + 1] of q and may look at rows
@@ -60,8 +61,8 @@ struct products {
     /* dx[r] (+)= dy[r] w[g];  accumulate: += */
     void (*linear_dx)(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate);
     /* dw[g] (+)= sum_r dy[r]^T x[r];  dw is (groups, out, in). squares, unless NULL, receives squares_size numbers for each group that has
-     * rows (or is overwritten): together, the sum of the squares of what dw[g] now is. */
-    void (*linear_dw)(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate);
+     * rows (or is overwritten): together, the sum of the squares of what dw[g] now is. soon: dw is read next, and should stay in the caches. */
+    void (*linear_dw)(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate, bool soon);
 
     /* q, y (queries, heads * head_dim); k, v (keys, kv_heads * head_dim); log_sum (queries, heads) */
     /* y = softmax(scale q k^T) v over the keys a query sees; log_sum = logarithm of the softmax's denominator */

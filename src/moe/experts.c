@@ -5,7 +5,10 @@
  * da = dy D (dy the token's gradient, read through the plan),
  *     dw = <da, silu(g) u>,   dD += dy^T a,   dg, du as in the kernel,   dG += dg^T x,   dU += du^T x,   dx = dg G + du U
  * Kept per row are g and u, 2 F values (F without G); a is made again from them. The use of each weight ends with its own d-weight, the last to
- * need it: where an update takes gradients as they are produced, there is one of them at a time. */
+ * need it: where an update takes gradients as they are produced, there is one of them at a time.
+ *
+ * Thousands of experts go through this in parts, a few neighbours at a time: their activations, their gradients and, at the update, their weights
+ * are still in the caches when they are needed next. */
 #include "moe/moe.h"
 
 struct saved {
@@ -17,26 +20,79 @@ struct saved {
     row_groups groups;
 };
 
-/* dx += dy W and dW += dy^T x, the last use of W. */
-static void backward_through(tape *t, real *dx, weight *w, rows_of dy, rows_of x, row_groups groups) {
-    weight_linear_dx(t, dx, dy, w, groups, true);
-    weight_linear_dw(t, w, dy, x, groups);
-    tape_end_use(t, w);
+enum { PART_BYTES = 1 << 23 /* of one matrix of its experts: a fraction of the last cache */, PART_EXPERTS = 64 };
+
+/* Neighbouring experts; their rows are a batch of its own, which begins at row `row` of the whole. */
+typedef struct {
+    ptrdiff_t row, rows;
+    row_groups groups;
+    bool whole, last; /* all experts; the last of them */
+    ptrdiff_t start[PART_EXPERTS + 1];
+} part;
+
+ptrdiff_t experts_in_part(const weight *w) {
+    ptrdiff_t fit = PART_BYTES / (w->out * w->in * (ptrdiff_t)sizeof(real));
+    return fit >= w->groups ? w->groups : fit < 1 ? 1 : fit > PART_EXPERTS ? PART_EXPERTS : fit;
+}
+
+/* Rows of the largest part. Of several, rounded up to a power of two, so that the same memory does from step to step. */
+static ptrdiff_t part_room(row_groups all, ptrdiff_t experts) {
+    ptrdiff_t most = 0, room = 1;
+    for (ptrdiff_t e = 0; e < all.groups; e += experts) {
+        ptrdiff_t end = e + experts < all.groups ? e + experts : all.groups, rows = all.start[end] - all.start[e];
+        if (rows > most) most = rows;
+    }
+    while (room < most) room *= 2;
+    return experts < all.groups ? room : most;
+}
+
+/* false: there are no experts from `first` on */
+static bool part_make(part *p, row_groups all, ptrdiff_t first, ptrdiff_t experts) {
+    if (first >= all.groups) return false;
+    const ptrdiff_t left = all.groups - first, n = left < experts ? left : experts;
+    p->row = all.start[first], p->rows = all.start[first + n] - p->row;
+    p->whole = n == all.groups, p->last = n == left;
+    p->groups = p->whole ? all : (row_groups){(int)n, p->start, first};
+    for (ptrdiff_t e = 0; e <= n && !p->whole; e++) p->start[e] = all.start[first + e] - p->row;
+    return true;
+}
+
+static rows_of rows_from(rows_of x, ptrdiff_t row, ptrdiff_t width) {
+    return x.row ? (rows_of){x.x, x.row + row} : (rows_of){x.x + row * width, NULL};
+}
+
+/* dW += dy^T x, the last use of W */
+static void add_to_weight(tape *t, weight *w, rows_of dy, rows_of x, const part *p) {
+    if (!p->whole) tape_begin_part(t, w, p->groups.first, p->groups.groups);
+    weight_linear_dw(t, w, dy, x, p->groups);
+    if (!p->whole) tape_end_part(t, w);
+    if (p->last) tape_end_use(t, w);
+}
+
+/* From what is kept of a part: dx += , the gradients of its weights, and of its rows' weights. */
+static void part_backward(tape *t, const struct saved *s, const part *p, real *act, real *dact, real *drow_weight) {
+    const ptrdiff_t F = s->w.down->in, D = s->x->cols, at = p->row * F;
+    const rows_of x = rows_from(tensor_rows(s->x), p->row, D), dy = rows_from(tensor_gradient_rows(s->y), p->row, D);
+    const real *row_weight = s->row_weight ? s->row_weight + p->row : NULL;
+    real *gate = s->gate ? s->gate + at : NULL, *up = s->up + at, *dx = tape_gradient(t, s->x) + p->row * D;
+    weight_linear_dx(t, dact, dy, s->w.down, p->groups, false);
+    if (gate) t->k->swiglu_backward(act, gate, up, drow_weight, dact, row_weight, p->rows, F);
+    else t->k->relu_backward(act, up, drow_weight, dact, row_weight, p->rows, F);
+    add_to_weight(t, s->w.down, dy, (rows_of){act, NULL}, p);
+    if (gate) weight_linear_dx(t, dx, (rows_of){gate, NULL}, s->w.gate, p->groups, true);
+    if (gate) add_to_weight(t, s->w.gate, (rows_of){gate, NULL}, x, p);
+    weight_linear_dx(t, dx, (rows_of){up, NULL}, s->w.up, p->groups, true);
+    add_to_weight(t, s->w.up, (rows_of){up, NULL}, x, p);
 }
 
 static void experts_backward(tape *t, void *saved) {
-    struct saved *s = saved;
-    ptrdiff_t F = s->w.down->in, rows = s->x->rows;
-    rows_of x = tensor_rows(s->x), dy = tensor_gradient_rows(s->y), dup = {s->up, NULL};
-    real *dact = tape_borrow(t, rows * F), *act = tape_borrow(t, rows * F), *drow_weight = s->weights ? tape_borrow(t, rows) : NULL;
-    weight_linear_dx(t, dact, dy, s->w.down, s->groups, false);
-    if (s->gate) t->k->swiglu_backward(act, s->gate, s->up, drow_weight, dact, s->row_weight, rows, F);
-    else t->k->relu_backward(act, s->up, drow_weight, dact, s->row_weight, rows, F);
-    weight_linear_dw(t, s->w.down, dy, (rows_of){act, NULL}, s->groups);
-    tape_end_use(t, s->w.down);
-    real *dx = tape_gradient(t, s->x);
-    if (s->gate) backward_through(t, dx, s->w.gate, (rows_of){s->gate, NULL}, x, s->groups);
-    backward_through(t, dx, s->w.up, dup, x, s->groups);
+    const struct saved *s = saved;
+    const ptrdiff_t n = tape_takes_parts(t, s->w.down) ? experts_in_part(s->w.down) : s->groups.groups, room = part_room(s->groups, n), rows = s->x->rows;
+    real *dact = tape_borrow(t, room * s->w.down->in), *act = tape_borrow(t, room * s->w.down->in),
+         *drow_weight = s->weights ? tape_borrow(t, rows) : NULL;
+    part p;
+    for (ptrdiff_t first = 0; part_make(&p, s->groups, first, n); first += n)
+        part_backward(t, s, &p, act, dact, drow_weight ? drow_weight + p.row : NULL);
     if (s->weights) {
         real *dweights = tape_gradient(t, s->weights);
         for (ptrdiff_t i = 0; i < rows; i++) dweights[i] += drow_weight[s->row[i]];
@@ -46,14 +102,20 @@ static void experts_backward(tape *t, void *saved) {
 
 static void run(tape *t, tensor *y, tensor *x, const mlp_weights *w, tensor *pair_weights, const real *row_weight, const int32_t *row,
                 row_groups groups) {
-    ptrdiff_t F = w->down->in, rows = x->rows;
+    const ptrdiff_t F = w->down->in, D = x->cols, rows = x->rows, n = t->training && w->down->step->passing ? experts_in_part(w->down) : groups.groups;
     size_t bytes = sizeof(real) * (size_t)(rows * F);
-    real *gate = w->gate ? tape_keep(t, bytes) : NULL, *up = tape_keep(t, bytes), *act = tape_borrow(t, rows * F);
-    if (gate) weight_linear(t, gate, tensor_rows(x), w->gate, groups);
-    weight_linear(t, up, tensor_rows(x), w->up, groups);
-    if (gate) t->k->swiglu(act, gate, up, row_weight, rows, F);
-    else t->k->relu(act, up, row_weight, rows, F);
-    weight_linear(t, y->x, (rows_of){act, NULL}, w->down, groups);
+    real *gate = w->gate ? tape_keep(t, bytes) : NULL, *up = tape_keep(t, bytes), *act = tape_borrow(t, part_room(groups, n) * F);
+    part p;
+    for (ptrdiff_t first = 0; part_make(&p, groups, first, n); first += n) {
+        const rows_of part_x = rows_from(tensor_rows(x), p.row, D);
+        const real *part_weight = row_weight ? row_weight + p.row : NULL;
+        real *part_gate = gate ? gate + p.row * F : NULL, *part_up = up + p.row * F;
+        if (gate) weight_linear(t, part_gate, part_x, w->gate, p.groups);
+        weight_linear(t, part_up, part_x, w->up, p.groups);
+        if (gate) t->k->swiglu(act, part_gate, part_up, part_weight, p.rows, F);
+        else t->k->relu(act, part_up, part_weight, p.rows, F);
+        weight_linear(t, y->x + p.row * w->down->out, (rows_of){act, NULL}, w->down, p.groups);
+    }
     tape_return(t, act);
     RECORD(t, y, experts_backward, (struct saved){*w, x, y, pair_weights, gate, up, row_weight, row, groups});
     if (gate) tape_use(t, w->gate);
@@ -66,7 +128,7 @@ tensor *experts(tape *t, tensor *x, const mlp_weights *w, const moe_plan *p, con
     *y = (tensor){.x = tape_borrow(t, p->rows * D), .rows = p->rows, .cols = D}; /* combine reads it once and returns it */
     real *row_weight = tape_keep(t, sizeof(real) * (size_t)p->rows);
     for (ptrdiff_t i = 0; i < p->rows; i++) row_weight[i] = r->weights->x[p->pair[i]];
-    run(t, y, x, w, r->fixed ? NULL : r->weights, row_weight, p->row, (row_groups){p->experts, p->start});
+    run(t, y, x, w, r->fixed ? NULL : r->weights, row_weight, p->row, (row_groups){p->experts, p->start, 0});
     return y;
 }
 
@@ -74,6 +136,6 @@ tensor *dense_mlp(tape *t, tensor *x, const mlp_weights *w) {
     tensor *y = tape_tensor(t, x->rows, w->down->out);
     ptrdiff_t *start = tape_keep(t, 2 * sizeof *start);
     start[0] = 0, start[1] = x->rows;
-    run(t, y, x, w, NULL, NULL, NULL, (row_groups){1, start});
+    run(t, y, x, w, NULL, NULL, NULL, (row_groups){1, start, 0});
     return y;
 }

@@ -42,6 +42,9 @@ tensor *weigh_rows(tape *t, tensor *rows, const moe_plan *p, const routing *r);
 /* y (P, D) = weight (silu(x gate^T) * x up^T) down^T, row by row in expert order. */
 tensor *experts(tape *t, tensor *x, const mlp_weights *w, const moe_plan *p, const routing *r);
 
+/* Where gradients pass (tensor/weights.h), how many neighbours of w's experts are handled together. */
+ptrdiff_t experts_in_part(const weight *w);
+
 /* The same for one dense expert that every token takes: y (N, D), in token order. */
 tensor *dense_mlp(tape *t, tensor *x, const mlp_weights *w);
 

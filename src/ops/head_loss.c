@@ -28,7 +28,7 @@ const double *head_loss(tape *t, tensor *x, const weight *w, const int32_t *targ
     real *logits = tape_borrow(t, head_loss_rows(N) * V), *dx = t->training ? tape_borrow(t, N * D) : NULL;
     for (ptrdiff_t n = 0; n < N; n += CHUNK) {
         ptrdiff_t rows = N - n < CHUNK ? N - n : CHUNK, start[] = {0, rows};
-        row_groups one = {1, start};
+        row_groups one = {1, start, 0};
         rows_of x_rows = {x->x + n * D, NULL}, dz_rows = {logits, NULL};
         weight_linear(t, logits, x_rows, w, one);
         t->k->cross_entropy(loss + n, logits, target + n, rows, V, (real)t->loss_scale);

@@ -9,14 +9,14 @@ struct saved {
 static void linear_backward(tape *t, void *saved) {
     struct saved *s = saved;
     ptrdiff_t start[] = {0, s->y->rows};
-    weight_linear_dx(t, tape_gradient(t, s->x), tensor_gradient_rows(s->y), s->w, (row_groups){1, start}, true);
-    weight_linear_dw(t, s->w, tensor_gradient_rows(s->y), tensor_rows(s->x), (row_groups){1, start});
+    weight_linear_dx(t, tape_gradient(t, s->x), tensor_gradient_rows(s->y), s->w, (row_groups){1, start, 0}, true);
+    weight_linear_dw(t, s->w, tensor_gradient_rows(s->y), tensor_rows(s->x), (row_groups){1, start, 0});
 }
 
 tensor *linear(tape *t, tensor *x, const weight *w) {
     tensor *y = tape_tensor(t, x->rows, w->out);
     ptrdiff_t start[] = {0, x->rows};
-    weight_linear(t, y->x, tensor_rows(x), w, (row_groups){1, start});
+    weight_linear(t, y->x, tensor_rows(x), w, (row_groups){1, start, 0});
     RECORD(t, y, linear_backward, (struct saved){w, x, y});
     tape_use(t, w);
     return y;

@@ -72,12 +72,12 @@ void optimizer_close(optimizer *o) {
     *o = (optimizer){0};
 }
 
-/* Of groups first .. first + groups of w. */
+/* Of groups first .. first + groups of w, whose gradient is there. */
 static double squared_norm(const struct kernels *k, const weight *w, ptrdiff_t first, ptrdiff_t groups) {
     const weight_step *s = w->step;
     const ptrdiff_t size = w->out * w->in;
     double sum = 0;
-    if (!s->squared) return k->sum_squares(s->gradient + first * size, groups * size);
+    if (!s->squared) return k->sum_squares(s->gradient + (first - s->first) * size, groups * size);
     for (ptrdiff_t i = first * s->squares_size; i < (first + groups) * s->squares_size; i++) sum += (double)s->squares[i];
     return sum;
 }
@@ -104,21 +104,27 @@ static void count_step(update_step *step, int64_t steps) {
     step->correction1 = 1 - pow(step->beta1, (double)steps), step->correction2 = 1 - pow(step->beta2, (double)steps);
 }
 
+/* The groups whose gradient is there. */
 static updated_weight updated(const optimizer *o, const struct products *products, const weight *w) {
     const weight_moment *m = &o->moment[2 * w->index];
-    return (updated_weight){w->value[0], m[0].values, m[1].values, w->step->gradient, w->groups, w->out, w->in, w->packed, products};
+    const ptrdiff_t first = w->step->first;
+    real *packed = w->packed ? w->packed + first * products->packed_size(w->in, w->out) : NULL;
+    return (updated_weight){w->value[first],   m[0].values + first * m[0].out * m[0].in, m[1].values + first * m[1].out * m[1].in,
+                            w->step->gradient, w->step->groups, w->out, w->in, packed, products};
 }
 
 int optimizer_consume(optimizer *o, const struct kernels *k, const struct products *products, const weight *w, double learning_rate) {
     const optimizer_config *c = &o->config;
     const updated_weight u = updated(o, products, w);
+    const ptrdiff_t first = w->step->first;
     int not_finite = 0;
-    for (ptrdiff_t g = 0; g < w->groups; g++) {
+    for (ptrdiff_t g = first; g < first + u.groups; g++) {
+        update_step *step = &o->matrix_step[g - first];
         double norm = sqrt(squared_norm(k, w, g, 1));
-        o->matrix_step[g] = begin_step(c, w, learning_rate, norm, c->clip_matrix);
+        *step = begin_step(c, w, learning_rate, norm, c->clip_matrix);
         not_finite += !isfinite(norm);
-        if (!isfinite(norm) || (c->lazy_experts && w->step->rows[g] == 0)) o->matrix_step[g].gradient_scale = 0;
-        else count_step(&o->matrix_step[g], ++o->counts[w->index][g]);
+        if (!isfinite(norm) || (c->lazy_experts && w->step->rows[g] == 0)) step->gradient_scale = 0;
+        else count_step(step, ++o->counts[w->index][g]);
     }
     k->factored(&u, o->matrix_step);
     return not_finite;

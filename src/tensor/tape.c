@@ -95,12 +95,12 @@ real *tape_gradient(tape *t, tensor *a) {
 real *tape_weight_gradient_place(tape *t, const weight *w) {
     weight_step *s = w->step;
     CHECK(!s->ready, "%s of layer %d is used after its gradient was taken", w->kind, w->layer);
-    if (!s->gradient) s->gradient = tape_borrow(t, weight_size(w));
+    if (!s->gradient) s->gradient = tape_borrow(t, s->groups * w->out * w->in);
     return s->gradient;
 }
 
 static void complete(tape *t, const weight *w) {
-    if (!w->step->written) memory_clear(tape_weight_gradient_place(t, w), sizeof(real) * (size_t)weight_size(w));
+    if (!w->step->written) memory_clear(tape_weight_gradient_place(t, w), sizeof(real) * (size_t)(w->step->groups * w->out * w->in));
     w->step->written = true;
 }
 
@@ -117,6 +117,25 @@ static void make_ready(tape *t, const weight *w) {
     s->ready = true;
     t->gradient_ready(t->ready_context, w);
     if (s->passing) tape_return(t, s->gradient), s->gradient = NULL;
+}
+
+bool tape_takes_parts(const tape *t, const weight *w) {
+    return t->gradient_ready && w->step->passing && w->step->uses == 1 && !w->step->written;
+}
+
+void tape_begin_part(tape *t, const weight *w, ptrdiff_t first, ptrdiff_t groups) {
+    weight_step *s = w->step;
+    CHECK(tape_takes_parts(t, w) && first == (s->groups < w->groups ? s->first + s->groups : 0), "%s of layer %d in parts, from %td", w->kind,
+          w->layer, first);
+    s->first = first, s->groups = groups;
+}
+
+void tape_end_part(tape *t, const weight *w) {
+    weight_step *s = w->step;
+    complete(t, w);
+    t->gradient_ready(t->ready_context, w);
+    tape_return(t, s->gradient), s->gradient = NULL;
+    s->written = s->squared = false, s->ready = s->first + s->groups == w->groups;
 }
 
 void tape_use(tape *t, const weight *w) {

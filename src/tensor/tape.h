@@ -11,7 +11,8 @@
  *
  * Gradients of weights. Every use of a weight by a recorded operation is counted in forward and uncounted in backward. At zero its gradient
  * is whole, and gradient_ready may take it: an update, or a reduction over ranks, need not wait for the rest of backward. A gradient that
- * is passing (tensor/weights.h) is lent from passing memory until then. */
+ * is passing (tensor/weights.h) is lent from passing memory until then. One of many groups may come in parts, some groups at a time: an
+ * update then meets their gradient in the caches, and the whole of it never exists. */
 #ifndef TAPE_H
 #define TAPE_H
 
@@ -46,7 +47,7 @@ typedef struct {
     int first_use; /* its weights are use[first_use] and on, to those of the next entry */
 } tape_entry;
 
-/* w's gradient is whole. w is not read again in this backward, so it may change. */
+/* w's gradient is whole, or that of the groups its step names. They are not read again in this backward, so they may change. */
 typedef void gradient_ready_function(void *context, const weight *w);
 
 typedef struct {
@@ -69,7 +70,7 @@ struct tape {
         const char *name;
         double value;
     } loss[TAPE_LOSSES];
-    /* Called once for each weight and step; NULL where more micro-batches will add to the gradients. */
+    /* Called once for each weight, or part of one, and step; NULL where more micro-batches will add to the gradients. */
     gradient_ready_function *gradient_ready;
     void *ready_context;
 
@@ -112,6 +113,12 @@ real *tape_gradient(tape *t, tensor *a);
 void tape_use(tape *t, const weight *w);
 /* For a backward that is done with w, but not with its other weights. */
 void tape_end_use(tape *t, const weight *w);
+
+/* Whether w's gradient may come in parts: it passes, is taken at once, and only the operation whose backward is running adds to it. Then each
+ * part is begun, made and ended, in order and up to the last group. */
+bool tape_takes_parts(const tape *t, const weight *w);
+void tape_begin_part(tape *t, const weight *w, ptrdiff_t first, ptrdiff_t groups);
+void tape_end_part(tape *t, const weight *w);
 
 /* w's gradient, zero or what was added to it so far; or, for one who overwrites it if it is not written, only the place. */
 real *tape_weight_gradient(tape *t, const weight *w);

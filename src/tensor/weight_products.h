@@ -1,5 +1,5 @@
 /* The products of a weight in the tape's precision, for all groups in one call, and the gradient's bookkeeping. Rows of group e are
- * g.start[e] .. g.start[e + 1]. */
+ * g.start[e] .. g.start[e + 1], and group e is the weight's group g.first + e: some neighbours may be asked for alone. */
 #ifndef WEIGHT_PRODUCTS_H
 #define WEIGHT_PRODUCTS_H
 
@@ -10,7 +10,7 @@
 void weight_linear(const tape *t, real *y, rows_of x, const weight *w, row_groups g);
 /* dx (rows, in) (+)= dy w */
 void weight_linear_dx(const tape *t, real *dx, rows_of dy, const weight *w, row_groups g, bool accumulate);
-/* w's gradient += dy^T x */
+/* w's gradient += dy^T x; of all groups, or of those of the part that is being made (tape_begin_part) */
 void weight_linear_dw(tape *t, const weight *w, rows_of dy, rows_of x, row_groups g);
 
 #endif

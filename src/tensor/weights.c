@@ -32,6 +32,7 @@ int weights_declare(weight **w, weights *table, const char *kind, int layer, wei
     TRY_TO(done, memory_new(&value, (size_t)groups, sizeof *value, "pointers to experts"));
     TRY_TO(done, memory_new(&step, 1, sizeof *step, "a row of the weights table"));
     TRY_TO(done, memory_new(&step->rows, (size_t)groups, sizeof *step->rows, "rows that reached experts"));
+    step->groups = groups;
     *row = (weight){kind, layer, role, groups, out, in, deviation, table->n, table->total, value, NULL, step};
     table->row[table->n++] = row;
     table->total += weight_size(row);
@@ -123,6 +124,7 @@ void weights_zero_gradients(weights *table) {
         weight_step *s = table->row[i]->step;
         s->written = s->ready = s->squared = false;
         s->uses = 0;
+        s->first = 0, s->groups = table->row[i]->groups;
         if (s->passing) s->gradient = NULL;
         memset(s->rows, 0, sizeof *s->rows * (size_t)table->row[i]->groups);
     }

@@ -6,7 +6,8 @@
  *
  *     block:  | weight 0: group 0, group 1, ... | weight 1 | ...          weight.offset counts reals from the start of the values
  *
- * except the gradients that an update takes as they are produced: those pass through the tape's memory, one weight at a time. */
+ * except the gradients that an update takes as they are produced: those pass through the tape's memory, one weight or some of its groups at a
+ * time. */
 #ifndef WEIGHTS_H
 #define WEIGHTS_H
 
@@ -23,6 +24,7 @@ typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT,
 typedef struct {
     real *gradient; /* (groups, out, in), in the block; NULL unless training */
     bool passing;   /* it has no place in the block: the tape lends one from the first contribution until the gradient is ready */
+    ptrdiff_t first, groups; /* whose gradient this is: groups first .. first + groups; all of them, but of a passing one perhaps a part */
     bool written;   /* false: the gradient is stale, and the first contribution overwrites it */
     bool ready;     /* nothing will be added to it any more */
     int uses;       /* by recorded operations whose backward is still to come */

@@ -29,11 +29,12 @@ memory_needs memory_needs_of(const recipe *r, const model *m, const struct produ
     const weights *table = &m->weights;
     memory_needs n = {.weights = table->total, .packed = weights_square_values(table, products)};
     if (r->pack_weights) n.packed += weights_packed_values(table, products);
-    ptrdiff_t passing = 0; /* the largest gradient that passes: there is one at a time */
+    ptrdiff_t passing = 0; /* the largest gradient that passes, or part of one: they come one at a time */
     for (int i = 0; i < table->n; i++) {
-        ptrdiff_t size = weight_size(table->row[i]);
-        if (!table->row[i]->step->passing) n.gradients += size;
-        else if (size > passing) passing = size;
+        const weight *w = table->row[i];
+        ptrdiff_t part = experts_in_part(w) * w->out * w->in;
+        if (!w->step->passing) n.gradients += weight_size(w);
+        else if (part > passing) passing = part;
     }
     n.moments = optimizer_moment_values(&r->optimizer, table);
     double head = (double)head_loss_rows(r->micro_batch_tokens) * (double)r->model.vocab_size;

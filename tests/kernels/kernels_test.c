@@ -139,7 +139,7 @@ static void call_linear_dx(const struct kernels *k, const arguments *a, real *co
     free(packed);
 }
 static void call_linear_dw(const struct kernels *k, const arguments *a, real *const *out) {
-    k->products.linear_dw(out[0], NULL, (rows_of){a->y, a->other_row}, (rows_of){a->x, a->row}, a->groups, a->width, a->out, a->flag);
+    k->products.linear_dw(out[0], NULL, (rows_of){a->y, a->other_row}, (rows_of){a->x, a->row}, a->groups, a->width, a->out, a->flag, !a->flag);
 }
 
 static const real *picked(const real *x, const int32_t *row, ptrdiff_t r, ptrdiff_t width) { return x + (row ? row[r] : r) * width; }
@@ -210,7 +210,7 @@ static void squares_of_d_weight_sum_to_its_norm(void) {
             for (int pass = 0; pass < 2; pass++) {
                 arguments a = product(pass ? then_sizes : first_sizes, in, out, false);
                 double norm = 0, sum = 0;
-                tables[t]->products.linear_dw(dw, squares, (rows_of){a.y, NULL}, (rows_of){a.x, NULL}, a.groups, in, out, pass > 0);
+                tables[t]->products.linear_dw(dw, squares, (rows_of){a.y, NULL}, (rows_of){a.x, NULL}, a.groups, in, out, pass > 0, pass > 0);
                 for (ptrdiff_t i = 0; i < size; i++) norm += (double)dw[i] * (double)dw[i];
                 for (ptrdiff_t i = 0; i < slots; i++) sum += (double)squares[i];
                 EXPECT(norm > 0 && fabs(sum - norm) <= 1e-6 * norm, "%s, %td x %td, pass %d: %.9g, expected %.9g", tables[t]->name, out, in, pass,

@@ -89,7 +89,7 @@ static float *ones(ptrdiff_t n) {
 }
 
 static void check(const struct kernels *k, const ptrdiff_t *start, int groups, ptrdiff_t in, ptrdiff_t out, bool gathered) {
-    problem p = {{groups, start}, in, out, start[groups], NULL, NULL, NULL, NULL, NULL, {0}};
+    problem p = {{groups, start, 0}, in, out, start[groups], NULL, NULL, NULL, NULL, NULL, {0}};
     int32_t *row = malloc(sizeof *row * (size_t)(p.rows + 1));
     for (ptrdiff_t r = 0; r < p.rows; r++) row[r] = (int32_t)(p.rows - 1 - r);
     p.x = noise(p.rows * in, 1), p.y = noise(p.rows * out, 2), p.w = noise(groups * in * out, 3), p.row = gathered ? row : NULL;
@@ -107,7 +107,7 @@ static void check(const struct kernels *k, const ptrdiff_t *start, int groups, p
         const matrices w = {p.pointer, threads == 2 ? p.packed : NULL};
         k->products_bf16->linear(found[0], (rows_of){p.x, p.row}, &w, p.g, in, out);
         k->products_bf16->linear_dx(found[1], (rows_of){p.y, p.row}, &w, p.g, in, out, true);
-        k->products_bf16->linear_dw(found[2], NULL, (rows_of){p.y, NULL}, (rows_of){p.x, p.row}, p.g, in, out, true);
+        k->products_bf16->linear_dw(found[2], NULL, (rows_of){p.y, NULL}, (rows_of){p.x, p.row}, p.g, in, out, true, false);
     }
     ptrdiff_t most = 0, sizes[] = {p.rows * out, p.rows * in, groups * in * out};
     for (int g = 0; g < groups; g++) most = start[g + 1] - start[g] > most ? start[g + 1] - start[g] : most;

@@ -70,11 +70,13 @@ static void factored_rows(real *w, const real *gradient, const real *row, const 
         const ptrdiff_t n = smaller(in - first, COLUMNS);
         real root[COLUMNS];
         for (ptrdiff_t i = 0; i < n; i++) root[i] = root_of(column[first + i]);
+        const ptrdiff_t whole = n / LANES * LANES;
         for (ptrdiff_t r = 0; r < rows; r++) {
             const real share = mean > 0 ? (real)sqrt((double)row[r] / (mean * step->correction2)) : 0, *g = gradient + r * in + first;
             real *to = w + r * in + first;
-#pragma omp simd
-            for (ptrdiff_t i = 0; i < n; i++) to[i] = to[i] * keep - rate * g[i] / (share * root[i] + epsilon);
+            for (ptrdiff_t i = 0; i < whole; i += LANES)
+                store(to + i, load(to + i) * keep - rate * load(g + i) * reciprocal_lanes(share * load(root + i) + epsilon));
+            for (ptrdiff_t i = whole; i < n; i++) to[i] = to[i] * keep - rate * g[i] / (share * root[i] + epsilon);
         }
     }
 }

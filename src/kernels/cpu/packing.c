@@ -41,6 +41,40 @@ static inline void turn_block(void *panel, V4 a, V4 b, V4 c, V4 d) {
     store4(column + 3 * PANEL_COLUMNS, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
 }
 
+/* Sixteen rows of sixteen 32-bit values become columns of the panel: pairs of rows, of pairs, of fours and of eights change places. */
+enum { TURN_BY = 16 };
+#if defined(__AVX512F__) && REAL_BYTES == 4
+static inline __attribute__((always_inline)) void turn_wide_block(void *panel, __m512 row[TURN_BY]) {
+    __m512 turned[TURN_BY];
+#pragma GCC unroll 8
+    for (int i = 0; i < TURN_BY; i += 2) turned[i] = _mm512_unpacklo_ps(row[i], row[i + 1]), turned[i + 1] = _mm512_unpackhi_ps(row[i], row[i + 1]);
+#pragma GCC unroll 4
+    for (int i = 0; i < TURN_BY; i += 4)
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
+            __m512d a = _mm512_castps_pd(turned[i + half]), b = _mm512_castps_pd(turned[i + half + 2]);
+            row[i + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), row[i + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+#pragma GCC unroll 2
+    for (int i = 0; i < TURN_BY; i += 8)
+#pragma GCC unroll 4
+        for (int j = i; j < i + 4; j++)
+            turned[j] = _mm512_shuffle_f32x4(row[j], row[j + 4], 0x88), turned[j + 4] = _mm512_shuffle_f32x4(row[j], row[j + 4], 0xDD);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        float *column = (float *)panel + j * PANEL_COLUMNS;
+        _mm512_storeu_ps(column, _mm512_shuffle_f32x4(turned[j], turned[j + 8], 0x88));
+        _mm512_storeu_ps(column + 4 * PANEL_COLUMNS, _mm512_shuffle_f32x4(turned[j + 4], turned[j + 12], 0x88));
+        _mm512_storeu_ps(column + 8 * PANEL_COLUMNS, _mm512_shuffle_f32x4(turned[j], turned[j + 8], 0xDD));
+        _mm512_storeu_ps(column + 12 * PANEL_COLUMNS, _mm512_shuffle_f32x4(turned[j + 4], turned[j + 12], 0xDD));
+    }
+}
+
+#define HAS_WIDE_BLOCKS 1
+#else
+#define HAS_WIDE_BLOCKS 0
+#endif
+
 /* rows first .. first + rows of A, depth k0 .. k0 + depth */
 static void pack_a(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth) {
     if (o->lies == ACROSS) {
@@ -59,31 +93,50 @@ static void pack_a(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, p
     }
 }
 
-/* Four columns of a B panel from four source rows, NULL where there is none; floats in blocks of 4 x 4 that are turned in registers. */
-static inline void pack_four_columns(real *panel, const real *const source[4], ptrdiff_t depth) {
-    ptrdiff_t k = 0;
+/* Four columns of a B panel, from k on, from four source rows, NULL where there is none; floats in blocks of 4 x 4 that are turned in registers. */
+static inline void pack_four_columns(real *panel, const real *const source[4], ptrdiff_t k, ptrdiff_t depth) {
     for (; sizeof(real) == sizeof(float) && PANEL_COLUMNS >= 4 && source[3] && k + 4 <= depth; k += 4)
         turn_block(panel + k * PANEL_COLUMNS, load4(source[0] + k), load4(source[1] + k), load4(source[2] + k), load4(source[3] + k));
     for (; k < depth; k++)
         for (int i = 0; i < 4 && i < PANEL_COLUMNS; i++) panel[k * PANEL_COLUMNS + i] = source[i] ? source[i][k] : 0;
 }
 
+/* Sixteen columns of a B panel, which all are there; as much of the depth as comes in whole blocks. Returns how much. */
+#if HAS_WIDE_BLOCKS
+static ptrdiff_t pack_wide_columns(real *panel, const operand *o, ptrdiff_t first, ptrdiff_t k0, ptrdiff_t depth) {
+    ptrdiff_t k = 0;
+    for (; k + TURN_BY <= depth; k += TURN_BY) {
+        __m512 row[TURN_BY];
+#pragma GCC unroll 16
+        for (int i = 0; i < TURN_BY; i++) row[i] = _mm512_loadu_ps(source_row(o, first + i) + k0 + k);
+        turn_wide_block(panel + k * PANEL_COLUMNS, row);
+    }
+    return k;
+}
+#else
+static ptrdiff_t pack_wide_columns(real *panel, const operand *o, ptrdiff_t first, ptrdiff_t k0, ptrdiff_t depth) {
+    return (void)panel, (void)o, (void)first, (void)k0, (void)depth, 0;
+}
+#endif
+
 /* columns first .. first + columns of B, depth k0 .. k0 + depth; panels lie panel_units apart */
 static void pack_b(real *b, ptrdiff_t panel_units, const operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth) {
     for (ptrdiff_t j = 0; j < columns; j += PANEL_COLUMNS, b += panel_units) {
-        size_t there = (size_t)smaller(columns - j, PANEL_COLUMNS);
+        const ptrdiff_t there = smaller(columns - j, PANEL_COLUMNS);
         if (o->lies == ALONG) {
             for (ptrdiff_t k = 0; k < depth; k++) {
-                real *unit = b + k * PANEL_COLUMNS;
-                if (there < PANEL_COLUMNS) memset(unit, 0, sizeof(real) * PANEL_COLUMNS);
-                memcpy(unit, source_row(o, k0 + k) + first + j, sizeof(real) * there);
+                const real *unit = source_row(o, k0 + k) + first + j;
+                store(b + k * PANEL_COLUMNS, there >= LANES ? load(unit) : load_part(unit, there, 0));
+                store(b + k * PANEL_COLUMNS + LANES, there >= 2 * LANES ? load(unit + LANES) : load_part(unit + LANES, there > LANES ? there - LANES : 0, 0));
             }
             continue;
         }
+        ptrdiff_t done = 0;
         for (ptrdiff_t column = 0; column < PANEL_COLUMNS; column += 4) {
             const real *source[4];
-            for (ptrdiff_t i = 0; i < 4; i++) source[i] = j + column + i < columns ? source_row(o, first + j + column + i) + k0 : NULL;
-            pack_four_columns(b + column, source, depth);
+            if (column % TURN_BY == 0) done = column + TURN_BY <= there ? pack_wide_columns(b + column, o, first + j + column, k0, depth) : 0;
+            for (ptrdiff_t i = 0; i < 4; i++) source[i] = column + i < there ? source_row(o, first + j + column + i) + k0 : NULL;
+            pack_four_columns(b + column, source, done, depth);
         }
     }
 }

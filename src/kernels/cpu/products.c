@@ -350,11 +350,11 @@ static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matr
 static bool lies_on_lines(const real *c, ptrdiff_t stride) { return (uintptr_t)c % VECTOR_BYTES == 0 && stride % LANES == 0; }
 
 static void linear_dw_by(const arithmetic *how, real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out,
-                         bool accumulate) {
+                         bool accumulate, bool soon) {
     grouped_product p = {
         .how = how, .c = dw, .a = {dy.x, out, dy.row, ALONG}, .b = {x.x, in, x.row, ALONG}, .groups = g, .m = out, .n = in, .depth = -1};
     p.accumulate = accumulate, p.squares = squares;
-    p.past_caches = lies_on_lines(dw, in); /* the update is far */
+    p.past_caches = !soon && lies_on_lines(dw, in);
     const ptrdiff_t slots = squares_size(in, out);
 #pragma omp parallel for schedule(static) if (g.groups > 1)
     for (int e = 0; e < g.groups; e++) {
@@ -369,8 +369,8 @@ static void linear(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_
 static void linear_dx(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
     linear_dx_by(&numbers, dx, dy, w, g, in, out, accumulate);
 }
-static void linear_dw(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
-    linear_dw_by(&numbers, dw, squares, dy, x, g, in, out, accumulate);
+static void linear_dw(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate, bool soon) {
+    linear_dw_by(&numbers, dw, squares, dy, x, g, in, out, accumulate, soon);
 }
 static ptrdiff_t packed_size(ptrdiff_t in, ptrdiff_t out) { return packed_size_by(&numbers, in, out); }
 static void pack_rows(real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out) {

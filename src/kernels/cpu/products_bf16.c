@@ -36,12 +36,26 @@ static void pack_a_bf16(real *a, const operand *o, ptrdiff_t first, ptrdiff_t ro
     }
 }
 
-static inline void pack_four_columns_bf16(real *panel, const float *const source[4], ptrdiff_t depth) {
-    ptrdiff_t k = 0;
+static inline void pack_four_columns_bf16(real *panel, const float *const source[4], ptrdiff_t k, ptrdiff_t depth) {
     for (; source[3] && k + 8 <= depth; k += 8)
         turn_block(panel + k / 2 * PANEL_COLUMNS, to_pairs(source[0] + k), to_pairs(source[1] + k), to_pairs(source[2] + k), to_pairs(source[3] + k));
     for (; k < depth; k += 2)
         for (int i = 0; i < 4; i++) panel[k / 2 * PANEL_COLUMNS + i] = source[i] ? make_pair(source[i][k], k + 1 < depth ? source[i][k + 1] : 0) : 0;
+}
+
+/* Sixteen columns, as pack_wide_columns has it. */
+static inline ptrdiff_t pack_wide_columns_bf16(real *panel, const operand *o, ptrdiff_t first, ptrdiff_t k0, ptrdiff_t depth) {
+    ptrdiff_t k = 0;
+    for (; k + 2 * TURN_BY <= depth; k += 2 * TURN_BY) {
+        __m512 row[TURN_BY];
+#pragma GCC unroll 16
+        for (int i = 0; i < TURN_BY; i++) {
+            const float *source = source_row(o, first + i) + k0 + k;
+            row[i] = (__m512)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(source + TURN_BY), _mm512_loadu_ps(source));
+        }
+        turn_wide_block(panel + k / 2 * PANEL_COLUMNS, row);
+    }
+    return k;
 }
 
 static void pack_b_bf16(real *b, ptrdiff_t panel_units, const operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth) {
@@ -54,10 +68,13 @@ static void pack_b_bf16(real *b, ptrdiff_t panel_units, const operand *o, ptrdif
             }
             continue;
         }
+        ptrdiff_t done = 0;
         for (ptrdiff_t column = 0; column < PANEL_COLUMNS; column += 4) {
             const real *source[4];
+            if (column % TURN_BY == 0)
+                done = j + column + TURN_BY <= columns ? pack_wide_columns_bf16(b + column, o, first + j + column, k0, depth) : 0;
             for (ptrdiff_t i = 0; i < 4; i++) source[i] = j + column + i < columns ? source_row(o, first + j + column + i) + k0 : NULL;
-            pack_four_columns_bf16(b + column, source, depth);
+            pack_four_columns_bf16(b + column, source, done, depth);
         }
     }
 }
@@ -74,8 +91,8 @@ static void linear_bf16(real *y, rows_of x, const matrices *w, row_groups g, ptr
 static void linear_dx_bf16(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
     linear_dx_by(&pairs, dx, dy, w, g, in, out, accumulate);
 }
-static void linear_dw_bf16(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
-    linear_dw_by(&pairs, dw, squares, dy, x, g, in, out, accumulate);
+static void linear_dw_bf16(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate, bool soon) {
+    linear_dw_by(&pairs, dw, squares, dy, x, g, in, out, accumulate, soon);
 }
 static ptrdiff_t packed_size_bf16(ptrdiff_t in, ptrdiff_t out) { return packed_size_by(&pairs, in, out); }
 static void pack_rows_bf16(real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out) {

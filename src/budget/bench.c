@@ -31,73 +31,92 @@ void bench_close(bench *b) {
 
 /* ---- probes ------------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct {
-    const bench *b;
-    const char *precision;
-    double (*peak_flops)(double seconds); /* NULL: there is none */
-    int threads;
-} probe;
-
-/* A probe for each precision; any of them also reads memory. */
-static void set_probes(probe p[PRECISIONS], const bench *b, int threads) {
-    p[0] = (probe){b, "f32", b->k->peak_flops, threads};
-    p[1] = (probe){b, "bf16", b->k->peak_flops_bf16, threads};
-    p[2] = (probe){b, "int8", b->k->peak_flops_int8, threads};
+bench_probe bench_probe_of(const bench *b, const char *precision, int threads) {
+    bench_probe p = {b, precision, NULL, threads};
+    if (!strcmp(precision, "f32")) p.peak_flops = b->k->peak_flops;
+    if (!strcmp(precision, "bf16")) p.peak_flops = b->k->peak_flops_bf16;
+    if (!strcmp(precision, "int8")) p.peak_flops = b->k->peak_flops_int8;
+    return p;
 }
 
-static int probe_of(const probe p[PRECISIONS], const char *precision) {
+/* A probe for each precision; any of them also reads memory. */
+static void set_probes(bench_probe p[PRECISIONS], const bench *b, int threads) {
+    static const char *const precision[PRECISIONS] = {"f32", "bf16", "int8"};
+    for (int i = 0; i < PRECISIONS; i++) p[i] = bench_probe_of(b, precision[i], threads);
+}
+
+static int probe_of(const bench_probe p[PRECISIONS], const char *precision) {
     int i = 0;
     while (i < PRECISIONS - 1 && strcmp(p[i].precision, precision)) i++;
     return i;
 }
 
 static double rate_in_registers(void *context, double seconds) {
-    const probe *p = context;
+    const bench_probe *p = context;
     double sum = 0;
 #pragma omp parallel num_threads(p->threads) reduction(+ : sum)
     sum += p->peak_flops(seconds);
     return sum;
 }
 
-/* Bytes per second. Eight sums, so that no addition waits for the one before. */
-static double read_again_and_again(const real *x, ptrdiff_t n, double seconds) {
-    typedef real lanes __attribute__((vector_size(16)));
-    enum { SUMS = 8, STRIDE = SUMS * (int)(sizeof(lanes) / sizeof(real)) };
+typedef real lanes __attribute__((vector_size(16)));
+enum { SUMS = 8, STRIDE = SUMS * (int)(sizeof(lanes) / sizeof(real)) };
+
+/* Goes over x (n) once. Returns something that depends on all of it. */
+typedef double sweep(real *x, ptrdiff_t n);
+
+/* Eight sums, so that no addition waits for the one before. */
+static double read_once(real *x, ptrdiff_t n) {
     lanes sum[SUMS] = {0};
-    double begin = clock_seconds(), now = begin, bytes = 0;
-    while (now - begin < seconds || bytes == 0) {
-        for (ptrdiff_t i = 0; i + STRIDE <= n; i += STRIDE) {
-            const lanes *next = (const lanes *)(const void *)(x + i);
+    for (ptrdiff_t i = 0; i + STRIDE <= n; i += STRIDE) {
+        const lanes *next = (const lanes *)(const void *)(x + i);
 #pragma GCC unroll 8
-            for (int j = 0; j < SUMS; j++) sum[j] += next[j];
-        }
-        bytes += (double)n * sizeof(real);
-        now = clock_seconds();
+        for (int j = 0; j < SUMS; j++) sum[j] += next[j];
     }
     for (int j = 1; j < SUMS; j++) sum[0] += sum[j];
-    return (double)sum[0][0] < 0 ? 0 : bytes / (now - begin); /* the sum is looked at, or nothing would be read */
+    return (double)sum[0][0];
 }
 
-static double rate_from_memory(void *context, double seconds) {
-    const probe *p = context;
+static double rewrite_once(real *x, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i + STRIDE <= n; i += STRIDE) {
+        lanes *next = (lanes *)(void *)(x + i);
+#pragma GCC unroll 8
+        for (int j = 0; j < SUMS; j++) next[j] = 2 - next[j]; /* 1, and again 1 */
+    }
+    return (double)x[0];
+}
+
+/* Sweeps per second over memory, times the bytes of one, by all of the probe's threads. */
+static double rate_of_sweeps(const bench_probe *p, sweep *once, double bytes_each, double seconds) {
     double sum = 0;
 #pragma omp parallel num_threads(p->threads) reduction(+ : sum)
     {
         ptrdiff_t page = 4096, pages = STREAM_REALS / page, mine = omp_get_thread_num(), all = omp_get_num_threads();
-        ptrdiff_t first = pages * mine / all, last = pages * (mine + 1) / all;
-        sum += read_again_and_again(p->b->stream + first * page, (last - first) * page, seconds);
+        ptrdiff_t first = pages * mine / all * page, last = pages * (mine + 1) / all * page;
+        double begin = clock_seconds(), now = begin, bytes = 0, seen = 0;
+        while (now - begin < seconds || bytes == 0) {
+            seen += once(p->b->stream + first, last - first);
+            bytes += (double)(last - first) * bytes_each;
+            now = clock_seconds();
+        }
+        sum += seen < 0 ? 0 : bytes / (now - begin); /* what was read is looked at, or nothing would be */
     }
     return sum;
 }
 
-static bench_case flops_case(probe *p) {
-    bench_case c = {"multiply-adds in registers", p->precision, p->threads, BENCH_FLOPS, .rate = rate_in_registers, .context = p};
-    return c;
+static double rate_of_reading(void *context, double seconds) { return rate_of_sweeps(context, read_once, sizeof(real), seconds); }
+static double rate_of_rewriting(void *context, double seconds) { return rate_of_sweeps(context, rewrite_once, 2 * sizeof(real), seconds); }
+
+bench_case bench_peak_case(bench_probe *p) {
+    return (bench_case){"multiply-adds in registers", p->precision, p->threads, BENCH_FLOPS, .rate = rate_in_registers, .context = p};
 }
 
-static bench_case bandwidth_case(probe *p) {
-    bench_case c = {"reading from memory", "f32", p->threads, BENCH_BYTES, .rate = rate_from_memory, .context = p};
-    return c;
+bench_case bench_read_case(bench_probe *p) {
+    return (bench_case){"reading from memory", "f32", p->threads, BENCH_BYTES, .rate = rate_of_reading, .context = p};
+}
+
+bench_case bench_rewrite_case(bench_probe *p) {
+    return (bench_case){"reading from memory and writing there", "f32", p->threads, BENCH_BYTES, .rate = rate_of_rewriting, .context = p};
 }
 
 /* ---- rounds ------------------------------------------------------------------------------------------------------------------------ */
@@ -170,7 +189,7 @@ int bench_run(bench *b, const char *what, const bench_case *cases, int n) {
     CHECK(n <= BENCH_CASES, "%d cases at once", n);
     double rate[BENCH_CASES + PROBES][ROUNDS], found[PROBES] = {0};
     bool needed[PROBES] = {false};
-    probe peak[PRECISIONS];
+    bench_probe peak[PRECISIONS];
     set_probes(peak, b, b->threads);
     bench_case all[BENCH_CASES + PROBES];
     int n_all = n;
@@ -181,7 +200,7 @@ int bench_run(bench *b, const char *what, const bench_case *cases, int n) {
         if (cases[i].bytes > 0) needed[BANDWIDTH] = true;
     }
     for (int p = 0; p < PROBES; p++)
-        if (needed[p]) all[n_all++] = p == BANDWIDTH ? bandwidth_case(peak) : flops_case(&peak[p]);
+        if (needed[p]) all[n_all++] = p == BANDWIDTH ? bench_read_case(peak) : bench_peak_case(&peak[p]);
     TRY(measure_in_rounds(rate, all, n_all, b->seconds, what));
     for (int p = 0, i = n; p < PROBES; p++)
         if (needed[p]) found[p] = rate[i++][ROUNDS / 2];
@@ -204,14 +223,14 @@ int bench_add_part(bench *b, const char *name, const bench_row *whole, double sh
 }
 
 int bench_peaks(bench *b) {
-    bench_case cases[2 * PROBES];
-    probe peak[2][PRECISIONS];
+    bench_case cases[2 * (PROBES + 1)];
+    bench_probe peak[2][PRECISIONS];
     int counts = b->threads > 1 ? 2 : 1, n = 0;
     for (int i = 0; i < counts; i++) {
         set_probes(peak[i], b, i ? b->threads : 1);
         for (int p = 0; p < PRECISIONS; p++)
-            if (peak[i][p].peak_flops) cases[n++] = flops_case(&peak[i][p]);
-        cases[n++] = bandwidth_case(peak[i]);
+            if (peak[i][p].peak_flops) cases[n++] = bench_peak_case(&peak[i][p]);
+        cases[n++] = bench_read_case(peak[i]), cases[n++] = bench_rewrite_case(peak[i]);
     }
     return bench_run(b, "peak", cases, n);
 }

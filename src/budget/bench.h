@@ -37,6 +37,8 @@ typedef struct {
     double share_of_peak;         /* of the probe in registers, of the same number type; 0: not compared */
     double share_of_roof;         /* where memory is the narrower: of intensity x bandwidth; 0 elsewhere */
     double share_of_time;         /* of the row it is a part of; 0: no part */
+    double share_of_first;        /* of the first row's rate in a sweep; 0: no sweep */
+    int64_t experts, tokens;      /* of a sweep */
     int64_t bytes_held;           /* memory that the work needed; 0: not counted */
 } bench_row;
 
@@ -53,6 +55,18 @@ typedef struct {
 int bench_open(bench *b, double seconds);
 void bench_close(bench *b);
 
+/* A probe as a case of its own, for who compares with more than one. They borrow p. */
+typedef struct {
+    const bench *b;
+    const char *precision;
+    double (*peak_flops)(double seconds); /* NULL: there is none */
+    int threads;
+} bench_probe;
+bench_probe bench_probe_of(const bench *b, const char *precision, int threads);
+bench_case bench_peak_case(bench_probe *p);    /* multiply-adds in registers */
+bench_case bench_read_case(bench_probe *p);    /* reading from memory */
+bench_case bench_rewrite_case(bench_probe *p); /* reading from memory and writing there: the bytes of both */
+
 /* A row for each case, in order. what: for the progress line. */
 int bench_run(bench *b, const char *what, const bench_case *cases, int n);
 
@@ -64,5 +78,6 @@ int bench_peaks(bench *b);
 int bench_products(bench *b);
 int bench_train(bench *b, const char *recipe_path, const char *data_path);
 int bench_moe(bench *b);
+int bench_capacity(bench *b, const char *precision);
 
 #endif

@@ -35,6 +35,7 @@ static void print_rows(const bench *b) {
         printf("%s%-*s %-4s %15s", part ? "  " : "", part ? 58 : 60, row->name, row->precision, bench_rate(rate, row));
         if (*of) printf("  %3.0f %% of %s", share * 100, of);
         else printf("  %d thread%s", row->threads, row->threads == 1 ? "" : "s");
+        if (row->share_of_first > 0) printf(", %.2f of the first", row->share_of_first);
         if (row->bytes_held) printf(", %sB", human_count(memory, (double)row->bytes_held));
         putchar('\n');
     }
@@ -52,6 +53,8 @@ static void put_row(json_writer *w, const bench_row *row) {
     if (row->seconds > 0) json_put_number(w, "seconds", row->seconds);
     if (row->share_of_peak > 0) json_put_number(w, "share_of_peak", row->share_of_peak);
     if (row->share_of_roof > 0) json_put_number(w, "share_of_roof", row->share_of_roof);
+    if (row->share_of_first > 0) json_put_number(w, "share_of_first", row->share_of_first);
+    if (row->experts > 0) json_put_integer(w, "experts", row->experts), json_put_integer(w, "tokens", row->tokens);
     if (row->share_of_time > 0) json_put_number(w, "share_of_time", row->share_of_time);
     if (row->bytes_held > 0) json_put_integer(w, "bytes_held", row->bytes_held);
     json_end_object(w);
@@ -85,39 +88,44 @@ static int draw(const bench *b, const char *what, const char *path) {
     return status;
 }
 
-static int measure(bench *b, const char *what, const char *recipe_path, const char *data_path) {
+static int measure(bench *b, const char *what, const char *recipe_path, const char *data_path, const char *precision) {
+    if (precision && strcmp(what, "capacity")) FAIL(LAMP_INVALID, "lamp bench %s: --precision goes with capacity", what);
     if (!strcmp(what, "train")) {
         if (!recipe_path) FAIL(LAMP_INVALID, "lamp bench train: which model? give --recipe FILE, for example bench/model_p.ini");
         return bench_train(b, recipe_path, data_path);
     }
     if (recipe_path || data_path) FAIL(LAMP_INVALID, "lamp bench %s: --recipe and --data go with train", what);
-    return !strcmp(what, "peak") ? bench_peaks(b) : !strcmp(what, "products") ? bench_products(b) : bench_moe(b);
+    if (!strcmp(what, "peak")) return bench_peaks(b);
+    if (!strcmp(what, "products")) return bench_products(b);
+    return !strcmp(what, "moe") ? bench_moe(b) : bench_capacity(b, precision);
 }
 
 int verb_bench(int argc, char **argv) {
     cli_list arguments;
     bool json;
     double seconds = 0.5;
-    const char *svg_path = NULL, *data_path = NULL, *recipe_path = NULL;
+    const char *svg_path = NULL, *data_path = NULL, *recipe_path = NULL, *precision = NULL;
     bench b = {0};
     const cli_option rows[] = {
         {"seconds", "S", "how long to measure each row, in all rounds together (0.5); long work takes longer", CLI_NUMBER, &seconds, 0.001, 3600},
         {"svg", "FILE", "also draw the rows as bars", CLI_PATH, &svg_path, 0, 0},
         {"recipe", "FILE", "of train: the model and its batch", CLI_PATH, &recipe_path, 0, 0},
         {"data", "DATASET", "of train: the text (default: the recipe's data.path)", CLI_PATH, &data_path, 0, 0},
+        {"precision", "f32|bf16", "of capacity: of its products (default: bf16 where the machine has it)", CLI_TEXT, &precision, 0, 0},
     };
     const char *details = "peak      multiply-adds in registers and reading from memory, on one thread and on all\n"
                           "products  the three products of a weight, at the shapes that matter\n"
                           "moe       a layer of experts: its products against everything else in it\n"
+                          "capacity  one layer with 4 to 4096 experts at equal work for a token, with its update\n"
                           "train     steps of a recipe, and where their time goes\n"
                           "Shares are of what probes beside the work reached in the same rounds; values are medians.\n";
-    int status = cli_parse(&arguments, &json, &(cli_command){"bench", details, rows, 4, 1, 1}, argc, argv);
+    int status = cli_parse(&arguments, &json, &(cli_command){"bench", details, rows, sizeof rows / sizeof *rows, 1, 1}, argc, argv);
     TRY_TO(done, status);
     const char *what = arguments.item[0];
-    if (strcmp(what, "peak") && strcmp(what, "products") && strcmp(what, "train") && strcmp(what, "moe"))
-        FAIL_TO(done, LAMP_INVALID, "lamp bench %s: expected peak, products, moe or train", what);
+    if (strcmp(what, "peak") && strcmp(what, "products") && strcmp(what, "train") && strcmp(what, "moe") && strcmp(what, "capacity"))
+        FAIL_TO(done, LAMP_INVALID, "lamp bench %s: expected peak, products, moe, capacity or train", what);
     TRY_TO(done, bench_open(&b, seconds));
-    TRY_TO(done, measure(&b, what, recipe_path, data_path));
+    TRY_TO(done, measure(&b, what, recipe_path, data_path, precision));
     if (svg_path) TRY_TO(done, draw(&b, what, svg_path));
     if (json) status = put_json(&b, what);
     else print_rows(&b);

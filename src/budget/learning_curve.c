@@ -61,5 +61,6 @@ double curve_spent(const learning_curve *c, spending by, double loss) {
 
 double curve_ratio(const learning_curve *mine, const learning_curve *theirs, spending by, double spent) {
     double my_loss = curve_score(mine, by, spent, SCORE_LOSS), their_loss = curve_score(theirs, by, spent, SCORE_LOSS);
+    if (!(isfinite(my_loss) && isfinite(their_loss))) return NAN;
     return my_loss <= their_loss ? spent / curve_spent(mine, by, their_loss) : curve_spent(theirs, by, my_loss) / spent;
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/contest_table.h"
+#include "base/human.h"
 #include "cli/readable.h"
 
 enum { PANEL = 320, PITCH = 390, LEFT = 66, TOP = 66, HEIGHT = 300, PIECES = 120, SHOWN = 20 /* the last part, to 1 / SHOWN of the largest */ };
@@ -15,7 +15,7 @@ static const char *color_of(int i) { return colors[i % (int)(sizeof colors / siz
 typedef struct {
     spending by;
     int left;
-    double first, last;   /* spent */
+    double first, last;     /* spent */
     double lowest, highest; /* loss */
 } panel;
 
@@ -54,23 +54,31 @@ static double y_of(const panel *p, double loss) { return TOP + HEIGHT * (p->high
 
 /* ---- axes --------------------------------------------------------------------------------------------------------------------------- */
 
-/* 1, 2 and 5 times powers of ten. */
-static double next_round(double x) {
-    double power = pow(10, floor(log10(x) + 1e-9)), digit = x / power;
-    return (digit < 1.5 ? 2 : digit < 3.5 ? 5 : 10) * power;
+/* The least of 1, 2 and 5 times powers of ten that is not below x. */
+static double round_up(double x) {
+    double power = pow(10, floor(log10(x))), digit = x / power;
+    return (digit <= 1.001 ? 1 : digit <= 2.001 ? 2 : digit <= 5.001 ? 5 : 10) * power;
+}
+
+/* Round numbers in few letters: "500", "2k", "1T". */
+static void put_short(buffer *svg, double x) {
+    static const char *const units[] = {"", "k", "M", "G", "T", "P", "E"};
+    int unit = 0;
+    while (x >= 999 && unit < 6) x /= 1000, unit++;
+    buffer_printf(svg, "%g%s", x, units[unit]);
 }
 
 static void put_spent_ticks(buffer *svg, const panel *p) {
-    char text[HUMAN_BYTES];
-    for (double x = pow(10, floor(log10(p->first))); x <= p->last; x = next_round(x)) {
-        if (x < p->first) continue;
-        buffer_printf(svg, "<path d=\"M%.1f %d v%d\" stroke=\"#ddd8c8\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" fill=\"#777\">%s</text>\n",
-                      x_of(p, x), TOP, HEIGHT, x_of(p, x), TOP + HEIGHT + 18, contest_spent(text, p->by, x));
+    for (double x = round_up(p->first); x <= p->last; x = round_up(1.5 * x)) {
+        buffer_printf(svg, "<path d=\"M%.1f %d v%d\" stroke=\"#ddd8c8\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" fill=\"#777\">", x_of(p, x), TOP,
+                      HEIGHT, x_of(p, x), TOP + HEIGHT + 18);
+        put_short(svg, x);
+        buffer_append_text(svg, "</text>\n");
     }
 }
 
 static void put_loss_ticks(buffer *svg, const panel *p) {
-    double rough = (p->highest - p->lowest) / 8, step = next_round(rough);
+    double step = round_up((p->highest - p->lowest) / 8);
     for (double i = ceil(p->lowest / step); i * step <= p->highest; i++)
         buffer_printf(svg, "<path d=\"M%d %.1f h%d\" stroke=\"#ddd8c8\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" fill=\"#777\">%.4g</text>\n", p->left,
                       y_of(p, i * step), PANEL, p->left - 8, y_of(p, i * step) + 4, i * step);
@@ -101,7 +109,7 @@ static void put_line(buffer *svg, const contest *c, const contestant *m, const p
 }
 
 static void put_panel(buffer *svg, const contest *c, spending by) {
-    static const char *const titles[SPENDINGS] = {"seconds of training", "floating-point operations", "tokens"};
+    static const char *const titles[SPENDINGS] = {"seconds of training", "FLOPs", "tokens"};
     panel p = {.by = by, .left = LEFT + by * PITCH};
     measure(&p, c);
     buffer_printf(svg, "<text x=\"%d\" y=\"%d\" font-weight=\"bold\">%s</text>\n", p.left, TOP - 14, titles[by]);

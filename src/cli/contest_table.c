@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/human.h"
 #include "cli/readable.h"
 
 enum { NARROWEST = 6, WIDEST = 36, CELL_BYTES = 64 };
 
-const char *contest_spent(char text[HUMAN_BYTES], spending by, double spent) {
+/* "210 s", "3.02 TFLOP", "2.46M tokens" */
+static const char *spent_text(char text[HUMAN_BYTES], spending by, double spent) {
     char number[HUMAN_BYTES];
     human_count(number, spent);
     if (by == SPENT_SECONDS) snprintf(text, HUMAN_BYTES, spent < 10 ? "%.2f s" : "%.0f s", spent);
@@ -28,7 +30,8 @@ static void put_right(buffer *out, const char *text, int columns) { buffer_print
 static void put_name(buffer *out, const char *name, int columns) {
     size_t begin = out->length;
     append_readable(out, READABLE_LINE, name, strlen(name));
-    if (out->status >= 0) buffer_printf(out, "%*s", columns - count_columns(out->bytes + begin), "");
+    int left = out->status < 0 ? 0 : columns - count_columns(out->bytes + begin);
+    if (left > 0) buffer_printf(out, "%*s", left, "");
 }
 
 static int name_columns(const contest *c) {
@@ -75,9 +78,9 @@ static void put_models(buffer *out, const contest *c, int columns) {
 static void put_standings(buffer *out, const contest *c, spending by, int columns) {
     static const char *const of[SPENDINGS] = {" of training", "", ""};
     char spent[HUMAN_BYTES];
-    buffer_printf(out, "\nafter %s%s, where ", contest_spent(spent, by, c->budget[by]), of[by]);
+    buffer_printf(out, "\nafter %s%s, where ", spent_text(spent, by, c->budget[by]), of[by]);
     put_name(out, c->shortest[by]->path, 0);
-    buffer_printf(out, " ends\n%-*s%19s%19s%19s%16s\n", columns, "model", "loss", "bits per byte", "from the first", "for its loss");
+    buffer_printf(out, " ends\n%-*s%19s%19s%19s%16s\n", columns, "model", "loss", "bits per byte", "from the first", "for equal loss");
     for (const contestant *m = c->model; m < c->model + c->n; m++) {
         const standing *s = &m->at[by];
         put_name(out, m->name, columns);
@@ -92,7 +95,7 @@ static void put_memory(buffer *out, const contest *c, int columns) {
     char spent[HUMAN_BYTES];
     int64_t shown = -1;
     buffer_printf(out, "\nwithin memory, after %s (*: no model that holds as little is better)\n%-*s%13s%13s%11s\n",
-                  contest_spent(spent, SPENT_TOKENS, c->budget[SPENT_TOKENS]), columns, "model", "most held", "parameters", "loss");
+                  spent_text(spent, SPENT_TOKENS, c->budget[SPENT_TOKENS]), columns, "model", "most held", "parameters", "loss");
     for (int left = c->n; left > 0;) {
         int64_t least = INT64_MAX;
         for (int i = 0; i < c->n; i++)
@@ -117,6 +120,6 @@ void contest_table(buffer *out, const contest *c) {
     if (c->has_effective)
         buffer_printf(out, "\neffective parameters: active^%.2f x total^%.2f; loss = %.3f - %.3f log of them, within %.4f\n", 1 - c->effective.share_of_total,
                       c->effective.share_of_total, c->effective.a, c->effective.b, c->effective.error);
-    buffer_printf(out, "\n%s loss, nats per token; ± 95 %% by seeds. For its loss the first spends so many times as much, or as little.\n",
+    buffer_printf(out, "\n%s loss in nats per token, means over seeds ± 95 %%. For equal loss: what it spends, against the first.\n",
                   c->validated ? "Validation" : "Training");
 }

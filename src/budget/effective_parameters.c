@@ -21,7 +21,9 @@ static centred mean_of(const sized_loss *x, int n) {
 
 static double size_of(const centred *c, double s) { return (1 - s) * c->active + s * c->total; }
 
-static centred less(const sized_loss *x, const centred *mean) { return (centred){log(x->active) - mean->active, log(x->total) - mean->total, x->loss - mean->loss}; }
+static centred less(const sized_loss *x, const centred *mean) {
+    return (centred){log(x->active) - mean->active, log(x->total) - mean->total, x->loss - mean->loss};
+}
 
 static void fit_line(effective_fit *f, const sized_loss *x, int n, double s) {
     centred mean = mean_of(x, n);

@@ -114,9 +114,9 @@ static void put_panel(buffer *svg, const contest *c, spending by) {
     measure(&p, c);
     buffer_printf(svg, "<text x=\"%d\" y=\"%d\" font-weight=\"bold\">%s</text>\n", p.left, TOP - 14, titles[by]);
     put_spent_ticks(svg, &p), put_loss_ticks(svg, &p);
-    buffer_printf(svg, "<path d=\"M%.1f %d v%d\" stroke=\"#777\" stroke-dasharray=\"4 4\"/>\n<clipPath id=\"p%d\"><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/></clipPath><g "
-                  "clip-path=\"url(#p%d)\">\n",
-                  x_of(&p, c->budget[by]), TOP, HEIGHT, by, p.left, TOP, PANEL, HEIGHT, by);
+    buffer_printf(svg, "<path d=\"M%.1f %d v%d\" stroke=\"#777\" stroke-dasharray=\"4 4\"/>\n", x_of(&p, c->budget[by]), TOP, HEIGHT);
+    buffer_printf(svg, "<clipPath id=\"p%d\"><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/></clipPath>\n<g clip-path=\"url(#p%d)\">\n", by, p.left, TOP, PANEL,
+                  HEIGHT, by);
     for (const contestant *m = c->model; m < c->model + c->n; m++) put_line(svg, c, m, &p);
     buffer_append_text(svg, "</g>\n");
 }

@@ -7,7 +7,7 @@
 #include "base/human.h"
 #include "cli/readable.h"
 
-enum { NARROWEST = 6, WIDEST = 36, CELL_BYTES = 64 };
+enum { NARROWEST = 6, WIDEST = 29, CELL_BYTES = 64 };
 
 /* "210 s", "3.02 TFLOP", "2.46M tokens" */
 static const char *spent_text(char text[HUMAN_BYTES], spending by, double spent) {
@@ -24,14 +24,20 @@ static const char *spent_text(char text[HUMAN_BYTES], spending by, double spent)
 
 /* ---- cells -------------------------------------------------------------------------------------------------------------------------- */
 
-static void put_right(buffer *out, const char *text, int columns) { buffer_printf(out, "%*s%s", columns - count_columns(text), "", text); }
+static void put_blanks(buffer *out, int columns) {
+    if (columns > 0) buffer_printf(out, "%*s", columns, "");
+}
+
+static void put_right(buffer *out, const char *text, int columns) {
+    put_blanks(out, columns - count_columns(text));
+    buffer_append_text(out, text);
+}
 
 /* And blanks up to that many columns. */
 static void put_name(buffer *out, const char *name, int columns) {
     size_t begin = out->length;
     append_readable(out, READABLE_LINE, name, strlen(name));
-    int left = out->status < 0 ? 0 : columns - count_columns(out->bytes + begin);
-    if (left > 0) buffer_printf(out, "%*s", left, "");
+    if (out->status >= 0) put_blanks(out, columns - count_columns(out->bytes + begin));
 }
 
 static int name_columns(const contest *c) {
@@ -80,11 +86,11 @@ static void put_standings(buffer *out, const contest *c, spending by, int column
     char spent[HUMAN_BYTES];
     buffer_printf(out, "\nafter %s%s, where ", spent_text(spent, by, c->budget[by]), of[by]);
     put_name(out, c->shortest[by]->path, 0);
-    buffer_printf(out, " ends\n%-*s%19s%19s%19s%16s\n", columns, "model", "loss", "bits per byte", "from the first", "for equal loss");
+    buffer_printf(out, " ends\n%-*s%18s%18s%19s%16s\n", columns, "model", "loss", "bits per byte", "from the first", "for equal loss");
     for (const contestant *m = c->model; m < c->model + c->n; m++) {
         const standing *s = &m->at[by];
         put_name(out, m->name, columns);
-        put_interval(out, s->score[SCORE_LOSS], "%.4f", 19), put_interval(out, s->score[SCORE_BITS], "%.4f", 19);
+        put_interval(out, s->score[SCORE_LOSS], "%.4f", 18), put_interval(out, s->score[SCORE_BITS], "%.4f", 18);
         if (m > c->model) put_interval(out, s->difference, "%+.4f", 19), put_ratio(out, s->ratio);
         buffer_append_byte(out, '\n');
     }

@@ -27,10 +27,10 @@ typedef struct {
 
 typedef struct {
     int n_runs, n;
-    run_record *run;     /* (n_runs) */
-    run_record **order;  /* (n_runs) by model, then seed */
-    contestant *model;   /* (n) */
-    bool validated;      /* by validation; otherwise by training loss, because unvalidated has no validation yet */
+    run_record *run;    /* (n_runs) */
+    run_record **order; /* (n_runs) by model, then seed */
+    contestant *model;  /* (n) */
+    bool validated;     /* by validation; otherwise by training loss, because unvalidated has no validation yet */
     const run_record *unvalidated;
     double budget[SPENDINGS];
     const run_record *shortest[SPENDINGS]; /* the run that ends there */

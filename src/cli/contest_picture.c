@@ -70,8 +70,8 @@ static void put_short(buffer *svg, double x) {
 
 static void put_spent_ticks(buffer *svg, const panel *p) {
     for (double x = round_up(p->first); x <= p->last; x = round_up(1.5 * x)) {
-        buffer_printf(svg, "<path d=\"M%.1f %d v%d\" stroke=\"#ddd8c8\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" fill=\"#777\">", x_of(p, x), TOP,
-                      HEIGHT, x_of(p, x), TOP + HEIGHT + 18);
+        buffer_printf(svg, "<path d=\"M%.1f %d v%d\" stroke=\"#ddd8c8\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" fill=\"#777\">", x_of(p, x),
+                      TOP, HEIGHT, x_of(p, x), TOP + HEIGHT + 18);
         put_short(svg, x);
         buffer_append_text(svg, "</text>\n");
     }
@@ -80,8 +80,8 @@ static void put_spent_ticks(buffer *svg, const panel *p) {
 static void put_loss_ticks(buffer *svg, const panel *p) {
     double step = round_up((p->highest - p->lowest) / 8);
     for (double i = ceil(p->lowest / step); i * step <= p->highest; i++)
-        buffer_printf(svg, "<path d=\"M%d %.1f h%d\" stroke=\"#ddd8c8\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" fill=\"#777\">%.4g</text>\n", p->left,
-                      y_of(p, i * step), PANEL, p->left - 8, y_of(p, i * step) + 4, i * step);
+        buffer_printf(svg, "<path d=\"M%d %.1f h%d\" stroke=\"#ddd8c8\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" fill=\"#777\">%.4g</text>\n",
+                      p->left, y_of(p, i * step), PANEL, p->left - 8, y_of(p, i * step) + 4, i * step);
 }
 
 /* ---- lines -------------------------------------------------------------------------------------------------------------------------- */
@@ -115,8 +115,8 @@ static void put_panel(buffer *svg, const contest *c, spending by) {
     buffer_printf(svg, "<text x=\"%d\" y=\"%d\" font-weight=\"bold\">%s</text>\n", p.left, TOP - 14, titles[by]);
     put_spent_ticks(svg, &p), put_loss_ticks(svg, &p);
     buffer_printf(svg, "<path d=\"M%.1f %d v%d\" stroke=\"#777\" stroke-dasharray=\"4 4\"/>\n", x_of(&p, c->budget[by]), TOP, HEIGHT);
-    buffer_printf(svg, "<clipPath id=\"p%d\"><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/></clipPath>\n<g clip-path=\"url(#p%d)\">\n", by, p.left, TOP, PANEL,
-                  HEIGHT, by);
+    buffer_printf(svg, "<clipPath id=\"p%d\"><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/></clipPath>\n<g clip-path=\"url(#p%d)\">\n", by,
+                  p.left, TOP, PANEL, HEIGHT, by);
     for (const contestant *m = c->model; m < c->model + c->n; m++) put_line(svg, c, m, &p);
     buffer_append_text(svg, "</g>\n");
 }
@@ -125,7 +125,8 @@ static void put_key(buffer *svg, const contest *c) {
     enum { ROW = 22, PLACE = 390 };
     for (int i = 0; i < c->n; i++) {
         int x = LEFT + i % SPENDINGS * PLACE, y = TOP + HEIGHT + 52 + i / SPENDINGS * ROW;
-        buffer_printf(svg, "<rect x=\"%d\" y=\"%d\" width=\"18\" height=\"4\" fill=\"%s\"/><text x=\"%d\" y=\"%d\">", x, y - 6, color_of(i), x + 26, y);
+        buffer_printf(svg, "<rect x=\"%d\" y=\"%d\" width=\"18\" height=\"4\" fill=\"%s\"/><text x=\"%d\" y=\"%d\">", x, y - 6, color_of(i), x + 26,
+                      y);
         append_readable(svg, READABLE_MARKUP, c->model[i].name, strlen(c->model[i].name));
         char all[HUMAN_BYTES], active[HUMAN_BYTES];
         buffer_printf(svg, ": %s parameters, %s active</text>\n", human_count(all, (double)c->model[i].run[0]->parameters),
@@ -135,9 +136,10 @@ static void put_key(buffer *svg, const contest *c) {
 
 void contest_picture(buffer *svg, const contest *c) {
     int width = LEFT + SPENDINGS * PITCH, height = TOP + HEIGHT + 62 + (c->n + SPENDINGS - 1) / SPENDINGS * 22;
-    buffer_printf(svg, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" font-family=\"Helvetica, Arial, "
-                       "sans-serif\" font-size=\"13\" fill=\"#222\">\n<rect width=\"%d\" height=\"%d\" fill=\"#fdfcf8\"/>\n"
-                       "<text x=\"%d\" y=\"28\" font-size=\"18\">%s loss against what was spent</text>\n",
+    buffer_printf(svg,
+                  "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" font-family=\"Helvetica, Arial, "
+                  "sans-serif\" font-size=\"13\" fill=\"#222\">\n<rect width=\"%d\" height=\"%d\" fill=\"#fdfcf8\"/>\n"
+                  "<text x=\"%d\" y=\"28\" font-size=\"18\">%s loss against what was spent</text>\n",
                   width, height, width, height, width, height, LEFT, c->validated ? "Validation" : "Training");
     for (int by = 0; by < SPENDINGS; by++) put_panel(svg, c, by);
     put_key(svg, c);

@@ -124,8 +124,8 @@ void contest_table(buffer *out, const contest *c) {
     for (int by = 0; by < SPENDINGS; by++) put_standings(out, c, by, columns);
     put_memory(out, c, columns);
     if (c->has_effective)
-        buffer_printf(out, "\neffective parameters: active^%.2f x total^%.2f; loss = %.3f - %.3f log of them, within %.4f\n", 1 - c->effective.share_of_total,
-                      c->effective.share_of_total, c->effective.a, c->effective.b, c->effective.error);
+        buffer_printf(out, "\neffective parameters: active^%.2f x total^%.2f; loss = %.3f - %.3f log of them, within %.4f\n",
+                      1 - c->effective.share_of_total, c->effective.share_of_total, c->effective.a, c->effective.b, c->effective.error);
     buffer_printf(out, "\n%s loss in nats per token, means over seeds ± 95 %%. For equal loss: what it spends, against the first.\n",
                   c->validated ? "Validation" : "Training");
 }

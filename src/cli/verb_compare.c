@@ -19,8 +19,8 @@ static void warn_of_run(const run_record *r, const run_record *first) {
         log_warning("%s was trained with other kernels or threads (%s) than %s (%s): their seconds say little", r->path, r->machine, first->path,
                     first->machine);
     if (r->validation_bytes > 0 && first->validation_bytes > 0 && r->validation_bytes != first->validation_bytes)
-        log_warning("%s was scored on another part of the validation text (%lld bytes) than %s (%lld): train.eval_tokens or the context differ", r->path,
-                    (long long)r->validation_bytes, first->path, (long long)first->validation_bytes);
+        log_warning("%s was scored on another part of the validation text (%lld bytes) than %s (%lld): train.eval_tokens or the context differ",
+                    r->path, (long long)r->validation_bytes, first->path, (long long)first->validation_bytes);
 }
 
 static void warn(const contest *c) {
@@ -121,7 +121,8 @@ int verb_compare(int argc, char **argv) {
     const char *svg = NULL;
     contest c;
     const cli_option rows[] = {{"svg", "FILE", "also draw loss against seconds, FLOPs and tokens", CLI_PATH, &svg, 0, 0}};
-    const char *details = "Runs whose recipes differ in the seed alone are one model; the others are compared with the first. docs/compare.md says how.\n";
+    const char *details =
+        "Runs whose recipes differ in the seed alone are one model; the others are compared with the first. docs/compare.md says how.\n";
     TRY(cli_parse(&arguments, &json, &(cli_command){"compare", details, rows, 1, 2, CLI_LIST_ITEMS}, argc, argv));
     TRY(contest_open(&c, arguments.item, arguments.n));
     warn(&c);

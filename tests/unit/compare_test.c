@@ -46,9 +46,7 @@ static void a_difference_of_means_has_one(void) {
 
 /* ---- curves ------------------------------------------------------------------------------------------------------------------------- */
 
-static void add(learning_curve *c, double tokens, double loss) {
-    EXPECT_OK(curve_add(c, &(milestone){{tokens, tokens, tokens}, {loss, loss / 2}}));
-}
+static void add(learning_curve *c, double tokens, double loss) { EXPECT_OK(curve_add(c, &(milestone){{tokens, tokens, tokens}, {loss, loss / 2}})); }
 
 static void scores_are_interpolated(void) {
     learning_curve c = {0};
@@ -156,16 +154,21 @@ static void make_run(const char *name, const char *settings, const char *environ
     buffer_clear(&text);
     snprintf(path, sizeof path, "%s/environment.json", name), test_write_text(path, environment);
     for (int i = 1; i <= steps; i++)
-        buffer_printf(&text, "{\"version\": 1, \"step\": %d, \"kind\": \"step\", \"tokens\": %d, \"loss\": %g, \"seconds\": 1.0, \"bytes\": %d, \"applied\": true}\n"
-                             "{\"version\": 1, \"step\": %d, \"kind\": \"validation\", \"loss\": %g, \"bits_per_byte\": %g, \"bytes\": 5000, \"domains\": {}}\n",
-                      i, 1000 * i, loss, 100 * i, i, loss - i / 10.0, (loss - i / 10.0) / 2);
+        buffer_printf(
+            &text,
+            "{\"version\": 1, \"step\": %d, \"kind\": \"step\", \"tokens\": %d, \"loss\": %g, \"seconds\": 1.0, \"bytes\": %d, \"applied\": true}\n"
+            "{\"version\": 1, \"step\": %d, \"kind\": \"validation\", \"loss\": %g, \"bits_per_byte\": %g, \"bytes\": 5000, \"domains\": {}}\n",
+            i, 1000 * i, loss, 100 * i, i, loss - i / 10.0, (loss - i / 10.0) / 2);
     snprintf(path, sizeof path, "%s/metrics.jsonl", name), test_write(path, text.bytes, text.length);
     buffer_release(&text);
 }
 
-static const char small[] = "{\"kernels\": \"avx2\", \"threads\": 2, \"dataset\": \"d\", \"parameters\": 100, \"active_parameters\": 100, \"flops_per_token\": 10}";
-static const char large[] = "{\"kernels\": \"avx2\", \"threads\": 2, \"dataset\": \"d\", \"parameters\": 400, \"active_parameters\": 100, \"flops_per_token\": 20}";
-static const char other[] = "{\"kernels\": \"avx2\", \"threads\": 2, \"dataset\": \"e\", \"parameters\": 400, \"active_parameters\": 100, \"flops_per_token\": 20}";
+static const char small[] =
+    "{\"kernels\": \"avx2\", \"threads\": 2, \"dataset\": \"d\", \"parameters\": 100, \"active_parameters\": 100, \"flops_per_token\": 10}";
+static const char large[] =
+    "{\"kernels\": \"avx2\", \"threads\": 2, \"dataset\": \"d\", \"parameters\": 400, \"active_parameters\": 100, \"flops_per_token\": 20}";
+static const char other[] =
+    "{\"kernels\": \"avx2\", \"threads\": 2, \"dataset\": \"e\", \"parameters\": 400, \"active_parameters\": 100, \"flops_per_token\": 20}";
 
 static int open_contest(contest *c, const char *const *names, int n) {
     static char room[8][512];
@@ -200,8 +203,8 @@ static void models_are_matched(void) {
     NEAR(tokens->difference.mean, -0.15, 1e-12);
     NEAR(tokens->difference.margin, 12.7062 * 0.05, 1e-4);
     NEAR(tokens->ratio, sqrt(4 / 3.0 * 4 / 2.0), 1e-9); /* had the others' 3.6 at 3000 and 3.8 at 2000 */
-    NEAR(flops->score[SCORE_LOSS].mean, 3.75, 1e-12); /* after 2000 tokens */
-    NEAR(flops->ratio, sqrt(3 / 4.0), 1e-9); /* 3.7, which the first had at 30000 of 40000; and 3.8, as it */
+    NEAR(flops->score[SCORE_LOSS].mean, 3.75, 1e-12);   /* after 2000 tokens */
+    NEAR(flops->ratio, sqrt(3 / 4.0), 1e-9);            /* 3.7, which the first had at 30000 of 40000; and 3.8, as it */
     EXPECT(c.model[1].bytes == 500 && c.model[0].on_front && c.model[1].on_front && !c.has_effective, "bytes %lld", (long long)c.model[1].bytes);
     contest_close(&c);
 }
@@ -222,10 +225,11 @@ static void without_validation_it_is_the_training_loss(void) {
     contest c;
     make_runs();
     make_run("c/dense-2", "[router]\nexperts = 4\n[train]\nseed = 2\n", small, 0, 4);
-    test_write_text("c/dense-2/metrics.jsonl",
-                    "{\"version\": 1, \"step\": 1, \"kind\": \"step\", \"tokens\": 1000, \"loss\": 4.5, \"seconds\": 1.0, \"bytes\": 1, \"applied\": true}\n"
-                    "{\"version\": 1, \"step\": 2, \"kind\": \"step\", \"tokens\": 2000, \"loss\": null, \"seconds\": 1.0, \"bytes\": 1, \"applied\": false}\n"
-                    "{\"version\": 1, \"step\": 3, \"kind\": \"st");
+    test_write_text(
+        "c/dense-2/metrics.jsonl",
+        "{\"version\": 1, \"step\": 1, \"kind\": \"step\", \"tokens\": 1000, \"loss\": 4.5, \"seconds\": 1.0, \"bytes\": 1, \"applied\": true}\n"
+        "{\"version\": 1, \"step\": 2, \"kind\": \"step\", \"tokens\": 2000, \"loss\": null, \"seconds\": 1.0, \"bytes\": 1, \"applied\": false}\n"
+        "{\"version\": 1, \"step\": 3, \"kind\": \"st");
     EXPECT_OK(open_contest(&c, (const char *const[]){"c/dense-1", "c/dense-2"}, 2));
     EXPECT(!c.validated && c.unvalidated == &c.run[1] && c.run[1].left_out == 1, "left out %d", c.run[1].left_out);
     NEAR(c.budget[SPENT_TOKENS], 1000, 0);

@@ -23,13 +23,22 @@ typedef struct {
     double least, mean, most;
 } band;
 
-static double spent_at(const panel *p, int piece) { return piece < PIECES ? p->first * pow(p->last / p->first, (double)piece / PIECES) : p->last; }
+/* As far as all seeds of the model came. */
+static double end_of(const contest *c, const contestant *m, spending by) {
+    double end = INFINITY;
+    for (int i = 0; i < m->n; i++) end = fmin(end, curve_end(contest_curve(c, m->run[i]), by));
+    return end;
+}
+
+static double spent_at(const panel *p, double end, int piece) {
+    return piece < PIECES ? p->first * pow(end / p->first, (double)piece / PIECES) : end;
+}
 
 /* Of all seeds, or NAN where one is missing. */
-static band band_at(const contest *c, const contestant *m, const panel *p, int piece) {
+static band band_at(const contest *c, const contestant *m, spending by, double spent) {
     band b = {INFINITY, 0, -INFINITY};
     for (int i = 0; i < m->n; i++) {
-        double loss = curve_score(contest_curve(c, m->run[i]), p->by, spent_at(p, piece), SCORE_LOSS);
+        double loss = curve_score(contest_curve(c, m->run[i]), by, spent, SCORE_LOSS);
         b.mean += loss / m->n, b.least = fmin(b.least, loss), b.most = fmax(b.most, loss);
     }
     return b;
@@ -89,20 +98,22 @@ static void put_loss_ticks(buffer *svg, const panel *p) {
 static void put_line(buffer *svg, const contest *c, const contestant *m, const panel *p) {
     const char *color = color_of((int)(m - c->model));
     const char *begins = "M";
+    double end = end_of(c, m, p->by);
     buffer_printf(svg, "<path fill=\"%s\" fill-opacity=\"0.2\" d=\"", color);
     for (int i = 0; i <= 2 * PIECES + 1; i++) { /* there along the least, back along the most */
         bool back = i > PIECES;
-        band b = band_at(c, m, p, back ? 2 * PIECES + 1 - i : i);
+        double spent = spent_at(p, end, back ? 2 * PIECES + 1 - i : i);
+        band b = band_at(c, m, p->by, spent);
         if (!isfinite(b.mean)) continue;
-        buffer_printf(svg, "%s%.1f %.1f", begins, x_of(p, spent_at(p, back ? 2 * PIECES + 1 - i : i)), y_of(p, back ? b.most : b.least));
+        buffer_printf(svg, "%s%.1f %.1f", begins, x_of(p, spent), y_of(p, back ? b.most : b.least));
         begins = "L";
     }
     buffer_printf(svg, "\"/><path fill=\"none\" stroke=\"%s\" stroke-width=\"2\" d=\"", color);
     begins = "M";
     for (int i = 0; i <= PIECES; i++) {
-        band b = band_at(c, m, p, i);
-        if (!isfinite(b.mean)) continue;
-        buffer_printf(svg, "%s%.1f %.1f", begins, x_of(p, spent_at(p, i)), y_of(p, b.mean));
+        double spent = spent_at(p, end, i), mean = band_at(c, m, p->by, spent).mean;
+        if (!isfinite(mean)) continue;
+        buffer_printf(svg, "%s%.1f %.1f", begins, x_of(p, spent), y_of(p, mean));
         begins = "L";
     }
     buffer_append_text(svg, "\"/>\n");

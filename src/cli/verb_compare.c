@@ -11,21 +11,37 @@
 
 /* ---- what a reader of the numbers must know ----------------------------------------------------------------------------------------- */
 
-static void warn_of_run(const run_record *r, const run_record *first) {
+static void warn_of_run(const run_record *r) {
     if (*r->recipe.initial)
         log_warning("%s began with the weights of %s: what those had cost is not in its seconds, FLOPs and tokens", r->path, r->recipe.initial);
     if (r->left_out > 0) log_warning("%s: %d of its losses are not finite, and are left out", r->path, r->left_out);
-    if (strcmp(r->machine, first->machine))
-        log_warning("%s was trained with other kernels or threads (%s) than %s (%s): their seconds say little", r->path, r->machine, first->path,
-                    first->machine);
-    if (r->validation_bytes > 0 && first->validation_bytes > 0 && r->validation_bytes != first->validation_bytes)
-        log_warning("%s was scored on another part of the validation text (%lld bytes) than %s (%lld): train.eval_tokens or the context differ",
-                    r->path, (long long)r->validation_bytes, first->path, (long long)first->validation_bytes);
+}
+
+static void warn_of_machines(const contest *c) {
+    const run_record *first = c->run;
+    for (const run_record *r = first; r < first + c->n_runs; r++)
+        if (strcmp(r->machine, first->machine)) {
+            log_warning("%s was trained with %s, %s with %s: seconds say little where kernels or threads differ", first->path, first->machine,
+                        r->path, r->machine);
+            return;
+        }
+}
+
+static void warn_of_text(const contest *c) {
+    const run_record *first = c->run;
+    for (const run_record *r = first; r < first + c->n_runs && c->validated; r++)
+        if (r->validation_bytes != first->validation_bytes) {
+            log_warning("%s was scored on %lld bytes of validation text, %s on %lld: train.eval_tokens or contexts differ", first->path,
+                        (long long)first->validation_bytes, r->path, (long long)r->validation_bytes);
+            return;
+        }
 }
 
 static void warn(const contest *c) {
     if (c->unvalidated) log_warning("%s has no validation yet: all are compared by training loss", c->unvalidated->path);
-    for (const run_record *r = c->run; r < c->run + c->n_runs; r++) warn_of_run(r, c->run);
+    for (const run_record *r = c->run; r < c->run + c->n_runs; r++) warn_of_run(r);
+    warn_of_machines(c);
+    warn_of_text(c);
 }
 
 /* ---- JSON --------------------------------------------------------------------------------------------------------------------------- */

@@ -221,7 +221,7 @@ static void number_text(char text[40], double value) {
     }
 }
 
-static void value_text(char text[OPTION_TEXT_BYTES], const option *o, const void *fields) {
+void options_value(char text[OPTION_TEXT_BYTES], const option *o, const void *fields) {
     const void *source = field_const(o, fields);
     switch (o->type) {
     case OPTION_INTEGER: snprintf(text, OPTION_TEXT_BYTES, "%" PRId64, *(const int64_t *)source); break;
@@ -240,7 +240,7 @@ int options_write(const option_table *table, const void *fields, buffer *out) {
         if (strcmp(section, o->section)) buffer_printf(out, "%s[%s]\n", *section ? "\n" : "", o->section);
         section = o->section;
         if (o->type != OPTION_MAP) {
-            value_text(text, o, fields);
+            options_value(text, o, fields);
             buffer_printf(out, "%s = %s\n", o->name, text);
             continue;
         }
@@ -263,7 +263,7 @@ int options_difference(const option_table *table, const void *a, const void *b, 
                 buffer_printf(out, "  %s.%s: the weights differ\n", o->section, o->name);
             continue;
         }
-        value_text(left, o, a), value_text(right, o, b);
+        options_value(left, o, a), options_value(right, o, b);
         if (strcmp(left, right) && ++n) buffer_printf(out, "  %s.%s: %s -> %s\n", o->section, o->name, left, right);
     }
     return n;

@@ -53,6 +53,9 @@ int options_assign(const option_table *table, void *fields, const char *setting,
 /* Reads an INI file, in which a key comes once: all its problems are reported together. */
 int options_read_file(const option_table *table, void *fields, const char *path);
 
+/* An option's value as one would write it; nothing of a map. */
+void options_value(char text[OPTION_TEXT_BYTES], const option *o, const void *fields);
+
 /* Appends every option as INI text that options_read_file reads back to the same values. */
 int options_write(const option_table *table, const void *fields, buffer *out);
 

@@ -90,6 +90,7 @@ int verb_generate(int argc, char **argv);
 int verb_logits(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_report(int argc, char **argv);
+int verb_compare(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_tokenize(int argc, char **argv);
 int verb_detokenize(int argc, char **argv);

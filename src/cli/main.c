@@ -19,6 +19,7 @@ const cli_verb cli_verbs[] = {
     {"inspect", "MODEL|RECIPE", "sizes and costs, and what experts specialise in", verb_inspect, true},
     {"doctor", "RUN", "is the run healthy? what is wrong, since when, and what to try", verb_doctor, false},
     {"report", "RUN", "all that a run says of itself as one HTML page", verb_report, true},
+    {"compare", "RUN RUN...", "runs matched on seconds, FLOPs, tokens and memory", verb_compare, false},
     {"convert", "MODEL OUT --upcycle", "a dense model becomes a mixture of experts", verb_convert, true},
     {"bench", "peak|products|train|moe", "measure this machine and our kernels on it", verb_bench, true},
     {"tokenize", "MODEL [FILE]", "text to token ids, one a line", verb_tokenize, false},

@@ -60,14 +60,18 @@ int checkup_read_logs(doctor *d, const patient *p, const char *run, int64_t last
     return run_logs_read(p, run, last, &(log_listener){&r, see_step, NULL, see_routing, see_probe, examine_if_due});
 }
 
-int checkup_open_run(patient *p, recipe *r, const char *run) {
+int checkup_read_recipe(recipe *r, const char *run) {
     char path[PATH_BYTES];
     memset(r, 0, sizeof *r);
     options_set_defaults(&recipe_options, r);
     TRY(file_join(path, run, "recipe.ini"));
     if (!file_exists(path)) FAIL(LAMP_IO, "%s: not a run: it has no recipe.ini", run);
     TRY(options_read_file(&recipe_options, r, path));
-    TRY(recipe_resolve(r, path));
+    return recipe_resolve(r, path);
+}
+
+int checkup_open_run(patient *p, recipe *r, const char *run) {
+    TRY(checkup_read_recipe(r, run));
     *p = checkup_patient(r);
     return p->layers > 0 ? run_logs_read_domains(p, run) : LAMP_OK;
 }

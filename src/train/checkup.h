@@ -11,6 +11,9 @@ patient checkup_patient(const recipe *r);
 
 step_vitals checkup_vitals(const step_report *report);
 
+/* The recipe of a run, resolved. */
+int checkup_read_recipe(recipe *r, const char *run);
+
 /* The recipe of a run that left logs, and who it is; the names of domains come from the logs. */
 int checkup_open_run(patient *p, recipe *r, const char *run);
 

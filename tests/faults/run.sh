@@ -33,6 +33,7 @@ scenarios=(
     "text           reads   {} inspect tiny --text text/stone/1.c"
     "page           writes  {} inspect tiny --text text/stone/1.c --html page.html"
     "report         writes  {} report tiny"
+    "compare        writes  {} compare tiny dense --svg picture.svg"
     "tokenize       reads   {} tokenize tiny text/river/1.txt"
     "recipe         reads   {} inspect tiny.ini"
     "dry-run        reads   {} train tiny.ini --dry-run"

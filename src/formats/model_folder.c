@@ -216,6 +216,7 @@ static int copy_values(const weights *table, const source *from) {
 static int borrow_values(model_folder *folder, weights *table, const source *sources) {
     const source *from = sources;
     int64_t n_converted = 0;
+    TRY(weights_allocate_groups(table));
     for (int i = 0; i < table->n; i++)
         for (ptrdiff_t g = 0; g < table->row[i]->groups; g++, from++)
             if (!safetensors_borrow(from->entry, from->first)) n_converted += table->row[i]->out * table->row[i]->in;

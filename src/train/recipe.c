@@ -11,7 +11,8 @@
 #define AT(field) offsetof(recipe, field)
 
 static const option rows[] = {
-    {"model", "family", OPTION_CHOICE, AT(model.family), "olmoe", 0, 0, SCALE_LINEAR, "olmoe|mixtral|qwen3_moe|llama|qwen3", "",
+    {"model", "family", OPTION_CHOICE, AT(model.family), "olmoe", 0, 0, SCALE_LINEAR, 
+     "olmoe|mixtral|qwen3_moe|llama|qwen3|qwen2_moe|deepseek_v2|deepseek_v3|gpt_oss|llama4_text|switch_transformers|lstm_moe", "",
      "architecture, and the Hugging Face model_type of the checkpoints; llama and qwen3 are dense"},
     {"model", "hidden_size", OPTION_INTEGER, AT(model.hidden_size), "192", 2, 65536, SCALE_LOG, NULL, "channels", "width D of the residual stream"},
     {"model", "intermediate_size", OPTION_INTEGER, AT(model.intermediate_size), "256", 1, 1048576, SCALE_LOG, NULL, "channels",

@@ -108,6 +108,7 @@ int model_folder_open(model_folder **result, const char *path) {
         FAIL_TO(done, LAMP_IO, "%.60s...: path is longer than %d bytes", path, PATH_BYTES - 1);
     TRY_TO(done, file_join(file, path, "config.json"));
     TRY_TO(done, family_read_config(&folder->config, file));
+    TRY_TO(done, family_check_runs(&folder->config, path));
     TRY_TO(done, file_join(file, path, "model.safetensors"));
     bool is_one_file = file_exists(file);
     if (!is_one_file) TRY_TO(done, file_join(file, path, "model.safetensors.index.json"));

@@ -36,19 +36,29 @@ static void print_shape(const model_config *g) {
     printf("vocabulary, context    %lld tokens, %lld tokens\n", (long long)g->vocab_size, (long long)g->max_position_embeddings);
 }
 
+/* One unit for a whole table. */
+typedef struct {
+    double size;
+    char letter;
+} table_unit;
+
+static table_unit choose_unit(const model_price *p) { return p->costs.parameters < 10000000 ? (table_unit){1e3, 'k'} : (table_unit){1e6, 'M'}; }
+
 static void print_part(const char *name, const price_count *c, const model_price *p) {
-    printf("%-22s %14.1f M %6.1f%% %12.1f M %8.1f%%\n", name, (double)c->parameters / 1e6, 100 * (double)c->parameters / (double)p->costs.parameters,
-           (double)c->active / 1e6, 100 * c->flops / p->forward_flops);
+    table_unit u = choose_unit(p);
+    printf("%-23s %13.1f %c %6.1f%% %12.1f %c %8.1f%%\n", name, (double)c->parameters / u.size, u.letter,
+           100 * (double)c->parameters / (double)p->costs.parameters, (double)c->active / u.size, u.letter, 100 * c->flops / p->forward_flops);
 }
 
 static void print_parts(const model_price *p) {
-    printf("\n%-22s %16s %7s %14s %9s\n", "part", "parameters", "share", "of a token", "its FLOPs");
+    table_unit u = choose_unit(p);
+    printf("\n%-23s %15s %7s %14s %9s\n", "part", "parameters", "share", "of a token", "its FLOPs");
     for (int i = 0; i < PRICE_PARTS; i++)
         if (p->part[i].parameters > 0 || p->part[i].active > 0) print_part(price_part_name[i], &p->part[i], p);
     print_part("without embedding, head", &p->body, p);
-    printf("multiply-adds there    %14.1f M a token, forward, without what attention does beside its matrices\n", p->multiply_adds / 1e6);
+    printf("multiply-adds there     %13.1f %c a token, forward, without what attention does beside its matrices\n", p->multiply_adds / u.size, u.letter);
     printf("share of the MLP       %.1f%% of parameters, %.1f%% of a token's FLOPs (mlp and experts)\n", 100 * p->mlp_share, 100 * p->mlp_flop_share);
-    printf("with all the embedding %14.1f M of a token, as many publish it\n", (double)p->active_with_embedding / 1e6);
+    printf("with all the embedding  %13.1f %c of a token, as many publish it\n", (double)p->active_with_embedding / u.size, u.letter);
 }
 
 static void print_training(const model_price *p) {
@@ -71,7 +81,7 @@ static void print_serving(const model_price *p) {
            human_count(b, p->cache_bytes / (double)p->context));
 }
 
-void print_price(const model *m, const model_price *p) {
+void print_sizes(const model *m, const model_price *p) {
     char a[HUMAN_BYTES], b[HUMAN_BYTES];
     print_shape(&m->config);
     printf("parameters             %s, of which one token meets %s\n", human_count(a, (double)p->costs.parameters),
@@ -80,6 +90,9 @@ void print_price(const model *m, const model_price *p) {
     printf("bytes of weights       %sB held, %sB touched by a token\n", human_count(a, (double)p->costs.parameters * sizeof(real)),
            human_count(b, (double)p->costs.active_parameters * sizeof(real)));
     if (p->missing) printf("does not run yet       we do not compute %s\n", p->missing);
+}
+
+void print_price(const model_price *p) {
     print_parts(p);
     print_training(p);
     print_serving(p);

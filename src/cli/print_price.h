@@ -5,7 +5,8 @@
 #include "base/json.h"
 #include "budget/price.h"
 
-void print_price(const model *m, const model_price *p);
+void print_sizes(const model *m, const model_price *p); /* on a dozen lines */
+void print_price(const model_price *p);                 /* the rest, in tables */
 void put_price(json_writer *w, const model *m, const model_price *p);
 
 #endif

@@ -50,7 +50,8 @@ static int price(json_writer *w, const char *name, const inspect_wishes *wishes,
     TRY_TO(done, model_open(&m, &r.model));
     TRY_TO(done, price_model(&p, &m, &r, context > 0 ? context : r.model.max_position_embeddings));
     if (w) put_price(w, &m, &p);
-    else if (!wishes->text || wishes->experts) print_price(&m, &p);
+    else if (!wishes->text || wishes->experts) print_sizes(&m, &p);
+    if (!w && !wishes->text && !wishes->experts) print_price(&p);
 done:
     model_close(&m);
     return status;

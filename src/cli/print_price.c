@@ -16,7 +16,8 @@ static void print_experts_line(const model_config *g) {
     printf("experts                %lld of inner width %lld, each token takes %lld (%s)\n", (long long)m->experts, (long long)g->intermediate_size,
            (long long)m->top_k, m->kind);
     if (m->shared_experts > 0)
-        printf("shared experts         %lld of inner width %lld%s\n", (long long)m->shared_experts, (long long)m->shared_size, m->shared_gate ? ", gated" : "");
+        printf("shared experts         %lld of inner width %lld%s\n", (long long)m->shared_experts, (long long)m->shared_size,
+               m->shared_gate ? ", gated" : "");
     if (dense > 0)
         printf("%s           %lld of inner width %lld\n", g->num_attention_heads > 0 ? "dense layers" : "LSTM layers ", (long long)dense,
                (long long)g->dense_size);
@@ -56,7 +57,8 @@ static void print_parts(const model_price *p) {
     for (int i = 0; i < PRICE_PARTS; i++)
         if (p->part[i].parameters > 0 || p->part[i].active > 0) print_part(price_part_name[i], &p->part[i], p);
     print_part("without embedding, head", &p->body, p);
-    printf("multiply-adds there     %13.1f %c a token, forward, without what attention does beside its matrices\n", p->multiply_adds / u.size, u.letter);
+    printf("multiply-adds there     %13.1f %c a token, forward, without what attention does beside its matrices\n",
+           p->multiply_adds / u.size, u.letter);
     printf("share of the MLP       %.1f%% of parameters, %.1f%% of a token's FLOPs (mlp and experts)\n", 100 * p->mlp_share, 100 * p->mlp_flop_share);
     printf("with all the embedding  %13.1f %c of a token, as many publish it\n", (double)p->active_with_embedding / u.size, u.letter);
 }
@@ -64,8 +66,9 @@ static void print_parts(const model_price *p) {
 static void print_training(const model_price *p) {
     char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES], d[HUMAN_BYTES], e[HUMAN_BYTES];
     const memory_needs *n = &p->training;
-    printf("\ntraining               %sB held: weights %sB, packed copies %sB, gradients %sB, moments %sB\n", human_count(a, (double)memory_needs_total(n)),
-           human_count(b, (double)n->weights), human_count(c, (double)n->packed), human_count(d, (double)n->gradients), human_count(e, (double)n->moments));
+    printf("\ntraining               %sB held: weights %sB, packed copies %sB, gradients %sB, moments %sB\n",
+           human_count(a, (double)memory_needs_total(n)), human_count(b, (double)n->weights), human_count(c, (double)n->packed),
+           human_count(d, (double)n->gradients), human_count(e, (double)n->moments));
     if (n->activations > 0) printf("                       and activations %sB\n", human_count(a, (double)n->activations));
     printf("                       %sB of weights, gradients and moments touched by a step%s\n", human_count(a, p->training_touched),
            n->activations > 0 ? "" : "; activations are not known before it runs");

@@ -1,5 +1,5 @@
-/* lamp inspect MODEL|CONFIG|RECIPE: the price of a model, from its sizes alone (docs/pricing.md); with --experts what each expert of one layer specialises in, with --text whom a text
- * went to. */
+/* lamp inspect MODEL|CONFIG|RECIPE: the price of a model, from its sizes alone (docs/pricing.md); with --experts what each expert of one layer
+ * specialises in, with --text whom a text went to. */
 #include <string.h>
 
 #include "base/error.h"
@@ -104,11 +104,9 @@ int verb_inspect(int argc, char **argv) {
         {"html", "OUT.html", "with --text: write it as a page instead", CLI_PATH, &wishes.html, 0, 0},
         {"layer", "L", "which layer (default: the middle one)", CLI_INTEGER, &wishes.layer, 0, 1e9},
     };
-    TRY(cli_parse(&arguments, &json,
-                  &(cli_command){"inspect", "Sizes come from a RECIPE, with 8192 tokens where it leaves the vocabulary to the data, a CONFIG.json, or a MODEL\n"
-                                 "folder, which need not hold weights; nothing is allocated. Training is priced as the recipe has it, or by default.\n", rows,
-                                 sizeof rows / sizeof *rows, 1, 1},
-                  argc, argv));
+    const char *details = "Sizes come from a RECIPE, with 8192 tokens where it leaves the vocabulary to the data, a CONFIG.json, or a MODEL\n"
+                          "folder, which need not hold weights; nothing is allocated. Training is priced as the recipe has it, or by default.\n";
+    TRY(cli_parse(&arguments, &json, &(cli_command){"inspect", details, rows, sizeof rows / sizeof *rows, 1, 1}, argc, argv));
     const char *name = arguments.item[0];
     if ((wishes.ablate || wishes.all || wishes.data) && !wishes.experts)
         FAIL(LAMP_INVALID, "lamp inspect: --%s goes with --experts", wishes.ablate ? "ablate" : wishes.all ? "all" : "data");

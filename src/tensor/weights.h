@@ -16,7 +16,8 @@
 
 #include "kernels/kernels.h"
 
-/* A threshold is learned like a norm, from one and without decay, a bias from zero. State is not learned: it has no gradient, and the optimiser leaves it alone. */
+/* A threshold is learned like a norm, from one and without decay; so is a bias, from zero. State is not learned: it has no gradient, and the
+ * optimiser leaves it alone. */
 typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT, ROLE_THRESHOLD, ROLE_BIAS, ROLE_STATE } weight_role;
 
 /* A weight's gradient, and what happened to it in this optimiser step. */

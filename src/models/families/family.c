@@ -10,8 +10,10 @@
 #include "models/model.h"
 #include "moe/route.h"
 
-static const family *const families[] = {&family_llama,       &family_mixtral,     &family_olmoe,   &family_qwen3,  &family_qwen3_moe, &family_qwen2_moe,
-                                         &family_deepseek_v2, &family_deepseek_v3, &family_gpt_oss, &family_llama4, &family_switch,    &family_lstm_moe};
+static const family *const families[] = {
+    &family_llama,       &family_mixtral,     &family_olmoe,   &family_qwen3,  &family_qwen3_moe, &family_qwen2_moe,
+    &family_deepseek_v2, &family_deepseek_v3, &family_gpt_oss, &family_llama4, &family_switch,    &family_lstm_moe,
+};
 
 enum { N_FAMILIES = sizeof families / sizeof *families };
 

@@ -2,6 +2,10 @@
 #include "models/families/family.h"
 #include "models/model.h"
 
+static const family_key keys[] = {
+    {"num_attention_heads", OPTION_INTEGER, offsetof(model_config, num_attention_heads), 0, true},
+};
+
 const family family_lstm_moe = {
     .model_type = "lstm_moe",
     .architecture = "LstmMoe",
@@ -12,4 +16,6 @@ const family family_lstm_moe = {
     .backbone = &lstm_moe_backbone,
     .missing = "LSTMs",
     .recurrent = true,
+    .keys = keys,
+    .n_keys = sizeof keys / sizeof *keys,
 };

@@ -16,7 +16,7 @@ const cli_verb cli_verbs[] = {
     {"train", "RECIPE|DATASET|RUN", "train a model, or go on with a run", verb_train, true},
     {"eval", "MODEL", "loss, perplexity, bits per byte per domain, and routing", verb_eval, true},
     {"generate", "MODEL", "write text", verb_generate, true},
-    {"inspect", "MODEL|RECIPE", "sizes and costs, and what experts specialise in", verb_inspect, true},
+    {"inspect", "MODEL|CONFIG|RECIPE", "sizes and what they cost, and what experts specialise in", verb_inspect, true},
     {"doctor", "RUN", "is the run healthy? what is wrong, since when, and what to try", verb_doctor, false},
     {"report", "RUN", "all that a run says of itself as one HTML page", verb_report, true},
     {"compare", "RUN RUN...", "runs matched on seconds, FLOPs, tokens and memory", verb_compare, false},

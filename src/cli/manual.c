@@ -19,6 +19,7 @@ static void put_roff(buffer *out, char c) {
     case '`': buffer_append_text(out, "\\(ga"); break;
     case '^': buffer_append_text(out, "\\(ha"); break;
     case '~': buffer_append_text(out, "\\(ti"); break;
+    case '|': buffer_append_text(out, "|\\:"); break; /* a list of choices may be longer than a line, which may end here */
     default: buffer_append_byte(out, c);
     }
 }

@@ -108,6 +108,7 @@ int model_folder_open(model_folder **result, const char *path) {
         FAIL_TO(done, LAMP_IO, "%.60s...: path is longer than %d bytes", path, PATH_BYTES - 1);
     TRY_TO(done, file_join(file, path, "config.json"));
     TRY_TO(done, family_read_config(&folder->config, file));
+    TRY_TO(done, family_check_runs(&folder->config, path));
     TRY_TO(done, file_join(file, path, "model.safetensors"));
     bool is_one_file = file_exists(file);
     if (!is_one_file) TRY_TO(done, file_join(file, path, "model.safetensors.index.json"));
@@ -216,6 +217,7 @@ static int copy_values(const weights *table, const source *from) {
 static int borrow_values(model_folder *folder, weights *table, const source *sources) {
     const source *from = sources;
     int64_t n_converted = 0;
+    TRY(weights_allocate_groups(table));
     for (int i = 0; i < table->n; i++)
         for (ptrdiff_t g = 0; g < table->row[i]->groups; g++, from++)
             if (!safetensors_borrow(from->entry, from->first)) n_converted += table->row[i]->out * table->row[i]->in;

@@ -1,11 +1,13 @@
 #include "models/model.h"
 
+#include <string.h>
+
 #include "base/error.h"
 #include "base/memory.h"
 #include "ops/ops.h"
 
 int model_open(model *m, const model_config *config) {
-    *m = (model){.config = *config, .backbone = &transformer_backbone};
+    *m = (model){.config = *config, .backbone = model_backbone(config)};
     int status = m->backbone->declare(m);
     if (status < 0) model_close(m);
     return status;
@@ -51,18 +53,30 @@ void model_balance(model *m, const moe_trace *trace) {
     }
 }
 
+int64_t model_active_values(const model *m, const weight *w) {
+    const moe_config *c = &m->config.moe;
+    if (model_looks_up(m, w)) return w->in;
+    if (w->groups > 1) return weight_size(w) / w->groups * c->top_k;
+    bool of_groups = w->role == ROLE_ROUTER && c->router->needs_groups && w->out == c->experts;
+    return of_groups ? weight_size(w) / c->groups * c->top_groups : weight_size(w);
+}
+
+double model_score_flops(const model *m, const weight *w, int64_t context) {
+    const model_config *c = &m->config;
+    if (strcmp(w->kind, "attention.output") && strcmp(w->kind, "cross.output")) return 0;
+    return 2.0 * (double)model_layer_sees(c, w->layer, context) * (double)(c->num_attention_heads * c->head_dim + w->in);
+}
+
 model_costs model_count(const model *m, int64_t context) {
     model_costs c = {0};
-    const model_config *config = &m->config;
+    double scores = 0;
     for (int i = 0; i < m->weights.n; i++) {
         const weight *w = m->weights.row[i];
-        int64_t size = weight_size(w), active = w->role == ROLE_EXPERT ? size / w->groups * config->moe.top_k : size;
-        c.parameters += size;
-        bool head = w == m->head, rows_only = w->role == ROLE_EMBEDDING && !head;
-        c.active_parameters += rows_only ? w->in : active;
-        if (!rows_only && !weight_is_vector(w)) c.active_matrix_parameters += active;
+        int64_t active = model_active_values(m, w);
+        c.parameters += weight_size(w), c.active_parameters += active;
+        if (!model_looks_up(m, w) && !weight_is_vector(w)) c.active_matrix_parameters += active;
+        scores += model_score_flops(m, w, context);
     }
-    c.flops_per_token = 6.0 * (double)c.active_matrix_parameters +
-                        12.0 * (double)(config->num_hidden_layers * context * config->num_attention_heads * config->head_dim);
+    c.flops_per_token = 6.0 * (double)c.active_matrix_parameters + 3 * scores;
     return c;
 }

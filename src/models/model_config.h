@@ -11,7 +11,18 @@
 /* RMSNorm of queries and keys before RoPE: none; one weight per head channel (Qwen3); one over the whole projection (OLMoE). */
 typedef enum { QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_FULL } qk_norm;
 
+/* Which projections of attention have a bias. */
+typedef enum { BIAS_NONE, BIAS_QUERY_KEY_VALUE, BIAS_ALL } attention_bias;
+
+/* Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): queries, and keys with values, are made from narrow rows of their own. */
 typedef struct {
+    int64_t query_rank;                       /* 0: queries are made from the full width */
+    int64_t key_rank;                         /* of the row that keys and values share, which is what a cache holds; 0: plain attention */
+    int64_t plain_dim, rotary_dim, value_dim; /* channels of a head: of queries and keys without and with a rotation, and of values */
+} latent_attention;
+
+typedef struct {
+    const struct backbone *backbone; /* set by the family; NULL: the transformer */
     char family[OPTION_TEXT_BYTES]; /* model_type of config.json: a row of the family table */
     int64_t vocab_size, hidden_size, intermediate_size, num_hidden_layers;
     int64_t num_attention_heads, num_key_value_heads, head_dim; /* head_dim 0 in a recipe: hidden_size / heads */
@@ -23,12 +34,29 @@ typedef struct {
     int64_t dense_layers;     /* the first ones, without experts (first_k_dense_replace) */
     int64_t sparse_step;      /* of the others, layer l has experts if l + 1 is a multiple of this (decoder_sparse_step) */
     int64_t dense_size;       /* inner width of dense layers in a model with experts; 0 in a recipe: as wide as the experts of a token */
-    qk_norm qk_norm;          /* set by the family */
+    int64_t encoder_layers;   /* before the num_hidden_layers of the decoder; 0: there is no encoder */
+    latent_attention latent;
+    int64_t window;           /* tokens that attention sees; 0: all */
+    qk_norm qk_norm;          /* this and what follows is set by the family: */
+    attention_bias attention_bias;
+    bool attention_sinks;     /* a logit per head that takes probability and gives nothing (GPT-OSS) */
+    int64_t full_step;        /* with a window: layer l sees all tokens if l + 1 is a multiple of this; 0: none does */
     int64_t end_of_text;      /* token id, or -1 */
 } model_config;
 
 static inline bool model_layer_is_sparse(const model_config *c, int64_t layer) {
     return c->moe.experts > 1 && layer >= c->dense_layers && (c->sparse_step <= 1 || (layer + 1) % c->sparse_step == 0);
+}
+
+/* Tokens that a layer's attention sees at the end of a context. */
+static inline int64_t model_layer_sees(const model_config *c, int64_t layer, int64_t context) {
+    bool all = c->window == 0 || c->window > context || (c->full_step > 0 && (layer + 1) % c->full_step == 0);
+    return all ? context : c->window;
+}
+
+/* Channels of all heads of the values. */
+static inline int64_t model_value_width(const model_config *c) {
+    return c->num_attention_heads * (c->latent.key_rank > 0 ? c->latent.value_dim : c->head_dim);
 }
 
 #endif

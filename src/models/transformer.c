@@ -4,12 +4,15 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "models/declare.h"
 #include "models/model.h"
 #include "ops/ops.h"
 
 typedef struct {
     weight *attention_norm, *query, *key, *value, *output;
-    weight *query_norm, *key_norm; /* NULL without qk_norm */
+    weight *query_norm, *key_norm; /* NULL without qk_norm; of latent attention, of the narrow rows */
+    weight *query_down, *key_down; /* of latent attention, whose key makes the values too; else NULL, as each of these may be: */
+    weight *query_bias, *key_bias, *value_bias, *output_bias, *sinks;
     weight *mlp_norm;
     bool sparse;
     mlp_weights mlp; /* of a dense block */
@@ -21,55 +24,56 @@ typedef struct {
     block blocks[];
 } transformer;
 
-/* Of a matrix that reads `in` channels. */
-static double initial_deviation(const model_config *c, ptrdiff_t in) {
-    return c->initializer_range > 0 ? c->initializer_range : 1 / sqrt((double)in);
-}
-
-/* kinds[0] NULL: no gate. */
-static int declare_mlp(mlp_weights *w, model *m, const char *const kinds[3], int layer, weight_role role, ptrdiff_t groups, ptrdiff_t F) {
+static int declare_latent_attention(block *b, model *m, int layer) {
     const model_config *c = &m->config;
-    ptrdiff_t D = c->hidden_size;
-    double deviation = initial_deviation(c, D), residual = 1 / sqrt(2.0 * (double)c->num_hidden_layers);
-    if (kinds[0]) TRY(weights_declare(&w->gate, &m->weights, kinds[0], layer, role, groups, F, D, deviation));
-    TRY(weights_declare(&w->up, &m->weights, kinds[1], layer, role, groups, F, D, deviation));
-    return weights_declare(&w->down, &m->weights, kinds[2], layer, role, groups, D, F, residual * initial_deviation(c, F));
+    const latent_attention *a = &c->latent;
+    ptrdiff_t D = c->hidden_size, H = c->num_attention_heads, query_width = H * c->head_dim;
+    if (a->query_rank > 0) {
+        TRY(declare_matrix(&b->query_down, m, "attention.query_down", layer, a->query_rank, D));
+        TRY(declare_norm(&b->query_norm, m, "attention.query_down_norm", layer, a->query_rank));
+    }
+    TRY(declare_matrix(&b->query, m, "attention.query", layer, query_width, a->query_rank > 0 ? a->query_rank : D));
+    TRY(declare_matrix(&b->key_down, m, "attention.key_down", layer, a->key_rank + a->rotary_dim, D));
+    TRY(declare_norm(&b->key_norm, m, "attention.key_down_norm", layer, a->key_rank));
+    return declare_matrix(&b->key, m, "attention.key_value", layer, H * (a->plain_dim + a->value_dim), a->key_rank);
 }
 
-static int declare_experts(moe_weights *w, model *m, int layer) {
-    const moe_config *c = &m->config.moe;
-    const char *const expert[] = {c->relu ? NULL : "moe.gate", "moe.up", "moe.down"};
-    const char *const shared[] = {c->relu ? NULL : "shared.gate", "shared.up", "shared.down"};
-    ptrdiff_t D = m->config.hidden_size;
-    double deviation = initial_deviation(&m->config, D);
-    if (c->router->declare) TRY(c->router->declare(w, &m->weights, c, D, layer, deviation));
-    TRY(declare_mlp(&w->expert, m, expert, layer, ROLE_EXPERT, c->experts, m->config.intermediate_size));
-    if (c->shared_experts > 0) TRY(declare_mlp(&w->shared, m, shared, layer, ROLE_MATRIX, 1, c->shared_experts * c->shared_size));
-    if (c->shared_experts > 0 && c->shared_gate)
-        TRY(weights_declare(&w->shared_gate, &m->weights, "shared.expert_gate", layer, ROLE_MATRIX, 1, 1, D, deviation));
-    return LAMP_OK;
+static int declare_plain_attention(block *b, model *m, int layer) {
+    const model_config *c = &m->config;
+    ptrdiff_t D = c->hidden_size, query_width = c->num_attention_heads * c->head_dim, key_width = c->num_key_value_heads * c->head_dim;
+    TRY(declare_matrix(&b->query, m, "attention.query", layer, query_width, D));
+    TRY(declare_matrix(&b->key, m, "attention.key", layer, key_width, D));
+    return declare_matrix(&b->value, m, "attention.value", layer, key_width, D);
+}
+
+static int declare_attention_extras(block *b, model *m, int layer) {
+    const model_config *c = &m->config;
+    ptrdiff_t query_width = c->num_attention_heads * c->head_dim, key_width = c->num_key_value_heads * c->head_dim;
+    if (c->qk_norm != QK_NORM_NONE) {
+        bool full = c->qk_norm == QK_NORM_FULL;
+        TRY(declare_norm(&b->query_norm, m, "attention.query_norm", layer, full ? query_width : c->head_dim));
+        TRY(declare_norm(&b->key_norm, m, "attention.key_norm", layer, full ? key_width : c->head_dim));
+    }
+    if (c->attention_bias != BIAS_NONE) {
+        TRY(declare_bias(&b->query_bias, m, "attention.query_bias", layer, 1, query_width));
+        TRY(declare_bias(&b->key_bias, m, "attention.key_bias", layer, 1, key_width));
+        TRY(declare_bias(&b->value_bias, m, "attention.value_bias", layer, 1, key_width));
+    }
+    if (c->attention_bias == BIAS_ALL) TRY(declare_bias(&b->output_bias, m, "attention.output_bias", layer, 1, c->hidden_size));
+    return c->attention_sinks ? declare_bias(&b->sinks, m, "attention.sinks", layer, 1, c->num_attention_heads) : LAMP_OK;
 }
 
 static int declare_block(block *b, model *m, int layer) {
     const model_config *c = &m->config;
-    weights *table = &m->weights;
-    ptrdiff_t D = c->hidden_size, query_width = c->num_attention_heads * c->head_dim, key_width = c->num_key_value_heads * c->head_dim;
-    double deviation = initial_deviation(c, D), residual = 1 / sqrt(2.0 * (double)c->num_hidden_layers);
-    TRY(weights_declare(&b->attention_norm, table, "attention.norm", layer, ROLE_NORM, 1, 1, D, 0));
-    TRY(weights_declare(&b->query, table, "attention.query", layer, ROLE_MATRIX, 1, query_width, D, deviation));
-    TRY(weights_declare(&b->key, table, "attention.key", layer, ROLE_MATRIX, 1, key_width, D, deviation));
-    TRY(weights_declare(&b->value, table, "attention.value", layer, ROLE_MATRIX, 1, key_width, D, deviation));
-    TRY(weights_declare(&b->output, table, "attention.output", layer, ROLE_MATRIX, 1, D, query_width, residual * initial_deviation(c, query_width)));
-    if (c->qk_norm != QK_NORM_NONE) {
-        bool full = c->qk_norm == QK_NORM_FULL;
-        TRY(weights_declare(&b->query_norm, table, "attention.query_norm", layer, ROLE_NORM, 1, 1, full ? query_width : c->head_dim, 0));
-        TRY(weights_declare(&b->key_norm, table, "attention.key_norm", layer, ROLE_NORM, 1, 1, full ? key_width : c->head_dim, 0));
-    }
-    TRY(weights_declare(&b->mlp_norm, table, "mlp.norm", layer, ROLE_NORM, 1, 1, D, 0));
+    ptrdiff_t D = c->hidden_size;
+    TRY(declare_norm(&b->attention_norm, m, "attention.norm", layer, D));
+    TRY(c->latent.key_rank > 0 ? declare_latent_attention(b, m, layer) : declare_plain_attention(b, m, layer));
+    TRY(declare_output(&b->output, m, "attention.output", layer, D, model_value_width(c)));
+    TRY(declare_attention_extras(b, m, layer));
+    TRY(declare_norm(&b->mlp_norm, m, "mlp.norm", layer, D));
     b->sparse = model_layer_is_sparse(c, layer);
     if (b->sparse) return declare_experts(&b->moe, m, layer);
-    const char *const kinds[] = {"mlp.gate", "mlp.up", "mlp.down"};
-    return declare_mlp(&b->mlp, m, kinds, layer, ROLE_MATRIX, 1, c->moe.experts > 1 ? c->dense_size : c->intermediate_size);
+    return declare_dense_mlp(&b->mlp, m, layer, true);
 }
 
 static int transformer_declare(model *m) {
@@ -77,13 +81,30 @@ static int transformer_declare(model *m) {
     transformer *parts;
     TRY(memory_new(&m->parts, sizeof(transformer) + (size_t)c->num_hidden_layers * sizeof(block), 1, "the transformer's blocks"));
     parts = m->parts;
-    TRY(weights_declare(&parts->embedding, &m->weights, "embedding", -1, ROLE_EMBEDDING, 1, c->vocab_size, c->hidden_size,
-                        initial_deviation(c, c->hidden_size)));
+    TRY(declare_embedding(&parts->embedding, m, "embedding", c->vocab_size, c->hidden_size));
     for (int l = 0; l < c->num_hidden_layers; l++) TRY(declare_block(&parts->blocks[l], m, l));
-    TRY(weights_declare(&parts->norm, &m->weights, "norm", -1, ROLE_NORM, 1, 1, c->hidden_size, 0));
-    m->head = parts->embedding;
-    if (c->tie_word_embeddings) return LAMP_OK;
-    return weights_declare(&m->head, &m->weights, "head", -1, ROLE_MATRIX, 1, c->vocab_size, c->hidden_size, initial_deviation(c, c->hidden_size));
+    TRY(declare_norm(&parts->norm, m, "norm", -1, c->hidden_size));
+    return declare_head(m, parts->embedding);
+}
+
+static double attention_parameters(const model_config *c) {
+    const latent_attention *a = &c->latent;
+    const double D = (double)c->hidden_size, H = (double)c->num_attention_heads, queries = H * (double)c->head_dim,
+                 keys = (double)c->num_key_value_heads * (double)c->head_dim, query_rank = (double)a->query_rank, key_rank = (double)a->key_rank;
+    if (key_rank > 0) {
+        double of_queries = query_rank > 0 ? query_rank * (D + 1 + queries) : D * queries;
+        return of_queries + D * (key_rank + (double)a->rotary_dim) + key_rank + key_rank * H * (double)(a->plain_dim + a->value_dim) +
+               H * (double)a->value_dim * D;
+    }
+    double norms = c->qk_norm == QK_NORM_FULL ? queries + keys : c->qk_norm == QK_NORM_HEAD ? 2 * (double)c->head_dim : 0;
+    double biases = (c->attention_bias != BIAS_NONE ? queries + 2 * keys : 0) + (c->attention_bias == BIAS_ALL ? D : 0);
+    return 2 * D * (queries + keys) + norms + biases + (c->attention_sinks ? H : 0);
+}
+
+static double transformer_parameters(const model_config *c) {
+    const double D = (double)c->hidden_size, sparse_layers = declared_sparse_layers(c), layers = (double)c->num_hidden_layers;
+    double blocks = layers * (attention_parameters(c) + 2 * D), dense = 3 * D * (double)declared_dense_width(c);
+    return blocks + sparse_layers * declared_experts(c) + (layers - sparse_layers) * dense + declared_tables(c) + D;
 }
 
 /* What attention needs to know of a batch, made once for all layers. */
@@ -139,4 +160,4 @@ static tensor *transformer_forward(tape *t, const model *m, const token_batch *b
     return rmsnorm(t, x, parts->norm, c->rms_norm_eps);
 }
 
-const struct backbone transformer_backbone = {transformer_declare, transformer_forward};
+const struct backbone transformer_backbone = {transformer_declare, transformer_parameters, transformer_forward};

@@ -145,7 +145,8 @@ int upcycled_model_open(upcycled_model *u, const model *dense, const model_confi
     int status = LAMP_OK;
     ptrdiff_t n_made = 0;
     TRY_TO(done, model_open(&u->model, config));
-    const weights *table = &u->model.weights;
+    weights *table = &u->model.weights;
+    TRY_TO(done, weights_allocate_groups(table));
     for (int i = 0; i < table->n; i++) {
         const weight *w = table->row[i], *source = dense_weight(&dense->weights, w);
         n_made += groups_to_make(w, source, o) * w->out * w->in;

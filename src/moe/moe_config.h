@@ -30,6 +30,7 @@ typedef struct {
     double jitter;                       /* while training the router reads x times U(1 - jitter, 1 + jitter) */
     double capacity, eval_capacity;      /* rows of an expert over its even share N K / E, training and otherwise; 0: as many as come */
     bool drop_by_score;                  /* what finds no room: the least weights; otherwise the last in order */
+    bool biases;                         /* the router's logits and the matrices of experts have one each (GPT-OSS) */
     bool relu;                           /* an expert is two matrices with a ReLU between them (2017), not the three of SwiGLU */
     int64_t shared_experts, shared_size; /* experts that every token takes, and their inner width each; 0: that of the others */
     bool shared_gate;                    /* their output is multiplied by sigmoid(<x, w>), as in Qwen2-MoE */

@@ -13,6 +13,7 @@
 
 typedef struct {
     weight *gate, *up, *down; /* (E, F, D), (E, F, D), (E, D, F); one group: a dense MLP; gate NULL: ReLU instead of SwiGLU */
+    weight *gate_bias, *up_bias, *down_bias; /* (E, 1, F), (E, 1, F), (E, 1, D) or NULL */
 } mlp_weights;
 
 typedef struct {
@@ -21,6 +22,7 @@ typedef struct {
     weight *group_router; /* (1, groups, D) hierarchical */
     weight *group_noise;  /* (1, groups, D) hierarchical */
     weight *bias;         /* (1, 1, E) sigmoid: added for the choice only, moved after each step, never by the optimiser */
+    weight *logit_bias;   /* (1, 1, E) or NULL: learned, part of the logits */
     weight *threshold;    /* (1, 1, E) batchwise: in units of 1 / E */
     mlp_weights expert;
     mlp_weights shared;  /* NULL without shared experts; one MLP, as wide as all of them */

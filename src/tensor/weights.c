@@ -24,25 +24,32 @@ void weights_release(weights *table) {
 int weights_declare(weight **w, weights *table, const char *kind, int layer, weight_role role, ptrdiff_t groups, ptrdiff_t out, ptrdiff_t in,
                     double deviation) {
     weight *row = NULL;
-    real **value = NULL;
     weight_step *step = NULL;
     int status = LAMP_OK;
     TRY_TO(done, memory_reserve(&table->row, &table->capacity, (size_t)table->n + 1, sizeof *table->row, "the weights table"));
     TRY_TO(done, memory_new(&row, 1, sizeof *row, "a row of the weights table"));
-    TRY_TO(done, memory_new(&value, (size_t)groups, sizeof *value, "pointers to experts"));
     TRY_TO(done, memory_new(&step, 1, sizeof *step, "a row of the weights table"));
-    TRY_TO(done, memory_new(&step->rows, (size_t)groups, sizeof *step->rows, "rows that reached experts"));
     step->groups = groups;
-    *row = (weight){kind, layer, role, groups, out, in, deviation, table->n, table->total, value, NULL, step};
+    *row = (weight){kind, layer, role, groups, out, in, deviation, table->n, table->total, NULL, NULL, step};
     table->row[table->n++] = row;
     table->total += weight_size(row);
     *w = row;
 done:
-    if (status < 0) memory_free(row), memory_free(value), memory_free(step);
+    if (status < 0) memory_free(row), memory_free(step);
     return status;
 }
 
+int weights_allocate_groups(weights *table) {
+    for (int i = 0; i < table->n; i++) {
+        weight *w = table->row[i];
+        TRY(memory_new(&w->value, (size_t)w->groups, sizeof *w->value, "pointers to experts"));
+        TRY(memory_new(&w->step->rows, (size_t)w->groups, sizeof *w->step->rows, "rows that reached experts"));
+    }
+    return LAMP_OK;
+}
+
 int weights_allocate_values(weights *table) {
+    TRY(weights_allocate_groups(table));
     TRY(memory_new_block(&table->values, (size_t)table->total, sizeof(real), "weights"));
     for (int i = 0; i < table->n; i++) {
         weight *w = table->row[i];

@@ -17,8 +17,9 @@
 
 #include "kernels/kernels.h"
 
-/* A threshold is learned like a norm, from one and without decay. State is not learned: it has no gradient, and the optimiser leaves it alone. */
-typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT, ROLE_THRESHOLD, ROLE_STATE } weight_role;
+/* A threshold is learned like a norm, from one and without decay; so is a bias, from zero. State is not learned: it has no gradient, and the
+ * optimiser leaves it alone. */
+typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT, ROLE_THRESHOLD, ROLE_BIAS, ROLE_STATE } weight_role;
 
 /* A weight's gradient, and what happened to it in this optimiser step. */
 typedef struct {
@@ -38,11 +39,11 @@ typedef struct {
     const char *kind; /* "attention.query": the same word in every layer; borrowed, a constant */
     int layer;        /* -1 outside layers */
     weight_role role;
-    ptrdiff_t groups, out, in; /* norms, thresholds and state are one group of (1, in) */
+    ptrdiff_t groups, out, in; /* norms, thresholds and state are one group of (1, in), as biases are but of experts */
     double deviation;          /* of the initial normal distribution; norms and thresholds start at one */
     int index;                 /* of its row in the table */
     ptrdiff_t offset;          /* of group 0 in the values */
-    real **value;              /* groups pointers to (out, in), row-major; borrowed from the block or from a mapped file */
+    real **value;              /* NULL while only declared; groups pointers to (out, in), row-major; borrowed from the block or from a mapped file */
     real *packed;              /* the kernels' own copy of value, remade at every update; NULL: there is none */
     weight_step *step;         /* owned */
 } weight;
@@ -71,6 +72,9 @@ void weights_release(weights *table);
 int weights_declare(weight **w, weights *table, const char *kind, int layer, weight_role role, ptrdiff_t groups, ptrdiff_t out, ptrdiff_t in,
                     double deviation);
 
+/* The pointers value[] of every weight, for values that are borrowed. A table that is only counted needs none. */
+int weights_allocate_groups(weights *table);
+
 /* The value block, and value[] pointing into it. Not for weights that stay in a mapped file. */
 int weights_allocate_values(weights *table);
 int weights_allocate_gradients(weights *table); /* of those that are not passing */
@@ -91,7 +95,9 @@ void weights_zero_gradients(weights *table);
 /* Of all blocks together. */
 size_t weights_bytes(const weights *table);
 
-static inline bool weight_is_vector(const weight *w) { return w->role == ROLE_NORM || w->role == ROLE_THRESHOLD || w->role == ROLE_STATE; }
+static inline bool weight_is_vector(const weight *w) {
+    return w->role == ROLE_NORM || w->role == ROLE_THRESHOLD || w->role == ROLE_BIAS || w->role == ROLE_STATE;
+}
 static inline ptrdiff_t weight_size(const weight *w) { return w->groups * w->out * w->in; }
 static inline ptrdiff_t moment_size(const weight_moment *m) { return m->of->groups * m->out * m->in; }
 

@@ -11,8 +11,9 @@
 #define AT(field) offsetof(recipe, field)
 
 static const option rows[] = {
-    {"model", "family", OPTION_CHOICE, AT(model.family), "olmoe", 0, 0, SCALE_LINEAR, "olmoe|mixtral|qwen3_moe|llama|qwen3", "",
-     "architecture, and the Hugging Face model_type of the checkpoints; llama and qwen3 are dense"},
+    {"model", "family", OPTION_CHOICE, AT(model.family), "olmoe", 0, 0, SCALE_LINEAR,
+     "olmoe|mixtral|qwen3_moe|llama|qwen3|qwen2_moe|deepseek_v2|deepseek_v3|gpt_oss|llama4_text|switch_transformers|lstm_moe", "",
+     "architecture, and the Hugging Face model_type of the checkpoints; llama and qwen3 are dense, and those after it can be priced, not trained"},
     {"model", "hidden_size", OPTION_INTEGER, AT(model.hidden_size), "192", 2, 65536, SCALE_LOG, NULL, "channels", "width D of the residual stream"},
     {"model", "intermediate_size", OPTION_INTEGER, AT(model.intermediate_size), "256", 1, 1048576, SCALE_LOG, NULL, "channels",
      "inner width F of one expert, or of the dense MLP"},
@@ -47,9 +48,22 @@ static const option rows[] = {
     {"model", "dense_intermediate_size", OPTION_INTEGER, AT(model.dense_size), "0", 0, 1048576, SCALE_LOG, NULL, "channels",
      "inner width of dense layers among sparse ones; 0: as wide as all experts of a token"},
 
+    {"model", "encoder_layers", OPTION_INTEGER, AT(model.encoder_layers), "0", 0, 1024, SCALE_LINEAR, NULL, "layers",
+     "switch_transformers: blocks of the encoder, beside num_hidden_layers of the decoder"},
+    {"model", "q_lora_rank", OPTION_INTEGER, AT(model.latent.query_rank), "0", 0, 65536, SCALE_LOG, NULL, "channels",
+     "latent attention: of the row that queries are made from; 0: from the full width"},
+    {"model", "kv_lora_rank", OPTION_INTEGER, AT(model.latent.key_rank), "0", 0, 65536, SCALE_LOG, NULL, "channels",
+     "latent attention: of the row that keys and values are made from; 0: plain attention"},
+    {"model", "qk_nope_head_dim", OPTION_INTEGER, AT(model.latent.plain_dim), "0", 0, 4096, SCALE_LINEAR, NULL, "channels",
+     "latent attention: of a head's queries and keys without rotation"},
+    {"model", "qk_rope_head_dim", OPTION_INTEGER, AT(model.latent.rotary_dim), "0", 0, 4096, SCALE_LINEAR, NULL, "channels",
+     "latent attention: the same with rotation"},
+    {"model", "v_head_dim", OPTION_INTEGER, AT(model.latent.value_dim), "0", 0, 4096, SCALE_LINEAR, NULL, "channels",
+     "latent attention: of a head's values"},
+
     {"router", "kind", OPTION_CHOICE, AT(model.moe.kind), "softmax", 0, 0, SCALE_LINEAR, router_kinds, "",
      "how experts are chosen; src/moe/route_*.c open with what each does"},
-    {"router", "experts", OPTION_INTEGER, AT(model.moe.experts), "8", 1, 65536, SCALE_LOG, NULL, "experts",
+    {"router", "experts", OPTION_INTEGER, AT(model.moe.experts), "8", 1, 1048576, SCALE_LOG, NULL, "experts",
      "experts E per layer; 1: dense, without a router"},
     {"router", "top_k", OPTION_INTEGER, AT(model.moe.top_k), "2", 1, 1024, SCALE_LINEAR, NULL, "",
      "experts K that each token takes; of batchwise and expert_choice the mean"},

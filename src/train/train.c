@@ -11,6 +11,7 @@
 #include "base/interrupt.h"
 #include "comm/comm.h"
 #include "formats/checkpoint.h"
+#include "models/families/family.h"
 #include "train/checkup.h"
 #include "train/guard.h"
 #include "train/progress_line.h"
@@ -239,6 +240,7 @@ static int start(train_session *s, const recipe *r, const dataset *data, const c
 }
 
 static int open_data(dataset **data, const recipe *r) {
+    TRY(family_check_runs(&r->model, "recipe"));
     if (!*r->data_path) FAIL(LAMP_INVALID, "no data: set data.path in the recipe, or --set data.path=FOLDER (made by `lamp data build`)");
     return dataset_open(data, r->data_path);
 }

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "comm/comm.h"
 #include "health/loss_course.h"
+#include "models/families/family.h"
 
 enum { BAD_STEPS = 3, SPIKES = 3 /* in a row, that may be passed over */ };
 
@@ -23,20 +24,23 @@ static int adopt_vocabulary(recipe *r, const dataset *data) {
     return LAMP_OK;
 }
 
-/* Where one backward makes the whole gradient, what consumes it does so at once, and it needs no room of its own. */
-static void choose_passing_gradients(const recipe *r, weights *table) {
+void trainer_choose_passing(const recipe *r, weights *table) {
     for (int i = 0; i < table->n; i++)
         table->row[i]->step->passing = r->micro_batch_tokens == r->batch_tokens && optimizer_consumes(&r->optimizer, table->row[i]);
 }
 
+const struct products *trainer_choose_products(const recipe *r, const struct kernels *k) {
+    bool bf16 = !strcmp(r->precision, "bf16") || (!strcmp(r->precision, "auto") && k->products_bf16);
+    return bf16 ? k->products_bf16 : &k->products;
+}
+
 static int choose_products(trainer *tr) {
     const recipe *r = &tr->recipe;
-    bool bf16 = !strcmp(r->precision, "bf16") || (!strcmp(r->precision, "auto") && tr->k->products_bf16);
-    bool router_bf16 = !strcmp(r->router_precision, "bf16");
+    tr->products = trainer_choose_products(r, tr->k);
+    bool bf16 = tr->products != &tr->k->products, router_bf16 = !strcmp(r->router_precision, "bf16");
     if ((bf16 || router_bf16) && !tr->k->products_bf16)
         FAIL(LAMP_UNSUPPORTED, "train.%sprecision bf16: the %s kernels have no bf16 products; %s", bf16 ? "" : "router_", tr->k->name,
              bf16 ? "auto takes what the machine has" : "f32 works everywhere");
-    tr->products = bf16 ? tr->k->products_bf16 : &tr->k->products;
     tr->router_products = router_bf16 ? tr->k->products_bf16 : &tr->k->products;
     tr->peak_flops = kernels_measure_peak(bf16 ? tr->k->peak_flops_bf16 : tr->k->peak_flops, 0.08);
     return LAMP_OK;
@@ -48,12 +52,13 @@ int trainer_prepare(trainer *tr, const recipe *r, const dataset *data) {
     recipe *own = &tr->recipe;
     TRY_TO(done, adopt_vocabulary(own, data));
     TRY_TO(done, recipe_resolve(own, "recipe"));
+    TRY_TO(done, family_check_runs(&own->model, "recipe"));
     if (own->threads > 0) omp_set_num_threads((int)own->threads);
     TRY_TO(done, kernels_choose(&tr->k));
     TRY_TO(done, choose_products(tr));
     TRY_TO(done, model_open(&tr->model, &own->model));
     tr->costs = model_count(&tr->model, own->model.max_position_embeddings);
-    choose_passing_gradients(own, &tr->model.weights);
+    trainer_choose_passing(own, &tr->model.weights);
     tr->needs = memory_needs_of(own, &tr->model, tr->products);
     TRY_TO(done, memory_needs_check(&tr->needs, (int64_t)arena_machine_bytes()));
 done:

@@ -60,6 +60,12 @@ typedef struct {
  * cannot hold it. */
 int trainer_prepare(trainer *tr, const recipe *r, const dataset *data);
 
+/* Which gradients of a table pass: where one backward makes the whole gradient, what consumes it does so at once, and it needs no room of its own. */
+void trainer_choose_passing(const recipe *r, weights *table);
+
+/* The products that train.precision asks for; NULL: this machine has no such. */
+const struct products *trainer_choose_products(const recipe *r, const struct kernels *k);
+
 /* Prepares and allocates. */
 int trainer_open(trainer *tr, const recipe *r, const dataset *data);
 void trainer_close(trainer *tr);

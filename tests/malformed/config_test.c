@@ -97,7 +97,7 @@ static const struct {
     /* sound, and another function than the one we run */
     {"unknown family with a near name", "{\"model_type\": \"olmeo\"}", LAMP_UNSUPPORTED,
      "unknown family \"olmeo\"; did you mean olmoe? expected one of llama, mixtral, olmoe, qwen3, qwen3_moe"},
-    {"unknown family", "{\"model_type\": \"deepseek_v3\"}", LAMP_UNSUPPORTED, "unknown family \"deepseek_v3\"; expected one of llama"},
+    {"unknown family", "{\"model_type\": \"mamba_2\"}", LAMP_UNSUPPORTED, "unknown family \"mamba_2\"; expected one of llama"},
     {"family that writes on the terminal", "{\"model_type\": \"\\u001b[31mred\"}", LAMP_UNSUPPORTED, "unknown family \"?[31mred\""},
     {"rope yarn", LLAMA ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}}", LAMP_UNSUPPORTED,
      "\"rope_scaling\": expected RoPE without scaling"},

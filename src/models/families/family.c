@@ -7,9 +7,13 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "base/problems.h"
+#include "models/model.h"
 #include "moe/route.h"
 
-static const family *const families[] = {&family_llama, &family_mixtral, &family_olmoe, &family_qwen3, &family_qwen3_moe};
+static const family *const families[] = {
+    &family_llama,       &family_mixtral,     &family_olmoe,   &family_qwen3,  &family_qwen3_moe, &family_qwen2_moe,
+    &family_deepseek_v2, &family_deepseek_v3, &family_gpt_oss, &family_llama4, &family_switch,    &family_lstm_moe,
+};
 
 enum { N_FAMILIES = sizeof families / sizeof *families };
 
@@ -26,6 +30,14 @@ int family_find(const family **f, const char *model_type, const char *where) {
     }
     FAIL(LAMP_UNSUPPORTED, "%s: unknown family \"%.64s\"; %s%s%sexpected one of %s", where, model_type, nearest ? "did you mean " : "",
          nearest ? nearest : "", nearest ? "? " : "", known);
+}
+
+int family_check_runs(const model_config *c, const char *where) {
+    const family *f;
+    TRY(family_find(&f, c->family, where));
+    if (f->missing)
+        FAIL(LAMP_UNSUPPORTED, "%s: family %s can be priced (lamp inspect), not run: we do not compute %s yet", where, f->model_type, f->missing);
+    return LAMP_OK;
 }
 
 /* ---- sizes ------------------------------------------------------------------------------------------------------------------- */
@@ -80,8 +92,42 @@ static int complete_experts(model_config *c, const family *f, const char *where)
         FAIL(LAMP_MALFORMED, "%s: family %s always scales the chosen probabilities to sum to one: expected normalize true", where,
              f->model_type);
     if (m->shared_experts > 0 && m->shared_size == 0) m->shared_size = c->intermediate_size;
-    if (c->dense_size == 0) c->dense_size = m->top_k * c->intermediate_size + m->shared_experts * m->shared_size;
+    if (c->dense_size == 0)
+        c->dense_size = f->recurrent ? c->hidden_size : m->top_k * c->intermediate_size + m->shared_experts * m->shared_size;
     return check_layers(c, where);
+}
+
+static int complete_heads(model_config *c, const family *f, const char *where) {
+    const latent_attention *a = &c->latent;
+    if (f->recurrent) return c->num_attention_heads = c->num_key_value_heads = c->head_dim = 0, LAMP_OK;
+    if (f->latent != (a->key_rank > 0))
+        FAIL(LAMP_MALFORMED, "%s: \"kv_lora_rank\": expected %s in family %s, found %" PRId64, where, f->latent ? "at least 1" : "0", f->model_type,
+             a->key_rank);
+    TRY(check_divides("hidden_size", c->hidden_size, "num_attention_heads", c->num_attention_heads, where));
+    TRY(check_divides("num_attention_heads", c->num_attention_heads, "num_key_value_heads", c->num_key_value_heads, where));
+    if (f->latent) c->head_dim = a->plain_dim + a->rotary_dim;
+    if (c->head_dim == 0) c->head_dim = c->hidden_size / c->num_attention_heads;
+    TRY(check_range("head_dim", c->head_dim, 1 << 14, where));
+    TRY(check_divides("head_dim", c->head_dim, "two, the pairs that RoPE turns", 2, where));
+    if (f->latent) TRY(check_range("v_head_dim", a->value_dim, 1 << 14, where));
+    if (f->head_dim_is_derived && c->head_dim * c->num_attention_heads != c->hidden_size)
+        FAIL(LAMP_MALFORMED, "%s: \"head_dim\": expected hidden_size / num_attention_heads = %" PRId64 " in family %s, found %" PRId64,
+             where, c->hidden_size / c->num_attention_heads, f->model_type, c->head_dim);
+    return LAMP_OK;
+}
+
+/* Experts come at the same places of encoder and decoder only if both begin at one. */
+static int check_encoder(const model_config *c, const family *f, const char *where) {
+    bool expected = f->backbone == &encoder_decoder_backbone;
+    if (expected != (c->encoder_layers > 0))
+        FAIL(LAMP_MALFORMED, "%s: \"num_layers\" of the encoder: expected %s in family %s, found %" PRId64, where, expected ? "at least 1" : "0",
+             f->model_type, c->encoder_layers);
+    return c->sparse_step > 1 ? check_divides("num_layers", c->encoder_layers, "decoder_sparse_step", c->sparse_step, where) : LAMP_OK;
+}
+
+static void take_differences(model_config *c, const family *f) {
+    c->backbone = f->backbone, c->qk_norm = f->qk_norm, c->attention_bias = f->attention_bias, c->attention_sinks = f->attention_sinks;
+    c->full_step = f->full_step, c->moe.biases = f->biases;
 }
 
 int family_complete(model_config *c, const char *where) {
@@ -89,27 +135,21 @@ int family_complete(model_config *c, const char *where) {
     const family *f;
     problem_list p = {0};
     TRY(family_find(&f, c->family, where));
-    c->qk_norm = f->qk_norm;
+    take_differences(c, f);
     problems_add(&p, check_range("vocab_size", c->vocab_size, 1 << 24, where));
     problems_add(&p, check_range("hidden_size", c->hidden_size, 1 << 20, where));
     problems_add(&p, check_range(f->inner_key, c->intermediate_size, 1 << 22, where));
     problems_add(&p, check_range("num_hidden_layers", c->num_hidden_layers, 1 << 14, where));
-    problems_add(&p, check_range("num_attention_heads", c->num_attention_heads, 1 << 14, where));
-    problems_add(&p, check_range("num_key_value_heads", c->num_key_value_heads, 1 << 14, where));
+    if (!f->recurrent) problems_add(&p, check_range("num_attention_heads", c->num_attention_heads, 1 << 14, where));
+    if (!f->recurrent) problems_add(&p, check_range("num_key_value_heads", c->num_key_value_heads, 1 << 14, where));
     problems_add(&p, check_range("max_position_embeddings", c->max_position_embeddings, 1 << 30, where));
     problems_add(&p, check_positive("rope_theta", c->rope_theta, 1e15, where));
     problems_add(&p, check_positive("rms_norm_eps", c->rms_norm_eps, 1, where));
     problems_add(&p, check_up_to("initializer_range", c->initializer_range, 10, where));
     TRY(problems_end(&p));
-    TRY(check_divides("hidden_size", c->hidden_size, "num_attention_heads", c->num_attention_heads, where));
-    TRY(check_divides("num_attention_heads", c->num_attention_heads, "num_key_value_heads", c->num_key_value_heads, where));
-    if (c->head_dim == 0) c->head_dim = c->hidden_size / c->num_attention_heads;
-    TRY(check_range("head_dim", c->head_dim, 1 << 14, where));
-    TRY(check_divides("head_dim", c->head_dim, "two, the pairs that RoPE turns", 2, where));
-    if (f->head_dim_is_derived && c->head_dim * c->num_attention_heads != c->hidden_size)
-        FAIL(LAMP_MALFORMED, "%s: \"head_dim\": expected hidden_size / num_attention_heads = %" PRId64 " in family %s, found %" PRId64,
-             where, c->hidden_size / c->num_attention_heads, f->model_type, c->head_dim);
+    TRY(complete_heads(c, f, where));
     TRY(complete_experts(c, f, where));
+    TRY(check_encoder(c, f, where));
     if (c->end_of_text < -1 || c->end_of_text >= c->vocab_size)
         FAIL(LAMP_MALFORMED, "%s: \"eos_token_id\": expected a token below vocab_size (%" PRId64 "), found %" PRId64, where, c->vocab_size,
              c->end_of_text);
@@ -119,19 +159,7 @@ int family_complete(model_config *c, const char *where) {
     return LAMP_OK;
 }
 
-double family_parameter_count(const model_config *c) {
-    double width = (double)c->hidden_size, queries = (double)c->num_attention_heads * (double)c->head_dim,
-           keys = (double)c->num_key_value_heads * (double)c->head_dim, experts = (double)c->moe.experts, sparse_layers = 0;
-    for (int64_t l = 0; l < c->num_hidden_layers; l++) sparse_layers += model_layer_is_sparse(c, l);
-    double dense_layers = (double)c->num_hidden_layers - sparse_layers, dense = experts > 1 ? (double)c->dense_size : (double)c->intermediate_size;
-    double inner = experts * (double)c->intermediate_size + (double)c->moe.shared_experts * (double)c->moe.shared_size;
-    double routers = sparse_layers > 0 && c->moe.router->declare ? sparse_layers * experts * width : 0;
-    double attention = 2 * width * (queries + keys), of_expert = c->moe.relu ? 2 : 3;
-    double feed_forward = width * (of_expert * sparse_layers * inner + 3 * dense_layers * dense) + routers;
-    double norms = 2 * width + (c->qk_norm == QK_NORM_FULL ? queries + keys : c->qk_norm == QK_NORM_HEAD ? 2 * (double)c->head_dim : 0);
-    double tables = (double)c->vocab_size * width * (c->tie_word_embeddings ? 1 : 2);
-    return (double)c->num_hidden_layers * (attention + norms) + feed_forward + tables + width;
-}
+double family_parameter_count(const model_config *c) { return model_backbone(c)->parameters(c); }
 
 /* ---- names ------------------------------------------------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* config.json <-> model_config: every spelling that transformers 4 and 5 write, and a refusal of each setting that would make the model
  * another function than the one we run. */
 #include <inttypes.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -96,6 +97,50 @@ static int read_size(int64_t *size, const json_t *root, const char *key, const c
     return json_get_integer(size, root, key, 1, INT64_MAX, where);
 }
 
+#define AT(field) offsetof(model_config, field)
+
+/* The key of intermediate_size is the family's inner_key. */
+static const family_key usual_keys[] = {
+    {"vocab_size", OPTION_INTEGER, AT(vocab_size), 0, false},
+    {"hidden_size", OPTION_INTEGER, AT(hidden_size), 0, false},
+    {NULL, OPTION_INTEGER, AT(intermediate_size), 0, false},
+    {"num_hidden_layers", OPTION_INTEGER, AT(num_hidden_layers), 0, false},
+    {"num_attention_heads", OPTION_INTEGER, AT(num_attention_heads), 0, false},
+    {"max_position_embeddings", OPTION_INTEGER, AT(max_position_embeddings), 0, false},
+    {"num_key_value_heads", OPTION_INTEGER, AT(num_key_value_heads), 0, true},
+    {"head_dim", OPTION_INTEGER, AT(head_dim), 0, true},
+    {"rms_norm_eps", OPTION_NUMBER, AT(rms_norm_eps), 0, true},
+    {"rope_theta", OPTION_NUMBER, AT(rope_theta), 0, true},
+    {"initializer_range", OPTION_NUMBER, AT(initializer_range), 0, true},
+    {"tie_word_embeddings", OPTION_BOOL, AT(tie_word_embeddings), 0, true},
+};
+
+enum { N_USUAL_KEYS = sizeof usual_keys / sizeof *usual_keys };
+
+/* max 0: family_complete knows what goes, which is at least 1. */
+static int read_key(model_config *c, const json_t *root, const family_key *k, const char *key, const char *where) {
+    void *at = (char *)c + k->offset;
+    if (k->optional && !setting(root, key)) return LAMP_OK;
+    if (k->type == OPTION_BOOL) return json_get_bool(at, root, key, where);
+    if (k->type == OPTION_INTEGER) return k->max > 0 ? json_get_integer(at, root, key, 0, (int64_t)k->max, where) : read_size(at, root, key, where);
+    TRY(json_get_number(at, root, key, where));
+    if (k->max > 0 && !(*(double *)at >= 0 && *(double *)at <= k->max))
+        FAIL(LAMP_MALFORMED, "%s: \"%s\": expected 0 to %g, found %g", where, key, k->max, *(double *)at);
+    return LAMP_OK;
+}
+
+/* The usual ones, but those that the family calls otherwise, and the family's own. */
+static int read_keys(model_config *c, const json_t *root, const family *f, const char *where) {
+    problem_list p = {0};
+    for (int i = 0; i < N_USUAL_KEYS; i++) {
+        bool renamed = false;
+        for (int j = 0; j < f->n_keys; j++) renamed |= f->keys[j].offset == usual_keys[i].offset;
+        if (!renamed) problems_add(&p, read_key(c, root, &usual_keys[i], usual_keys[i].key ? usual_keys[i].key : f->inner_key, where));
+    }
+    for (int j = 0; j < f->n_keys; j++) problems_add(&p, read_key(c, root, &f->keys[j], f->keys[j].key, where));
+    return problems_end(&p);
+}
+
 /* mlp_only_layers: only the first ones, in order. */
 static int read_dense_layers(model_config *c, const json_t *root, const family *f, const char *where) {
     const json_t *list = setting(root, "mlp_only_layers");
@@ -117,8 +162,8 @@ static int read_dense_layers(model_config *c, const json_t *root, const family *
 
 static int read_experts(model_config *c, const json_t *root, const family *f, const char *where) {
     moe_config *m = &c->moe;
-    m->experts = m->top_k = m->scale = 1;
-    strcpy(m->kind, router_softmax.name);
+    m->experts = 1, m->top_k = f->top_k > 0 ? f->top_k : 1;
+    strcpy(m->kind, f->router ? f->router->name : router_softmax.name);
     TRY(read_dense_layers(c, root, f, where));
     if (!f->experts_key) return LAMP_OK;
     static const char *const spellings[] = {"num_experts", "num_local_experts"};
@@ -128,7 +173,7 @@ static int read_experts(model_config *c, const json_t *root, const family *f, co
     for (int i = 0; i < 2; i++)
         if (setting(root, spellings[i]) && json_integer_value(json_object_get(root, spellings[i])) != m->experts)
             FAIL(LAMP_MALFORMED, "%s: \"%s\": expected %" PRId64 " as in \"%s\", found another number", where, spellings[i], m->experts, key);
-    TRY(read_size(&m->top_k, root, "num_experts_per_tok", where));
+    if (f->top_k == 0 || setting(root, "num_experts_per_tok")) TRY(read_size(&m->top_k, root, "num_experts_per_tok", where));
     m->normalize = f->always_normalizes;
     if (!f->always_normalizes && setting(root, "norm_topk_prob")) TRY(json_get_bool(&m->normalize, root, "norm_topk_prob", where));
     if (setting(root, "router_aux_loss_coef")) TRY(json_get_number(&m->balance[BALANCE_SWITCH], root, "router_aux_loss_coef", where));
@@ -146,37 +191,48 @@ static int read_end_of_text(model_config *c, const json_t *root, const char *whe
     return LAMP_OK;
 }
 
+/* What must hold of a model that is to run: a price does not depend on it. */
+static int check_function(model_config *c, const json_t *root, const char *where) {
+    problem_list p = {0};
+    problems_add(&p, check_rope(&c->rope_theta, root, "rope_scaling", where));
+    problems_add(&p, check_rope(&c->rope_theta, root, "rope_parameters", where));
+    problems_add(&p, check_supported(root, c->max_position_embeddings, where));
+    return problems_end(&p);
+}
+
+/* T5 says in a word what experts and dense layers compute between their matrices. */
+static int read_activation(model_config *c, const json_t *root, const char *where) {
+    const char *word = "relu";
+    if (setting(root, "feed_forward_proj")) TRY(json_get_word(&word, root, "feed_forward_proj", where));
+    c->moe.relu = strncmp(word, "gated-", strlen("gated-")) != 0;
+    return LAMP_OK;
+}
+
 static int read_config(model_config *c, const json_t *root, const char *where) {
     const char *model_type;
     const family *f;
     problem_list p = {0};
     if (!json_is_object(root)) FAIL(LAMP_MALFORMED, "%s: expected an object", where);
+    if (json_is_object(setting(root, "text_config"))) root = setting(root, "text_config"); /* of a model that also sees */
     TRY(json_get_word(&model_type, root, "model_type", where));
     bool own = !strcmp(model_type, LAMPLIGHTER_MODEL_TYPE);
     if (own) TRY(json_get_word(&model_type, root, "backbone", where));
     TRY(family_find(&f, model_type, where));
-    *c = (model_config){
-        .head_dim = f->head_dim, .rms_norm_eps = f->rms_norm_eps, .rope_theta = f->rope_theta, .initializer_range = 0.02, .sparse_step = 1};
+    *c = (model_config){.head_dim = f->head_dim,
+                        .rms_norm_eps = f->rms_norm_eps,
+                        .rope_theta = f->rope_theta,
+                        .initializer_range = 0.02,
+                        .sparse_step = 1,
+                        .max_position_embeddings = f->context,
+                        .moe = {.scale = 1, .shared_experts = f->shared_experts, .shared_gate = f->shared_gate, .weigh_input = f->weigh_input}};
     strcpy(c->family, f->model_type);
-    problems_add(&p, read_size(&c->vocab_size, root, "vocab_size", where));
-    problems_add(&p, read_size(&c->hidden_size, root, "hidden_size", where));
-    problems_add(&p, read_size(&c->intermediate_size, root, f->inner_key, where));
-    problems_add(&p, read_size(&c->num_hidden_layers, root, "num_hidden_layers", where));
-    problems_add(&p, read_size(&c->num_attention_heads, root, "num_attention_heads", where));
-    problems_add(&p, read_size(&c->max_position_embeddings, root, "max_position_embeddings", where));
-    c->num_key_value_heads = c->num_attention_heads;
-    if (setting(root, "num_key_value_heads")) problems_add(&p, read_size(&c->num_key_value_heads, root, "num_key_value_heads", where));
-    if (setting(root, "head_dim")) problems_add(&p, read_size(&c->head_dim, root, "head_dim", where));
-    if (setting(root, "rms_norm_eps")) problems_add(&p, json_get_number(&c->rms_norm_eps, root, "rms_norm_eps", where));
-    if (setting(root, "rope_theta")) problems_add(&p, json_get_number(&c->rope_theta, root, "rope_theta", where));
-    if (setting(root, "initializer_range")) problems_add(&p, json_get_number(&c->initializer_range, root, "initializer_range", where));
-    if (setting(root, "tie_word_embeddings")) problems_add(&p, json_get_bool(&c->tie_word_embeddings, root, "tie_word_embeddings", where));
+    problems_add(&p, read_keys(c, root, f, where));
+    if (c->num_key_value_heads == 0) c->num_key_value_heads = c->num_attention_heads;
     problems_add(&p, read_experts(c, root, f, where));
     if (own) problems_add(&p, lamplighter_read(c, root, where));
+    if (c->encoder_layers > 0) problems_add(&p, read_activation(c, root, where));
     problems_add(&p, read_end_of_text(c, root, where));
-    problems_add(&p, check_rope(&c->rope_theta, root, "rope_scaling", where));
-    problems_add(&p, check_rope(&c->rope_theta, root, "rope_parameters", where));
-    problems_add(&p, check_supported(root, c->max_position_embeddings, where));
+    if (!f->missing) problems_add(&p, check_function(c, root, where));
     TRY(problems_end(&p));
     if (setting(root, "auto_map")) log_warning("%s: \"auto_map\" is ignored: no code from a model folder is ever run", where);
     return family_complete(c, where);
@@ -202,6 +258,7 @@ static void write_dense_layers(json_writer *w, const model_config *c, const fami
 
 int family_write_config(const model_config *c, buffer *out) {
     const family *f;
+    TRY(family_check_runs(c, "the model to save"));
     TRY(family_find(&f, c->family, "the model to save"));
     json_writer w = {.out = out, .indented = true};
     bool own = lamplighter_is_needed(c, f);

@@ -43,7 +43,7 @@ static void the_noisy_gate_gives_the_golden_numbers(void) {
     double h[4];
     for (int e = 0; e < 4; e++) h[e] = clean[e] + draw[e] * deviation[e];
     tensor *c = row_of(&l.t, clean, 4), *a = row_of(&l.t, noise_logits, 4), *noisy = row_of(&l.t, h, 4), *p = softmax(&l.t, noisy);
-    tensor *drawn = noisy_logits(&l.t, c, a, RANDOM_GATE_NOISE, 0), *load = expected_load(&l.t, c, a, noisy, 2, bin, 1, one);
+    tensor *drawn = noisy_logits(&l.t, c, a, tape_random_key(&l.t, RANDOM_GATE_NOISE, 0), (const uint64_t[]){0}), *load = expected_load(&l.t, c, a, noisy, 2, bin, 1, one);
     routing r = routing_choose(&l.t, noisy->x, 1, &l.c, 1);
     r.probabilities = p, r.load = load, r.weights = routing_weigh(&l.t, &r, p, &l.c);
     for (int e = 0; e < 4; e++) {
@@ -226,7 +226,7 @@ static void padding_does_not_count(void) {
         }
         EXPECT_OK(moe_trace_open(&trace, 1, 8));
         l.t.training = true;
-        for (int j = 0; j < BALANCE_LOSSES; j++) l.c.balance[j] = 1;
+        for (int j = 0; j < BALANCE_LOSSES; j++) l.c.balance[j] = router_takes_loss(l.c.router, j);
         l.x.rows = l.batch.n_tokens = l.sequence_start[2] = N - 10;
         layer_run(&l, &trace);
         for (int j = 0; j < BALANCE_LOSSES; j++) loss[j] = tape_loss(&l.t, balance_terms[j].name);

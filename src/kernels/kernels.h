@@ -156,8 +156,8 @@ struct kernels {
     void (*noisy)(real *y, const real *clean, const real *noise, const real *draw, ptrdiff_t n);
     /* dclean += dy, dnoise += draw sigmoid(noise) dy */
     void (*noisy_backward)(real *dclean, real *dnoise, const real *dy, const real *noise, const real *draw, ptrdiff_t n);
-    /* p[r][i] = row_weight[r] Phi((clean[r][i] - rival) / softplus(noise[r][i])), the chance that i is chosen if its noise is drawn again. rival is the
-     * K-th largest of the row's other noisy logits: best (rows, K + 1) says where. K < width. */
+    /* p[r][i] = row_weight[r] Phi((clean[r][i] - rival) / softplus(noise[r][i])), the chance that i is chosen if its noise is drawn again. rival is
+     * the K-th largest of the row's other noisy logits: best (rows, K + 1) says where. K < width. */
     void (*chances)(real *p, const real *clean, const real *noise, const real *noisy, const int32_t *best, ptrdiff_t K, const real *row_weight,
                     ptrdiff_t rows, ptrdiff_t width);
     /* dp[r] = dload[bin[r]]:   dclean +=, dnoise +=, dnoisy += */

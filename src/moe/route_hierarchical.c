@@ -101,7 +101,8 @@ static routing choose_in_groups(tape *t, tensor **within, const members *m, cons
     const routing *groups = m->groups;
     ptrdiff_t b = g->p->cols, R = groups->pairs, P = R * k;
     routing r = routing_make(t, groups->tokens, P, m->plan.experts * b);
-    int32_t *best = tape_keep(t, sizeof *best * (size_t)P), *row = tape_keep(t, sizeof *row * (size_t)P), *col = tape_keep(t, sizeof *col * (size_t)P);
+    int32_t *row = tape_keep(t, sizeof *row * (size_t)P), *col = tape_keep(t, sizeof *col * (size_t)P);
+    int32_t *best = tape_keep(t, sizeof *best * (size_t)P); /* (R, k) */
     ptrdiff_t *start = tape_keep(t, sizeof *start * (size_t)(R + 1));
     t->k->choose(best, g->noisy->x, R, b, k);
     for (ptrdiff_t j = 0; j < P; j++) {

@@ -43,11 +43,12 @@ static void the_noisy_gate_gives_the_golden_numbers(void) {
     double h[4];
     for (int e = 0; e < 4; e++) h[e] = clean[e] + draw[e] * deviation[e];
     tensor *c = row_of(&l.t, clean, 4), *a = row_of(&l.t, noise_logits, 4), *noisy = row_of(&l.t, h, 4), *p = softmax(&l.t, noisy);
-    tensor *drawn = noisy_logits(&l.t, c, a, tape_random_key(&l.t, RANDOM_GATE_NOISE, 0), (const uint64_t[]){0}), *load = expected_load(&l.t, c, a, noisy, 2, bin, 1, one);
+    random_key key = tape_random_key(&l.t, RANDOM_GATE_NOISE, 0);
+    tensor *drawn = noisy_logits(&l.t, c, a, key, (const uint64_t[]){0}), *load = expected_load(&l.t, c, a, noisy, 2, bin, 1, one);
     routing r = routing_choose(&l.t, noisy->x, 1, &l.c, 1);
     r.probabilities = p, r.load = load, r.weights = routing_weigh(&l.t, &r, p, &l.c);
     for (int e = 0; e < 4; e++) {
-        double own = random_normal(tape_random_key(&l.t, RANDOM_GATE_NOISE, 0), (uint64_t)e);
+        double own = random_normal(key, (uint64_t)e);
         EXPECT(near((double)drawn->x[e], clean[e] + own * deviation[e], 1e-6), "h[%d] = %g", e, (double)drawn->x[e]);
         EXPECT(fabs((double)load->x[e] - probability[e]) < 2e-6, "P[%d] = %g", e, (double)load->x[e]);
     }

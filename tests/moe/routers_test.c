@@ -190,7 +190,7 @@ static void all_experts_are_the_dense_mixture(void) {
         for (ptrdiff_t n = 0; n < N; n++) {
             double sum = 0;
             for (ptrdiff_t j = r.token_start[n]; j < r.token_start[n + 1]; j++) {
-                ptrdiff_t m = i == 5 ? (j - 6 * n) / 2 * 2 + r.expert[j] % 2 : r.expert[j]; /* the hierarchical leaves stand by choice of their group */
+                ptrdiff_t m = i == 5 ? (j - 6 * n) / 2 * 2 + r.expert[j] % 2 : r.expert[j]; /* hierarchical: in the order of choice of their groups */
                 double p = (double)r.probabilities->x[n * 6 + m];
                 sum += (double)r.weights->x[j];
                 EXPECT(near((double)r.weights->x[j], p, 1e-6), "%s: weight %g, probability %g", kinds[i], (double)r.weights->x[j], p);

@@ -2,11 +2,11 @@
 
 enum { DRAWS = 64 /* made together */ };
 
-/* Words 1 and 3 of the blocks of index first .. first + DRAWS - 1 of base/random.c, all lanes at once. */
-static void philox_words(uint32_t *word1, uint32_t *word3, random_key key, uint64_t first) {
+/* Words 1 and 3 of the blocks of these indices (base/random.c), all lanes at once. */
+static void philox_words(uint32_t *word1, uint32_t *word3, random_key key, const uint64_t *index) {
     uint32_t word0[DRAWS], word2[DRAWS], k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
     for (int i = 0; i < DRAWS; i++) {
-        word0[i] = (uint32_t)(first + (uint64_t)i), word1[i] = (uint32_t)((first + (uint64_t)i) >> 32);
+        word0[i] = (uint32_t)index[i], word1[i] = (uint32_t)(index[i] >> 32);
         word2[i] = (uint32_t)key.stream, word3[i] = (uint32_t)(key.stream >> 32);
     }
     for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
@@ -35,10 +35,10 @@ static inline V sine_of_turns(V q) {
 }
 
 /* random_normal in float: sqrt(-2 log(u)) cos(2 pi v) needs no more than the upper words of u and v. */
-static void normals_single(real *draw, random_key key, uint64_t first) {
+static void normals_single(real *draw, random_key key, const uint64_t *index) {
     uint32_t word1[DRAWS], word3[DRAWS];
     real u[DRAWS], one_less_u[DRAWS], v[DRAWS];
-    philox_words(word1, word3, key, first);
+    philox_words(word1, word3, key, index);
     for (int i = 0; i < DRAWS; i++) {
         u[i] = ((real)word1[i] + (real)0.5) * (real)0x1p-32, one_less_u[i] = ((real)~word1[i] + (real)0.5) * (real)0x1p-32;
         v[i] = (real)(int32_t)word3[i] * (real)0x1p-32; /* -1/2 .. 1/2: the cosine has no other turn */
@@ -50,20 +50,22 @@ static void normals_single(real *draw, random_key key, uint64_t first) {
     for (int i = 0; i < DRAWS; i++) draw[i] = root_of(u[i]) * v[i];
 }
 
-static void normals_of_row(real *draw, random_key key, uint64_t first, ptrdiff_t n) {
-    real last[DRAWS];
-    ptrdiff_t i = 0;
-    if (sizeof(real) == 8)
-        for (; i < n; i++) draw[i] = (real)random_normal(key, first + (uint64_t)i);
-    for (; i + DRAWS <= n; i += DRAWS) normals_single(draw + i, key, first + (uint64_t)i);
-    if (i == n) return;
-    normals_single(last, key, first + (uint64_t)i);
-    memcpy(draw + i, last, sizeof(real) * (size_t)(n - i));
-}
-
 static void normals(real *draw, random_key key, const uint64_t *first, ptrdiff_t rows, ptrdiff_t width) {
-#pragma omp parallel for schedule(static) if (rows * width > SMALL)
-    for (ptrdiff_t r = 0; r < rows; r++) normals_of_row(draw + r * width, key, first[r], width);
+    const ptrdiff_t n = rows * width;
+#pragma omp parallel for schedule(static) if (n > SMALL)
+    for (ptrdiff_t start = 0; start < n; start += DRAWS) {
+        const ptrdiff_t count = smaller(n - start, DRAWS);
+        uint64_t index[DRAWS] = {0};
+        real made[DRAWS];
+        for (ptrdiff_t i = 0, r = start / width, at = start % width; i < count; i++) {
+            index[i] = first[r] + (uint64_t)at;
+            if (++at == width) at = 0, r++;
+        }
+        if (sizeof(real) == 4) normals_single(made, key, index);
+        else
+            for (ptrdiff_t i = 0; i < count; i++) made[i] = (real)random_normal(key, index[i]);
+        memcpy(draw + start, made, sizeof(real) * (size_t)count);
+    }
 }
 
 /* softplus(a) = max(a, 0) + log(1 + e^-|a|) and its slope sigmoid(a). */
@@ -175,7 +177,8 @@ static void chances_backward(real *dclean, real *dnoise, real *dnoisy, const rea
             real *dc = dclean + r * width + i, *da = dnoise + r * width + i;
             VI chosen = chosen_lanes(&rival, at);
             V inverse, slope, distribution, c = load_left(clean + r * width + i, width - i, 0), a = load_left(noise + r * width + i, width - i, 0);
-            V z = distance_lanes(c, a, &rival, chosen, &inverse, &slope), density = normal_lanes(z, &distribution) * (real)(M_2_SQRTPI * M_SQRT1_2 / 2);
+            V z = distance_lanes(c, a, &rival, chosen, &inverse, &slope);
+            V density = normal_lanes(z, &distribution) * (real)(M_2_SQRTPI * M_SQRT1_2 / 2);
             V g = row_weight[r] * load_left(dload + bin[r] * width + i, width - i, 0) * density * inverse;
             store_left(dc, load_left(dc, width - i, 0) + g, width - i);
             store_left(da, load_left(da, width - i, 0) - g * z * slope, width - i);

@@ -10,8 +10,8 @@
  *      "domains": {NAME: [[E integers], ...], ...}}
  *
  * logit_norm is the root mean square of a token's logits, logit_spread their deviation, z their squared log-sum, top1 and margin its largest
- * probability and the distance to the second, uncertainty the entropy of its probabilities over ln E; all are means over the tokens examined, and
- * absent where none were. */
+ * probability and the distance to the second, uncertainty the entropy of its probabilities over that of even ones; of the hierarchical router
+ * they are those of the experts in the groups it chose. All are means over the tokens examined, and absent where none were. */
 #ifndef TELEMETRY_H
 #define TELEMETRY_H
 

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/random.h"
 #include "base/real.h"
 
 /* Rows of a batch, optionally picked: row r is x + (row ? row[r] : r) * width. */
@@ -146,6 +147,23 @@ struct kernels {
     void (*scatter_add)(real *y, const real *x, const int32_t *row, ptrdiff_t rows, ptrdiff_t width);
     /* y[n] (+)= sum of x[row[i]] over i in start[n] .. start[n + 1];  accumulate: += */
     void (*sum_rows)(real *y, const real *x, const int32_t *row, const ptrdiff_t *start, ptrdiff_t n, ptrdiff_t width, bool accumulate);
+
+    /* ---- gates: rows of width logits, of which K are chosen ---- */
+    /* best (rows, K) = where each row's K largest are, largest first, ties to the lower place */
+    void (*choose)(int32_t *best, const real *score, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t K);
+    /* draw[r][i] = the normal number of index first[r] + i */
+    void (*normals)(real *draw, random_key key, const uint64_t *first, ptrdiff_t rows, ptrdiff_t width);
+    /* y = clean + draw softplus(noise) */
+    void (*noisy)(real *y, const real *clean, const real *noise, const real *draw, ptrdiff_t n);
+    /* dclean += dy, dnoise += draw sigmoid(noise) dy */
+    void (*noisy_backward)(real *dclean, real *dnoise, const real *dy, const real *noise, const real *draw, ptrdiff_t n);
+    /* p[r][i] = row_weight[r] Phi((clean[r][i] - rival) / softplus(noise[r][i])), the chance that i is chosen if its noise is drawn again. rival is
+     * the K-th largest of the row's other noisy logits: best (rows, K + 1) says where. K < width. */
+    void (*chances)(real *p, const real *clean, const real *noise, const real *noisy, const int32_t *best, ptrdiff_t K, const real *row_weight,
+                    ptrdiff_t rows, ptrdiff_t width);
+    /* dp[r] = dload[bin[r]]:   dclean +=, dnoise +=, dnoisy += */
+    void (*chances_backward)(real *dclean, real *dnoise, real *dnoisy, const real *dload, const int32_t *bin, const real *clean, const real *noise,
+                             const real *noisy, const int32_t *best, ptrdiff_t K, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
 
     /* ---- whole blocks ---- */
     double (*sum_squares)(const real *x, ptrdiff_t n);

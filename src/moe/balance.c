@@ -58,7 +58,6 @@ static void add_shares(tape *t, const routing *r, const token_batch *batch, cons
 }
 
 static void balance_switch(tape *t, const routing *r, const token_batch *batch, const char *name, double coefficient) {
-    if (!r->probabilities) return;
     ptrdiff_t E = r->probabilities->cols;
     real *push = tape_keep(t, sizeof(real) * (size_t)E);
     double sum = shares_loss(push, r->probabilities, batch, r->chosen, 0, r->tokens);
@@ -67,7 +66,6 @@ static void balance_switch(tape *t, const routing *r, const token_batch *batch, 
 }
 
 static void balance_sequence(tape *t, const routing *r, const token_batch *batch, const char *name, double coefficient) {
-    if (!r->probabilities) return;
     ptrdiff_t E = r->probabilities->cols, S = batch->n_sequences;
     real *push = tape_keep(t, sizeof(real) * (size_t)(S * E));
     int64_t *chosen = tape_keep(t, sizeof *chosen * (size_t)E);

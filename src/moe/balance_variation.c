@@ -52,7 +52,7 @@ static tensor *vector_of_experts(tape *t, ptrdiff_t experts) {
 
 void balance_importance(tape *t, const routing *r, const token_batch *batch, const char *name, double coefficient) {
     if (r->fixed) return;
-    tensor *v = vector_of_experts(t, r->probabilities->cols);
+    tensor *v = vector_of_experts(t, r->experts);
     for (ptrdiff_t i = 0; i < r->pairs; i++)
         if (token_counts(batch, r->token[i])) v->x[r->expert[i]] += r->weights->x[i];
     RECORD(t, v, importance_backward, (struct importance_saved){r->weights, v, r->expert, r->token, batch});
@@ -63,7 +63,7 @@ void balance_load(tape *t, const routing *r, const token_batch *batch, const cha
     if (r->fixed) return;
     tensor *v = r->load;
     if (!v) {
-        v = vector_of_experts(t, r->probabilities->cols);
+        v = vector_of_experts(t, r->experts);
         for (ptrdiff_t e = 0; e < v->cols; e++) v->x[e] = (real)r->chosen[e];
     }
     add_variation(t, v, r->load != NULL, batch, name, coefficient);

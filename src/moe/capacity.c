@@ -51,7 +51,7 @@ routing capacity_keep(tape *t, const routing *r, int experts, ptrdiff_t room, bo
     for (ptrdiff_t i = 0; i < r->pairs; i++) n_kept += keep[i];
     if (n_kept == r->pairs) return *r;
 
-    routing kept = routing_make(t, r->tokens, n_kept);
+    routing kept = routing_make(t, r->tokens, n_kept, r->experts);
     int32_t *from = tape_keep(t, sizeof *from * (size_t)n_kept);
     kept.weights = tape_tensor(t, n_kept, 1), kept.fixed = r->fixed;
     n_kept = 0;

@@ -1,12 +1,8 @@
 #include "moe/noisy_gate.h"
 
-#include <math.h>
 #include <string.h>
 
-#include "moe/route.h"
-
-static double softplus(double a) { return fmax(a, 0) + log1p(exp(-fabs(a))); }
-static double logistic(double a) { return 1 / (1 + exp(-a)); }
+#include "ops/ops.h"
 
 struct noisy_saved {
     tensor *clean, *noise, *noisy;
@@ -17,22 +13,15 @@ struct noisy_saved {
 static void noisy_backward(tape *t, void *saved) {
     struct noisy_saved *s = saved;
     real *dclean = tape_gradient(t, s->clean), *dnoise = tape_gradient(t, s->noise);
-    for (ptrdiff_t i = 0; i < s->noisy->rows * s->noisy->cols; i++) {
-        dclean[i] += s->noisy->dx[i];
-        dnoise[i] += s->draw[i] * (real)logistic((double)s->noise->x[i]) * s->noisy->dx[i];
-    }
+    t->k->noisy_backward(dclean, dnoise, s->noisy->dx, s->noise->x, s->draw, s->noisy->rows * s->noisy->cols);
 }
 
-tensor *noisy_logits(tape *t, tensor *clean, tensor *noise, random_use use, int layer) {
-    ptrdiff_t N = clean->rows, M = clean->cols;
-    tensor *h = tape_tensor(t, N, M);
-    real *draw = tape_keep(t, sizeof(real) * (size_t)(N * M));
-    random_key key = tape_random_key(t, use, layer);
-#pragma omp parallel for schedule(static) if (N * M > 4096)
-    for (ptrdiff_t i = 0; i < N * M; i++) {
-        draw[i] = (real)random_normal(key, tape_random_index(t, i / M, M) + (uint64_t)(i % M));
-        h->x[i] = clean->x[i] + draw[i] * (real)softplus((double)noise->x[i]);
-    }
+tensor *noisy_logits(tape *t, tensor *clean, tensor *noise, random_key key, const uint64_t *first) {
+    ptrdiff_t R = clean->rows, M = clean->cols;
+    tensor *h = tape_tensor(t, R, M);
+    real *draw = tape_keep(t, sizeof *draw * (size_t)(R * M));
+    t->k->normals(draw, key, first, R, M);
+    t->k->noisy(h->x, clean->x, noise->x, draw, R * M);
     RECORD(t, h, noisy_backward, (struct noisy_saved){clean, noise, h, draw});
     return h;
 }
@@ -41,53 +30,53 @@ struct load_saved {
     tensor *clean, *noise, *noisy, *load;
     ptrdiff_t K;
     const int32_t *bin, *best; /* best (rows, K + 1): the largest noisy logits */
-    const real *bin_weight;
+    const real *row_weight;
 };
 
-/* What i must exceed: the K-th largest of the others, which is the (K+1)-th of all if i itself is among the first K. */
-static int32_t rival(const int32_t *best, ptrdiff_t K, ptrdiff_t i) {
-    for (ptrdiff_t k = 0; k < K; k++)
-        if (best[k] == i) return best[K];
-    return best[K - 1];
-}
-
-/* P_i = Phi(z), z = (c_i - h_rival) / s, s = softplus(a_i) (2017, equation 9). With phi the normal density and g = dload_i phi(z) / s:
- *     dc_i += g,   ds = -g z, so da_i -= g z sigmoid(a_i),   dh_rival -= g */
 static void load_backward(tape *t, void *saved) {
-    struct load_saved *v = saved;
-    ptrdiff_t M = v->clean->cols;
-    if (v->K == M) return; /* where all are chosen it is a count, and has no gradient */
-    real *dclean = tape_gradient(t, v->clean), *dnoise = tape_gradient(t, v->noise), *dnoisy = tape_gradient(t, v->noisy);
-    for (ptrdiff_t r = 0; r < v->clean->rows; r++) {
-        if (v->bin[r] < 0) continue;
-        for (ptrdiff_t i = 0; i < M; i++) {
-            ptrdiff_t at = r * M + i, other = r * M + rival(v->best + r * (v->K + 1), v->K, i);
-            double a = (double)v->noise->x[at], s = softplus(a), z = ((double)v->clean->x[at] - (double)v->noisy->x[other]) / s;
-            double dload = (double)(v->load->dx[v->bin[r] * M + i] * v->bin_weight[v->bin[r]]);
-            double g = dload * exp(-0.5 * z * z) / sqrt(2 * M_PI) / s;
-            dclean[at] += (real)g, dnoise[at] -= (real)(g * z * logistic(a)), dnoisy[other] -= (real)g;
-        }
-    }
+    struct load_saved *s = saved;
+    if (s->K == s->clean->cols) return; /* where all are chosen it is a count, and has no gradient */
+    real *dclean = tape_gradient(t, s->clean), *dnoise = tape_gradient(t, s->noise), *dnoisy = tape_gradient(t, s->noisy);
+    t->k->chances_backward(dclean, dnoise, dnoisy, s->load->dx, s->bin, s->clean->x, s->noise->x, s->noisy->x, s->best, s->K, s->row_weight,
+                           s->clean->rows, s->clean->cols);
 }
 
-tensor *expected_load(tape *t, tensor *clean, tensor *noise, tensor *noisy, ptrdiff_t K, const int32_t *bin, ptrdiff_t bins, const real *bin_weight) {
+/* P_i = Phi((c_i - h_rival) / softplus(a_i)) (2017, equation 9). */
+tensor *expected_load(tape *t, tensor *clean, tensor *noise, tensor *noisy, ptrdiff_t K, const int32_t *bin, ptrdiff_t bins, const real *row_weight) {
     ptrdiff_t R = clean->rows, M = clean->cols;
     tensor *load = tape_tensor(t, bins, M);
     int32_t *best = tape_keep(t, sizeof *best * (size_t)(R * (K + 1)));
-    memset(load->x, 0, sizeof(real) * (size_t)(bins * M));
-    for (ptrdiff_t r = 0; r < R; r++) {
-        if (bin[r] < 0) continue;
-        int32_t *row_best = best + r * (K + 1);
-        if (K < M) choose_best(row_best, noisy->x + r * M, M, K + 1);
-        for (ptrdiff_t i = 0; i < M; i++) {
-            double p = 1;
-            if (K < M) {
-                double s = softplus((double)noise->x[r * M + i]), threshold = (double)noisy->x[r * M + rival(row_best, K, i)];
-                p = 0.5 * (1 + erf(((double)clean->x[r * M + i] - threshold) / (s * M_SQRT2)));
-            }
-            load->x[bin[r] * M + i] += bin_weight[bin[r]] * (real)p;
-        }
+    real *p = tape_borrow(t, R * M);
+    if (K < M) {
+        t->k->choose(best, noisy->x, R, M, K + 1);
+        t->k->chances(p, clean->x, noise->x, noisy->x, best, K, row_weight, R, M);
+    } else {
+        for (ptrdiff_t i = 0; i < R * M; i++) p[i] = row_weight[i / M];
     }
-    RECORD(t, load, load_backward, (struct load_saved){clean, noise, noisy, load, K, bin, best, bin_weight});
+    memset(load->x, 0, sizeof(real) * (size_t)(bins * M));
+    t->k->scatter_add(load->x, p, bin, R, M);
+    tape_return(t, p);
+    RECORD(t, load, load_backward, (struct load_saved){clean, noise, noisy, load, K, bin, best, row_weight});
     return load;
+}
+
+noisy_gate noisy_gate_open(tape *t, tensor *clean, tensor *noise, random_key key, const uint64_t *first) {
+    tensor *h = noise ? noisy_logits(t, clean, noise, key, first) : clean;
+    return (noisy_gate){clean, noise, h, softmax(t, h)};
+}
+
+noisy_gate noisy_gate_of_tokens(tape *t, tensor *x, const weight *router, const weight *noise, random_use use, int layer) {
+    ptrdiff_t N = x->rows;
+    uint64_t *first = tape_keep(t, sizeof *first * (size_t)N);
+    for (ptrdiff_t n = 0; n < N; n++) first[n] = tape_random_index(t, n, router->out);
+    tensor *clean = linear(t, x, router);
+    return noisy_gate_open(t, clean, t->training ? linear(t, x, noise) : NULL, tape_random_key(t, use, layer), first);
+}
+
+tensor *noisy_gate_load_of_tokens(tape *t, const noisy_gate *g, ptrdiff_t K, const token_batch *batch) {
+    ptrdiff_t N = g->clean->rows;
+    int32_t *bin = tape_keep(t, sizeof *bin * (size_t)N);
+    real *counts = tape_keep(t, sizeof *counts * (size_t)N);
+    for (ptrdiff_t n = 0; n < N; n++) bin[n] = 0, counts[n] = token_counts(batch, n);
+    return expected_load(t, g->clean, g->noise, g->noisy, K, bin, 1, counts);
 }

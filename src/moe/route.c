@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "moe/moe.h"
 
 /* ---- the table ----------------------------------------------------------------------------------------------------------------- */
 
@@ -23,7 +24,7 @@ int router_table(const struct router *const **table) {
     return n;
 }
 
-static const struct router *find(const char *name) {
+const struct router *router_find(const char *name) {
     for (const struct router *const *r = routers; *r; r++)
         if (!strcmp((*r)->name, name)) return *r;
     return NULL;
@@ -32,7 +33,7 @@ static const struct router *find(const char *name) {
 int router_add(const struct router *added) {
     const struct router *const *table;
     int n = router_table(&table);
-    if (find(added->name)) FAIL(LAMP_INVALID, "router \"%s\": there is one of this name; expected a new name", added->name);
+    if (router_find(added->name)) FAIL(LAMP_INVALID, "router \"%s\": there is one of this name; expected a new name", added->name);
     if (n == MOST_ROUTERS) FAIL(LAMP_INVALID, "router \"%s\": there are %d routers already, and room for no more", added->name, n);
     routers[n] = added;
     strcat(strcat(router_kinds, "|"), added->name);
@@ -65,8 +66,12 @@ static int check_groups(const moe_config *c, const char *where) {
     return LAMP_OK;
 }
 
+bool router_takes_loss(const struct router *r, balance_loss loss) {
+    return r->takes_shares || (loss != BALANCE_SWITCH && loss != BALANCE_SEQUENCE);
+}
+
 int router_choose(moe_config *c, const char *where) {
-    const struct router *r = find(c->kind);
+    const struct router *r = router_find(c->kind);
     if (!r) FAIL(LAMP_INVALID, "%s: router.kind: unknown router \"%.64s\"; expected one of %s", where, c->kind, router_kinds);
     c->router = r;
     if (r->normalize == NORMALIZE_ALWAYS) c->normalize = true;
@@ -83,13 +88,17 @@ int router_choose(moe_config *c, const char *where) {
     if ((c->capacity > 0 || c->eval_capacity > 0) && !r->takes_drop)
         FAIL(LAMP_INVALID, "%s: router.capacity: expected 0 with router.kind %s, whose experts all receive the same number of tokens", where,
              r->name);
+    for (int i = 0; i < BALANCE_LOSSES; i++)
+        if (c->balance[i] > 0 && !router_takes_loss(r, i))
+            FAIL(LAMP_INVALID, "%s: balance.%s: expected 0 with router.kind %s, which has no probability of every expert; found %g", where,
+                 balance_terms[i].name, r->name, c->balance[i]);
     return LAMP_OK;
 }
 
 /* ---- choosing ------------------------------------------------------------------------------------------------------------------ */
 
-routing routing_make(tape *t, ptrdiff_t tokens, ptrdiff_t pairs) {
-    routing r = {.tokens = tokens, .pairs = pairs};
+routing routing_make(tape *t, ptrdiff_t tokens, ptrdiff_t pairs, ptrdiff_t experts) {
+    routing r = {.tokens = tokens, .pairs = pairs, .experts = experts};
     r.expert = tape_keep(t, sizeof *r.expert * (size_t)pairs);
     r.token = tape_keep(t, sizeof *r.token * (size_t)pairs);
     r.token_start = tape_keep(t, sizeof *r.token_start * (size_t)(tokens + 1));
@@ -97,50 +106,36 @@ routing routing_make(tape *t, ptrdiff_t tokens, ptrdiff_t pairs) {
     return r;
 }
 
-void choose_best(int32_t *best, const real *score, ptrdiff_t n, ptrdiff_t K) {
-    for (ptrdiff_t k = 0; k < K; k++) {
-        int32_t found = -1;
-        for (int32_t i = 0; i < n; i++) {
-            if (found >= 0 && !(score[i] > score[found])) continue;
-            bool taken = false;
-            for (ptrdiff_t j = 0; j < k; j++) taken |= best[j] == i;
-            if (!taken) found = i;
-        }
-        best[k] = found;
-    }
-}
-
-/* allowed (E) = score, and minus infinity outside the best groups. room for groups values and indices. */
-static void keep_best_groups(real *allowed, const real *score, const moe_config *c, int group_best, real *group_score, int32_t *best) {
-    ptrdiff_t size = c->experts / c->groups, K = group_best < size ? group_best : size;
-    for (ptrdiff_t g = 0; g < c->groups; g++) {
-        choose_best(best, score + g * size, size, K);
+/* allowed (N, E) = score, and minus infinity outside the best groups. */
+static void keep_best_groups(tape *t, real *allowed, const real *score, ptrdiff_t N, const moe_config *c, int group_best) {
+    ptrdiff_t a = c->groups, size = c->experts / a, K = group_best < size ? group_best : size;
+    int32_t *best = tape_keep(t, sizeof *best * (size_t)(N * a * K)), *kept = tape_keep(t, sizeof *kept * (size_t)(N * c->top_groups));
+    real *group_score = tape_borrow(t, N * a);
+    t->k->choose(best, score, N * a, size, K);
+#pragma omp parallel for schedule(static) if (N * c->experts > 4096)
+    for (ptrdiff_t g = 0; g < N * a; g++) {
         group_score[g] = 0;
-        for (ptrdiff_t k = 0; k < K; k++) group_score[g] += score[g * size + best[k]];
+        for (ptrdiff_t k = 0; k < K; k++) group_score[g] += score[g * size + best[g * K + k]];
     }
-    choose_best(best, group_score, c->groups, c->top_groups);
-    for (ptrdiff_t e = 0; e < c->experts; e++) {
-        bool kept = false;
-        for (ptrdiff_t k = 0; k < c->top_groups; k++) kept |= best[k] == e / size;
-        allowed[e] = kept ? score[e] : (real)-INFINITY;
+    t->k->choose(kept, group_score, N, a, c->top_groups);
+#pragma omp parallel for schedule(static) if (N * c->experts > 4096)
+    for (ptrdiff_t n = 0; n < N; n++) {
+        for (ptrdiff_t e = n * c->experts; e < (n + 1) * c->experts; e++) allowed[e] = (real)-INFINITY;
+        for (ptrdiff_t k = 0; k < c->top_groups; k++) {
+            ptrdiff_t at = (n * a + kept[n * c->top_groups + k]) * size;
+            memcpy(allowed + at, score + at, sizeof(real) * (size_t)size);
+        }
     }
+    tape_return(t, group_score);
 }
 
 routing routing_choose(tape *t, const real *score, ptrdiff_t N, const moe_config *c, int group_best) {
     ptrdiff_t E = c->experts, K = c->top_k;
-    routing r = routing_make(t, N, N * K);
-    if (c->groups > 0) { /* the best experts of the best groups: all others are out of the question */
-        real *allowed = tape_borrow(t, N * E), *group_score = tape_borrow(t, c->groups);
-        int32_t *best = tape_keep(t, sizeof *best * (size_t)(c->groups > group_best ? c->groups : group_best));
-        for (ptrdiff_t n = 0; n < N; n++) {
-            keep_best_groups(allowed + n * E, score + n * E, c, group_best, group_score, best);
-            choose_best(r.expert + n * K, allowed + n * E, E, K);
-        }
-        tape_return(t, allowed), tape_return(t, group_score);
-    } else {
-#pragma omp parallel for schedule(static) if (N * E > 4096)
-        for (ptrdiff_t n = 0; n < N; n++) choose_best(r.expert + n * K, score + n * E, E, K);
-    }
+    routing r = routing_make(t, N, N * K, E);
+    real *allowed = c->groups > 0 ? tape_borrow(t, N * E) : NULL;
+    if (allowed) keep_best_groups(t, allowed, score, N, c, group_best); /* all others are out of the question */
+    t->k->choose(r.expert, allowed ? allowed : score, N, E, K);
+    tape_return(t, allowed);
     for (ptrdiff_t i = 0; i < N * K; i++) r.token[i] = (int32_t)(i / K);
     for (ptrdiff_t n = 0; n < N; n++) r.token_start[n + 1] = (n + 1) * K;
     return r;
@@ -157,7 +152,7 @@ void scored_sort(scored *list, size_t n) { qsort(list, n, sizeof *list, larger_f
 routing routing_of_mask(tape *t, const bool *mask, ptrdiff_t N, ptrdiff_t E) {
     ptrdiff_t pairs = 0;
     for (ptrdiff_t i = 0; i < N * E; i++) pairs += mask[i];
-    routing r = routing_make(t, N, pairs);
+    routing r = routing_make(t, N, pairs, E);
     pairs = 0;
     for (ptrdiff_t n = 0; n < N; n++) {
         for (ptrdiff_t e = 0; e < E; e++)

@@ -39,9 +39,9 @@ typedef struct {
 
 /* What a router decided. Pairs are ordered by token, and a token's in the order of choice. */
 typedef struct {
-    ptrdiff_t tokens, pairs;
-    tensor *logits;         /* (N, E) */
-    tensor *probabilities;  /* (N, E), rows sum to one. NULL, like logits: the router has none, and the losses that read them have nothing to say */
+    ptrdiff_t tokens, pairs, experts;
+    tensor *logits;         /* (N, M) of the M experts that the router looked at for each token; where it takes_shares all of them, in their order */
+    tensor *probabilities;  /* (N, M), rows sum to one. NULL, like logits: the router has none, and the z-loss has nothing to say */
     tensor *load;           /* (1, E) expected pairs, smooth in the weights; NULL: only counts */
     tensor *weights;        /* (P, 1) */
     bool fixed;             /* the weights are constants */
@@ -63,6 +63,7 @@ struct router {
     int64_t top_k;                             /* the only one it knows; 0: any */
     bool takes_groups, needs_groups;           /* what router.groups may say */
     bool takes_bias, takes_jitter, takes_drop; /* balance.bias_rate, router.jitter, router.capacity */
+    bool takes_shares;                         /* balance.switch, balance.sequence: it has a probability of every expert */
     bool normalizes_kept;                      /* weights are normalised over the pairs that found room */
     bool looks_ahead;                          /* while training, a token's experts depend on tokens after it */
     bool serves_as_softmax;                    /* without training it is the softmax router: Hugging Face families express it */
@@ -80,13 +81,18 @@ int router_add(const struct router *added);
 /* All of them; returns how many. */
 int router_table(const struct router *const **table);
 
+const struct router *router_find(const char *name); /* NULL: there is none */
+
 /* Sets c->router from c->kind and what the router itself decides; refuses what does not go together. where names the source. */
 int router_choose(moe_config *c, const char *where);
+
+/* Whether balance may have this loss. */
+bool router_takes_loss(const struct router *r, balance_loss loss);
 
 /* ---- what routers share ---- */
 
 /* Room for pairs that are still to be chosen; token_start[0] is 0. */
-routing routing_make(tape *t, ptrdiff_t tokens, ptrdiff_t pairs);
+routing routing_make(tape *t, ptrdiff_t tokens, ptrdiff_t pairs, ptrdiff_t experts);
 
 /* Each token takes its K best by score (N, E), ties to the lower expert; with groups, only from its top_groups best groups, a group being
  * as good as the sum of its `group_best` best scores. */
@@ -97,9 +103,6 @@ routing routing_choose_tokens(tape *t, const real *score, ptrdiff_t N, ptrdiff_t
 
 /* Pairs of a mask (N, E). */
 routing routing_of_mask(tape *t, const bool *mask, ptrdiff_t N, ptrdiff_t E);
-
-/* best (K) = the K largest of score (n), largest first, ties to the lower index */
-void choose_best(int32_t *best, const real *score, ptrdiff_t n, ptrdiff_t K);
 
 typedef struct {
     real score;

@@ -65,4 +65,5 @@ static routing route(tape *t, tensor *x, const moe_layer *l) {
     return r;
 }
 
-const struct router router_batchwise = {.name = "batchwise", .declare = declare, .route = route, .normalize = NORMALIZE_ALWAYS, .looks_ahead = true};
+const struct router router_batchwise = {
+    .name = "batchwise", .declare = declare, .route = route, .normalize = NORMALIZE_ALWAYS, .takes_shares = true, .looks_ahead = true};

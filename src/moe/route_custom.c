@@ -68,7 +68,7 @@ int lamp_router_add(const char *name, lamp_route *function, void *context) {
     struct custom *c = &custom[n_custom];
     *c = (struct custom){.function = function, .context = context};
     strcpy(c->name, name);
-    c->row = (struct router){.name = c->name, .declare = router_softmax.declare, .route = route, .takes_drop = true};
+    c->row = (struct router){.name = c->name, .declare = router_softmax.declare, .route = route, .takes_drop = true, .takes_shares = true};
     TRY(router_add(&c->row));
     n_custom++;
     return LAMP_OK;

@@ -17,4 +17,11 @@ static routing route(tape *t, tensor *x, const moe_layer *l) {
 }
 
 const struct router router_expert_choice = {
-    .name = "expert_choice", .declare = declare, .route = route, .normalize = NORMALIZE_NEVER, .looks_ahead = true, .serves_as_softmax = true};
+    .name = "expert_choice",
+    .declare = declare,
+    .route = route,
+    .normalize = NORMALIZE_NEVER,
+    .takes_shares = true,
+    .looks_ahead = true,
+    .serves_as_softmax = true,
+};

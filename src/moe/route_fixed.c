@@ -18,7 +18,7 @@ static void draw_different(int32_t *expert, random_key key, ptrdiff_t E, ptrdiff
 
 static routing choose(tape *t, const moe_layer *l, bool by_id) {
     ptrdiff_t N = l->batch->n_tokens, K = l->c->top_k;
-    routing r = routing_make(t, N, N * K);
+    routing r = routing_make(t, N, N * K, l->c->experts);
     random_key draw = tape_random_key(t, RANDOM_ROUTE, l->layer);
     r.fixed = true, r.weights = tape_tensor(t, N * K, 1);
     for (ptrdiff_t n = 0; n < N; n++) {

@@ -44,6 +44,7 @@ const struct router router_gshard = {
     .top_k = 2,
     .normalize = NORMALIZE_ALWAYS,
     .takes_drop = true,
+    .takes_shares = true,
     .normalizes_kept = true,
     .serves_as_softmax = true,
 };

@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "moe/noisy_gate.h"
 #include "moe/route.h"
-#include "ops/ops.h"
 
 static int declare(moe_weights *w, weights *table, const moe_config *c, ptrdiff_t D, int layer, double deviation) {
     (void)deviation;
@@ -13,22 +12,13 @@ static int declare(moe_weights *w, weights *table, const moe_config *c, ptrdiff_
     return weights_declare(&w->noise, table, "moe.router_noise", layer, ROLE_ROUTER, 1, c->experts, D, 0);
 }
 
-static tensor *load(tape *t, tensor *clean, tensor *noise, tensor *noisy, const moe_layer *l) {
-    int32_t *bin = tape_keep(t, sizeof *bin * (size_t)clean->rows);
-    real *one = tape_keep(t, sizeof *one);
-    for (ptrdiff_t n = 0; n < clean->rows; n++) bin[n] = token_counts(l->batch, n) ? 0 : -1;
-    *one = 1;
-    return expected_load(t, clean, noise, noisy, l->c->top_k, bin, 1, one);
-}
-
 static routing route(tape *t, tensor *x, const moe_layer *l) {
-    tensor *clean = linear(t, x, l->w->router), *noise = t->training ? linear(t, x, l->w->noise) : NULL;
-    tensor *noisy = t->training ? noisy_logits(t, clean, noise, RANDOM_GATE_NOISE, l->layer) : clean, *p = softmax(t, noisy);
-    routing r = routing_choose(t, noisy->x, x->rows, l->c, 1);
-    r.logits = clean, r.probabilities = p, r.weights = routing_weigh(t, &r, p, l->c);
-    if (t->training) r.load = load(t, clean, noise, noisy, l);
+    noisy_gate g = noisy_gate_of_tokens(t, x, l->w->router, l->w->noise, RANDOM_GATE_NOISE, l->layer);
+    routing r = routing_choose(t, g.noisy->x, x->rows, l->c, 1);
+    r.logits = g.clean, r.probabilities = g.p, r.weights = routing_weigh(t, &r, g.p, l->c);
+    if (t->training) r.load = noisy_gate_load_of_tokens(t, &g, l->c->top_k, l->batch);
     return r;
 }
 
 const struct router router_noisy_top_k = {
-    .name = "noisy_top_k", .declare = declare, .route = route, .normalize = NORMALIZE_ALWAYS, .takes_drop = true};
+    .name = "noisy_top_k", .declare = declare, .route = route, .normalize = NORMALIZE_ALWAYS, .takes_drop = true, .takes_shares = true};

@@ -58,4 +58,4 @@ static routing route(tape *t, tensor *x, const moe_layer *l) {
 }
 
 const struct router router_sigmoid = {
-    .name = "sigmoid", .declare = declare, .route = route, .takes_groups = true, .takes_bias = true, .takes_drop = true};
+    .name = "sigmoid", .declare = declare, .route = route, .takes_groups = true, .takes_bias = true, .takes_drop = true, .takes_shares = true};

@@ -17,4 +17,4 @@ static routing route(tape *t, tensor *x, const moe_layer *l) {
 }
 
 const struct router router_softmax = {
-    .name = "softmax", .declare = declare, .route = route, .takes_groups = true, .takes_drop = true, .serves_as_softmax = true};
+    .name = "softmax", .declare = declare, .route = route, .takes_groups = true, .takes_drop = true, .takes_shares = true, .serves_as_softmax = true};

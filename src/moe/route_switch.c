@@ -46,5 +46,6 @@ const struct router router_switch = {
     .normalize = NORMALIZE_NEVER,
     .takes_jitter = true,
     .takes_drop = true,
+    .takes_shares = true,
     .serves_as_softmax = true,
 };

@@ -60,32 +60,32 @@ void moe_trace_add(moe_trace *trace, const moe_trace *other) {
     }
 }
 
-/* E values each; a logit may be minus infinity, where the router never chooses. */
-static router_sums examine_token(const real *logit, const real *probability, ptrdiff_t E) {
+/* Of the M experts that the router looked at; a logit may be minus infinity, where it never chooses. */
+static router_sums examine_token(const real *logit, const real *probability, ptrdiff_t M) {
     router_sums s = {.tokens = 1};
     double largest = -INFINITY, sum = 0, second = 0, mean = 0;
-    for (ptrdiff_t e = 0; e < E; e++) largest = fmax(largest, (double)logit[e]);
-    for (ptrdiff_t e = 0; e < E; e++) {
+    for (ptrdiff_t e = 0; e < M; e++) largest = fmax(largest, (double)logit[e]);
+    for (ptrdiff_t e = 0; e < M; e++) {
         double l = (double)logit[e], p = (double)probability[e];
         sum += exp(l - largest);
-        if (isfinite(l)) s.logit_square += l * l / (double)E, mean += l / (double)E;
+        if (isfinite(l)) s.logit_square += l * l / (double)M, mean += l / (double)M;
         if (p > 0) s.entropy -= p * log(p);
         if (p > s.top1) second = s.top1, s.top1 = p;
         else if (p > second) second = p;
     }
     s.spread = sqrt(fmax(0, s.logit_square - mean * mean));
     s.margin = s.top1 - second;
-    s.entropy /= E > 1 ? log((double)E) : 1;
+    s.entropy /= M > 1 ? log((double)M) : 1;
     s.z = (largest + log(sum)) * (largest + log(sum));
     return s;
 }
 
-static void examine_router(router_sums *sums, const routing *r, const token_batch *batch, int tokens, ptrdiff_t E) {
+static void examine_router(router_sums *sums, const routing *r, const token_batch *batch, int tokens) {
     if (tokens == 0 || !r->logits || !r->probabilities) return;
-    ptrdiff_t stride = (r->tokens + tokens - 1) / tokens;
+    ptrdiff_t M = r->logits->cols, stride = (r->tokens + tokens - 1) / tokens;
     for (ptrdiff_t n = 0; n < r->tokens; n += stride) {
         if (!token_counts(batch, n)) continue;
-        router_sums s = examine_token(r->logits->x + n * E, r->probabilities->x + n * E, E);
+        router_sums s = examine_token(r->logits->x + n * M, r->probabilities->x + n * M, M);
         add_router_sums(sums, &s, 1);
     }
 }
@@ -103,7 +103,7 @@ int64_t *moe_trace_record(moe_trace *trace, int layer, const routing *chosen, co
         trace->importance[first + kept->expert[i]] += (double)kept->weights->x[i];
     }
     for (int e = 0; e < trace->experts; e++) trace->chosen[first + e] += chosen->chosen[e];
-    examine_router(&trace->router[layer], chosen, batch, trace->examine, trace->experts);
+    examine_router(&trace->router[layer], chosen, batch, trace->examine);
     if (trace->watch) trace->watch(trace->watch_context, layer, kept->pairs, kept->token, kept->expert, kept->weights->x);
     return trace->chosen + first;
 }

@@ -8,14 +8,15 @@
 /* Called for every routed batch: N tokens, P pairs; pair i sends token[i] to expert[i] with weight[i]. */
 typedef void moe_watcher(void *context, int layer, ptrdiff_t pairs, const int32_t *token, const int32_t *expert, const real *weight);
 
-/* Sums over the tokens that were examined: how a router spoke, beside what it chose. A router without logits leaves them zero. */
+/* Sums over the tokens that were examined: how a router spoke of the experts it looked at, beside what it chose. A router without logits leaves
+ * them zero. */
 typedef struct {
     double tokens;
     double logit_square; /* mean of the squared logits of a token */
     double spread;       /* their standard deviation: what a softmax sees of them */
     double z;            /* squared log-sum of its logits' exponentials (Zoph et al. 2022, equation 5) */
     double top1, margin; /* its largest probability, and how far the second is behind */
-    double entropy;      /* of its probabilities, divided by ln E */
+    double entropy;      /* of its probabilities, divided by the logarithm of their number */
 } router_sums;
 
 enum { EXAMINED_TOKENS = 256 /* of a batch: enough for two digits of a mean */ };

@@ -14,6 +14,9 @@ tensor *embedding(tape *t, const weight *w, const int32_t *token, ptrdiff_t N);
 /* y (N, out) = x w^T */
 tensor *linear(tape *t, tensor *x, const weight *w);
 
+/* The same group by group: rows of group g with matrix g of w or, where w has fewer, with the g-th of as many parts of it. */
+tensor *linear_in_groups(tape *t, tensor *x, const weight *w, row_groups groups);
+
 /* Each run of w->in columns of x is scaled to root mean square 1 and multiplied by w (Zhang & Sennrich 2019). */
 tensor *rmsnorm(tape *t, tensor *x, const weight *w, double epsilon);
 

@@ -1,15 +1,19 @@
 /* The products of a weight in the tape's precision, for all groups in one call, and the gradient's bookkeeping. Rows of group e are
- * g.start[e] .. g.start[e + 1], and group e is the weight's group g.first + e: some neighbours may be asked for alone. */
+ * g.start[e] .. g.start[e + 1], and group e is the weight's group g.first + e: some neighbours may be asked for alone.
+ * Where there are more groups than w has, its matrices are cut into as many pieces, of out / pieces rows each. */
 #ifndef WEIGHT_PRODUCTS_H
 #define WEIGHT_PRODUCTS_H
 
 #include "tensor/tape.h"
 #include "tensor/weights.h"
 
+/* Rows of w that a group multiplies with. */
+static inline ptrdiff_t weight_group_out(const weight *w, row_groups g) { return g.groups > w->groups ? w->out * w->groups / g.groups : w->out; }
+
 /* y (rows, out) = x w^T */
-void weight_linear(const tape *t, real *y, rows_of x, const weight *w, row_groups g);
+void weight_linear(tape *t, real *y, rows_of x, const weight *w, row_groups g);
 /* dx (rows, in) (+)= dy w */
-void weight_linear_dx(const tape *t, real *dx, rows_of dy, const weight *w, row_groups g, bool accumulate);
+void weight_linear_dx(tape *t, real *dx, rows_of dy, const weight *w, row_groups g, bool accumulate);
 /* w's gradient += dy^T x; of all groups, or of those of the part that is being made (tape_begin_part) */
 void weight_linear_dw(tape *t, const weight *w, rows_of dy, rows_of x, row_groups g);
 

@@ -48,7 +48,7 @@ static bool scale_all(visit *v, double factor, buffer *what) {
         if (c->balance[i] == 0) continue;
         any = true, scaled |= scale_balance(c, i, factor * c->balance[i], what);
     }
-    if (!any && factor > 1) scaled = scale_balance(c, BALANCE_SWITCH, START, what);
+    if (!any && factor > 1) scaled = scale_balance(c, router_takes_loss(c->router, BALANCE_SWITCH) ? BALANCE_SWITCH : BALANCE_LOAD, START, what);
     if (scaled) v->tr->treated[0] = v->tr->step;
     return scaled;
 }

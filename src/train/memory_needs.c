@@ -4,6 +4,13 @@
 #include "base/human.h"
 #include "ops/ops.h"
 
+/* Values per token of a router: logits and what is made of them; those of the hierarchical one are of the groups and of the experts in chosen
+ * groups. */
+static double router_values(const moe_config *m) {
+    if (!m->router->needs_groups) return 4 * (double)m->experts;
+    return 7 * (double)(m->groups + m->top_groups * (m->experts / m->groups));
+}
+
 /* Values per token that stay until backward: of a block, two norms, q and its rotation, attention's output before and after its matrix, both
  * sums and the MLP's output, k, v and k's rotation; of experts the two inner activations of each pair (one of ReLU). */
 static double kept_values(const model_config *c) {
@@ -14,7 +21,7 @@ static double kept_values(const model_config *c) {
     for (int64_t l = 0; l < c->num_hidden_layers; l++) {
         values += 6 * D + 3 * heads + 3 * kv + (double)c->num_attention_heads;
         if (!model_layer_is_sparse(c, l)) values += 2 * (double)(c->moe.experts > 1 ? c->dense_size : c->intermediate_size);
-        else values += (m->relu ? 1 : 2) * (double)(m->top_k * c->intermediate_size + m->shared_experts * m->shared_size) + 4 * (double)m->experts;
+        else values += (m->relu ? 1 : 2) * (double)(m->top_k * c->intermediate_size + m->shared_experts * m->shared_size) + router_values(m);
     }
     return values;
 }

@@ -34,6 +34,8 @@ typedef struct {
     real number;
     bool flag, packed;
     update_step step;
+    random_key key;
+    const uint64_t *first;
 } arguments;
 
 typedef void call(const struct kernels *k, const arguments *a, real *const *out);
@@ -84,6 +86,8 @@ static ptrdiff_t part(ptrdiff_t n, const real *begin) {
 
 static void term(ptrdiff_t at, double value) { expected[at] += value, magnitude[at] += fabs(value); }
 static void put(ptrdiff_t at, double value, double size) { expected[at] = value, magnitude[at] = size; }
+
+static void term_of_size(ptrdiff_t at, double value, double size) { expected[at] += value, magnitude[at] += size; }
 
 static bool agrees(ptrdiff_t i, double depth) {
     if (isnan(expected[i])) return isnan(found[i]);
@@ -744,6 +748,120 @@ static void tables_are_chosen_by_name(void) {
     EXPECT(chosen == tables[n - 1], "chose %s", chosen->name);
 }
 
+/* ---- gates; of a row, out are chosen ---- */
+
+/* How many of a row come before entry i; what is not a number comes last. */
+static ptrdiff_t rank_of(const real *x, ptrdiff_t width, ptrdiff_t i) {
+    ptrdiff_t rank = 0;
+    for (ptrdiff_t j = 0; j < width; j++) {
+        bool behind = isnan(x[i]) && !isnan(x[j]), equal = x[j] == x[i] || (isnan(x[i]) && isnan(x[j]));
+        rank += behind || x[j] > x[i] || (equal && j < i);
+    }
+    return rank;
+}
+
+static void call_choose(const struct kernels *k, const arguments *a, real *const *out) {
+    int32_t *best = malloc(sizeof *best * (size_t)(a->rows * a->out + 1));
+    k->choose(best, a->x, a->rows, a->width, a->out);
+    for (ptrdiff_t i = 0; i < a->rows * a->out; i++) out[0][i] = (real)best[i];
+    free(best);
+}
+
+/* Rows of every temper, then with few different numbers, zeros of both signs among them. */
+static void check_choose(ptrdiff_t rows, ptrdiff_t width) {
+    for (int round = 0; round < 4; round++) {
+        real *x = tempered_rows(rows, width);
+        arguments a = {.rows = rows, .width = width, .out = round % 2 && width > 4 ? 5 : 1, .x = x};
+        for (ptrdiff_t i = 0; i < rows * width && round > 1; i++) x[i] = (real)(rint(2 * (double)x[i]) * (i % 2 ? -0.5 : 0.5));
+        ptrdiff_t best = part(rows * a.out, NULL);
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t i = 0; i < width; i++) {
+                ptrdiff_t rank = rank_of(x + r * width, width, i);
+                if (rank < a.out) put(best + r * a.out + rank, (double)i, 0);
+            }
+        check("choose", call_choose, &a, 1);
+    }
+}
+
+static void the_largest_are_chosen(void) { for_all_shapes(check_choose); }
+
+static void call_normals(const struct kernels *k, const arguments *a, real *const *out) { k->normals(out[0], a->key, a->first, a->rows, a->width); }
+
+/* Indices that cross 32 bits, and overlap. */
+static void check_normals(ptrdiff_t rows, ptrdiff_t width) {
+    uint64_t *first = take(rows, sizeof *first);
+    arguments a = {.rows = rows, .width = width, .key = {stream++ << 30 | 17, 0x123456789abcdefu}, .first = first};
+    ptrdiff_t draw = part(rows * width, NULL);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        first[r] = 0xfffffff0u + (uint64_t)(rows - r) * 11;
+        for (ptrdiff_t i = 0; i < width; i++) {
+            double x = random_normal(a.key, first[r] + (uint64_t)i);
+            put(draw + r * width + i, x, 1 + fabs(x));
+        }
+    }
+    check("normals", call_normals, &a, 1);
+}
+
+static double softplus(double a) { return fmax(a, 0) + log1p(exp(-fabs(a))); }
+static double logistic(double a) { return 1 / (1 + exp(-a)); }
+
+static real *scaled(ptrdiff_t n, real scale, real shift) {
+    real *x = numbers(n);
+    for (ptrdiff_t i = 0; i < n; i++) x[i] = x[i] * scale + shift;
+    return x;
+}
+
+static void call_noisy(const struct kernels *k, const arguments *a, real *const *out) {
+    k->noisy(out[0], a->x, a->y, a->z, a->rows * a->width);
+    k->noisy_backward(out[1], out[2], a->x, a->y, a->z, a->rows * a->width);
+}
+
+static void check_noisy(ptrdiff_t rows, ptrdiff_t width) {
+    ptrdiff_t n = rows * width;
+    check_normals(rows, width);
+    arguments a = {.rows = rows, .width = width, .x = numbers(n), .y = scaled(n, rows % 2 ? 3 : 120, 0), .z = scaled(n, 3, 0)};
+    ptrdiff_t y = part(n, NULL), dclean = part(n, numbers(n)), dnoise = part(n, numbers(n));
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double dy = (double)a.x[i], s = (double)a.y[i], d = (double)a.z[i];
+        term(y + i, dy), term(y + i, d * softplus(s)), term(dclean + i, dy), term(dnoise + i, d * logistic(s) * dy);
+    }
+    check("noisy", call_noisy, &a, 1);
+}
+
+static void noise_equals_its_formula(void) { for_all_shapes(check_noisy); }
+
+static void call_chances(const struct kernels *k, const arguments *a, real *const *out) {
+    k->chances(out[0], a->x, a->y, a->z, a->row, a->out, a->u, a->rows, a->width);
+    k->chances_backward(out[1], out[2], out[3], a->v, a->other_row, a->x, a->y, a->z, a->row, a->out, a->u, a->rows, a->width);
+}
+
+static void check_chances(ptrdiff_t rows, ptrdiff_t width) {
+    enum { BINS = 3 };
+    if (width < 2) return;
+    ptrdiff_t n = rows * width, K = width > 4 ? 1 + rows % 4 : 1;
+    real *row_weight = numbers(rows);
+    int32_t *best = take(rows * (K + 1), sizeof *best);
+    arguments a = {.rows = rows, .width = width, .out = K, .x = scaled(n, 2, 0), .y = scaled(n, 6, -2), .z = scaled(n, 3, 0), .u = row_weight,
+                   .v = numbers(BINS * width), .row = best, .other_row = picks(rows, BINS)};
+    ptrdiff_t p = part(n, NULL), dclean = part(n, numbers(n)), dnoise = part(n, numbers(n)), dnoisy = part(n, numbers(n));
+    for (ptrdiff_t r = 0; r < rows; r += 5) row_weight[r] = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        ptrdiff_t rank = rank_of(a.z + i / width * width, width, i % width);
+        if (rank <= K) best[i / width * (K + 1) + rank] = (int32_t)(i % width);
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        ptrdiff_t r = i / width, rival = r * width + best[r * (K + 1) + (rank_of(a.z + r * width, width, i % width) < K ? K : K - 1)];
+        double s = softplus((double)a.y[i]), z = ((double)a.x[i] - (double)a.z[rival]) / s, w = (double)row_weight[r];
+        double g = w * (double)a.v[a.other_row[r] * width + i % width] * exp(-0.5 * z * z) / sqrt(2 * M_PI) / s, size = fabs(g) * (2 + 2 * z * z);
+        double da = g * z * logistic((double)a.y[i]);
+        put(p + i, w * 0.5 * erfc(-z / sqrt(2)), fabs(w));
+        term_of_size(dclean + i, g, size), term_of_size(dnoise + i, -da, fabs(da) * (2 + 2 * z * z)), term_of_size(dnoisy + rival, -g, size);
+    }
+    check("chances", call_chances, &a, 1);
+}
+
+static void chances_equal_their_formula(void) { for_all_shapes(check_chances); }
+
 static const test_case cases[] = {
     {"products equal plain sums", products_equal_plain_sums},
     {"squares of d-weight sum to its norm", squares_of_d_weight_sum_to_its_norm},
@@ -759,6 +877,9 @@ static const test_case cases[] = {
     {"sum_squares equals a plain sum", sum_squares_equals_a_plain_sum},
     {"adamw equals its formula", adamw_equals_its_formula},
     {"factored equals its formula", factored_equals_its_formula},
+    {"the largest are chosen", the_largest_are_chosen},
+    {"noise equals its formula", noise_equals_its_formula},
+    {"chances equal their formula", chances_equal_their_formula},
     {"tables are chosen by name", tables_are_chosen_by_name},
 };
 

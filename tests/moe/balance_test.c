@@ -43,11 +43,12 @@ static void the_noisy_gate_gives_the_golden_numbers(void) {
     double h[4];
     for (int e = 0; e < 4; e++) h[e] = clean[e] + draw[e] * deviation[e];
     tensor *c = row_of(&l.t, clean, 4), *a = row_of(&l.t, noise_logits, 4), *noisy = row_of(&l.t, h, 4), *p = softmax(&l.t, noisy);
-    tensor *drawn = noisy_logits(&l.t, c, a, RANDOM_GATE_NOISE, 0), *load = expected_load(&l.t, c, a, noisy, 2, bin, 1, one);
+    random_key key = tape_random_key(&l.t, RANDOM_GATE_NOISE, 0);
+    tensor *drawn = noisy_logits(&l.t, c, a, key, (const uint64_t[]){0}), *load = expected_load(&l.t, c, a, noisy, 2, bin, 1, one);
     routing r = routing_choose(&l.t, noisy->x, 1, &l.c, 1);
     r.probabilities = p, r.load = load, r.weights = routing_weigh(&l.t, &r, p, &l.c);
     for (int e = 0; e < 4; e++) {
-        double own = random_normal(tape_random_key(&l.t, RANDOM_GATE_NOISE, 0), (uint64_t)e);
+        double own = random_normal(key, (uint64_t)e);
         EXPECT(near((double)drawn->x[e], clean[e] + own * deviation[e], 1e-6), "h[%d] = %g", e, (double)drawn->x[e]);
         EXPECT(fabs((double)load->x[e] - probability[e]) < 2e-6, "P[%d] = %g", e, (double)load->x[e]);
     }
@@ -58,11 +59,12 @@ static void the_noisy_gate_gives_the_golden_numbers(void) {
     layer_close(&l);
 }
 
+enum { WIDEST = 24 };
 typedef struct {
-    double clean[N][8], deviation[N][8], noisy[N][8];
+    double clean[N][WIDEST], deviation[N][WIDEST], noisy[N][WIDEST];
 } level;
 
-/* A noisy gate as the paper writes it. */
+/* A noisy gate as the paper writes it, every entry of it for every token. */
 static void gate_by_hand(level *g, const test_layer *l, const weight *router, const weight *noise_weight, random_use use) {
     random_key key = tape_random_key(&l->t, use, 0);
     for (int n = 0; n < N; n++)
@@ -78,11 +80,17 @@ static void gate_by_hand(level *g, const test_layer *l, const weight *router, co
         }
 }
 
-/* Of width entries from `first`: how many are larger than entry i, and the probability that i is among the k largest if drawn again. */
+/* Of width entries from `first`: how many are larger than entry i, the gate of entry i when k are chosen, and the probability that it is among
+ * these if drawn again. */
 static int rank_by_hand(const double *h, int first, int width, int i) {
     int larger = 0;
     for (int j = first; j < first + width; j++) larger += h[j] > h[i];
     return larger;
+}
+static double share_by_hand(const double *h, int first, int width, int k, int i) {
+    double sum = 0;
+    for (int j = first; j < first + width; j++) sum += rank_by_hand(h, first, width, j) < k ? exp(h[j]) : 0;
+    return rank_by_hand(h, first, width, i) < k ? exp(h[i]) / sum : 0;
 }
 static double probability_by_hand(const level *g, int n, int first, int width, int k, int i) {
     double threshold = 0;
@@ -93,37 +101,63 @@ static double probability_by_hand(const level *g, int n, int first, int width, i
     return 0.5 * (1 + erf((g->clean[n][i] - threshold) / g->deviation[n][i] / sqrt(2)));
 }
 
-/* Equations 12 to 14: Load(i, j) = Load_primary(i) Load_i(X_i)(j) / |X_i|, over the tokens that are not padding; of 4 groups of 2 experts a
- * token takes 2 groups, and 1 expert of each. */
-static void the_hierarchical_load_is_that_of_its_definition(void) {
+/* Equations 12 to 14, of gates that are dense: G(i, j) = G_primary(i) G_i(j), importance is its sum, and Load(i, j) = Load_primary(i) Load_i(X_i)(j)
+ * / |X_i|, over the tokens that are not padding. */
+static void the_hierarchical_gate_is_that_of_its_definition(void) {
+    static const struct {
+        int experts, groups, top_groups, top_k;
+    } cases[] = {{8, 4, 2, 2}, {24, 4, 3, 6}, {24, 8, 2, 4}, {24, 3, 1, 5}};
     static test_layer l;
     static level primary, secondary;
-    layer_open(&l, size, (moe_config){.kind = "hierarchical", .groups = 4, .top_groups = 2});
-    l.t.training = true;
-    for (int n = 0; n < N; n++) l.target[n] = n % 5 ? 0 : -1;
-    routing r = layer_route(&l);
-    gate_by_hand(&primary, &l, l.w.group_router, l.w.group_noise, RANDOM_GROUP_NOISE);
-    gate_by_hand(&secondary, &l, l.w.router, l.w.noise, RANDOM_GATE_NOISE);
-    for (int e = 0; e < 8; e++) {
-        int group = e / 2, members = 0;
-        double upper = 0, lower = 0;
-        for (int n = 0; n < N; n++) {
-            if (l.target[n] < 0) continue;
-            upper += probability_by_hand(&primary, n, 0, 4, 2, group);
-            if (rank_by_hand(primary.noisy[n], 0, 4, group) >= 2) continue;
-            members++, lower += probability_by_hand(&secondary, n, 2 * group, 2, 1, e);
+    for (int i = 0; i < 4; i++) {
+        const int E = cases[i].experts, a = cases[i].groups, top = cases[i].top_groups, b = E / a, k = cases[i].top_k / top;
+        double importance[WIDEST] = {0};
+        layer_open(&l, size, (moe_config){.kind = "hierarchical", .experts = E, .top_k = top * k, .groups = a, .top_groups = top});
+        l.t.training = true;
+        for (int n = 0; n < N; n++) l.target[n] = n % 5 ? 0 : -1;
+        routing r = layer_route(&l);
+        gate_by_hand(&primary, &l, l.w.group_router, l.w.group_noise, RANDOM_GROUP_NOISE);
+        gate_by_hand(&secondary, &l, l.w.router, l.w.noise, RANDOM_GATE_NOISE);
+        EXPECT(r.pairs == N * top * k && r.experts == E, "%td pairs", r.pairs);
+        for (ptrdiff_t p = 0; p < r.pairs; p++) {
+            int n = r.token[p], e = r.expert[p], group = e / b, at = (int)(p % (top * k));
+            double share = share_by_hand(primary.noisy[n], 0, a, top, group) * share_by_hand(secondary.noisy[n], group * b, b, k, e);
+            EXPECT(rank_by_hand(primary.noisy[n], 0, a, group) == at / k && rank_by_hand(secondary.noisy[n], group * b, b, e) == at % k,
+                   "choice %d of token %d is expert %d", at, n, e);
+            EXPECT(near((double)r.weights->x[p], share, 1e-5), "pair %td: weight %g, expected %g", p, (double)r.weights->x[p], share);
+            if (l.target[n] >= 0) importance[e] += (double)r.weights->x[p];
         }
-        EXPECT(near((double)r.load->x[e], upper * lower / members, 1e-5), "expert %d: load %g, expected %g", e, (double)r.load->x[e],
-               upper * lower / members);
+        for (int e = 0; e < E; e++) {
+            int group = e / b, members = 0;
+            double upper = 0, lower = 0, sum = 0;
+            for (int n = 0; n < N; n++) {
+                if (l.target[n] < 0) continue;
+                sum += share_by_hand(primary.noisy[n], 0, a, top, group) * share_by_hand(secondary.noisy[n], group * b, b, k, e);
+                upper += probability_by_hand(&primary, n, 0, a, top, group);
+                if (rank_by_hand(primary.noisy[n], 0, a, group) >= top) continue;
+                members++, lower += probability_by_hand(&secondary, n, group * b, b, k, e);
+            }
+            EXPECT(near(importance[e], sum, 1e-5), "expert %d: importance %g, expected %g", e, importance[e], sum);
+            EXPECT(near((double)r.load->x[e], upper * lower / members, 1e-5), "expert %d: load %g, expected %g", e, (double)r.load->x[e],
+                   upper * lower / members);
+        }
+        layer_close(&l);
     }
-    for (ptrdiff_t i = 0; i < r.pairs; i++) {
-        int n = r.token[i], group = r.expert[i] / 2, other = -1;
-        for (int g = 0; g < 4; g++)
-            if (g != group && rank_by_hand(primary.noisy[n], 0, 4, g) < 2) other = g;
-        double share = 1 / (1 + exp(primary.noisy[n][other] - primary.noisy[n][group])); /* the secondary gate over one expert is 1 */
-        EXPECT(near((double)r.weights->x[i], share, 1e-5), "pair %td: weight %g, expected %g", i, (double)r.weights->x[i], share);
-        EXPECT(rank_by_hand(secondary.noisy[n], 2 * group, 2, r.expert[i]) == 0, "pair %td is not the best of its group", i);
-    }
+}
+
+/* What a token needs at E = a b is a multiple of a + top_groups b, forward and backward together, and not of E. */
+static void the_hierarchical_gate_is_never_as_wide_as_its_experts(void) {
+    static test_layer l;
+    enum { TOKENS = 64, GROUPS = 128, OF_GROUP = 128 };
+    layer_open(&l, (layer_size){TOKENS, 2, 1},
+               (moe_config){.kind = "hierarchical", .experts = GROUPS * OF_GROUP, .top_k = 4, .groups = GROUPS, .top_groups = 2, .balance = {1, 1}});
+    l.t.training = true;
+    routing r = layer_route(&l);
+    add_loss(&l, BALANCE_IMPORTANCE, &r, 1), add_loss(&l, BALANCE_LOAD, &r, 1), add_loss(&l, BALANCE_Z, &r, 1);
+    tape_backward(&l.t);
+    const double of_experts = 8 * l.c.experts; /* load, importance and their gradients */
+    double numbers = ((double)tape_bytes(&l.t) / sizeof(real) - of_experts) / TOKENS, looked_at = GROUPS + 2 * OF_GROUP;
+    EXPECT(numbers < 16 * looked_at && numbers < (double)l.c.experts, "%.0f numbers a token, which looks at %.0f", numbers, looked_at);
     layer_close(&l);
 }
 
@@ -226,7 +260,7 @@ static void padding_does_not_count(void) {
         }
         EXPECT_OK(moe_trace_open(&trace, 1, 8));
         l.t.training = true;
-        for (int j = 0; j < BALANCE_LOSSES; j++) l.c.balance[j] = 1;
+        for (int j = 0; j < BALANCE_LOSSES; j++) l.c.balance[j] = router_takes_loss(l.c.router, j);
         l.x.rows = l.batch.n_tokens = l.sequence_start[2] = N - 10;
         layer_run(&l, &trace);
         for (int j = 0; j < BALANCE_LOSSES; j++) loss[j] = tape_loss(&l.t, balance_terms[j].name);
@@ -315,7 +349,8 @@ static void balancing_evens_loads(void) {
 
 static const test_case cases[] = {
     {"the noisy gate gives the golden numbers", the_noisy_gate_gives_the_golden_numbers},
-    {"the hierarchical load is that of its definition", the_hierarchical_load_is_that_of_its_definition},
+    {"the hierarchical gate is that of its definition", the_hierarchical_gate_is_that_of_its_definition},
+    {"the hierarchical gate is never as wide as its experts", the_hierarchical_gate_is_never_as_wide_as_its_experts},
     {"even loads have the least loss", even_loads_have_the_least_loss},
     {"perfect balance has no NaN", perfect_balance_has_no_nan},
     {"a counted load has no gradient", a_counted_load_has_no_gradient},

@@ -56,10 +56,11 @@ static void check_pairs(const char *name, test_layer *l) {
     }
     for (ptrdiff_t n = 0; r.probabilities && n < N; n++) {
         double sum = 0;
-        for (int e = 0; e < E; e++) sum += (double)r.probabilities->x[n * E + e];
+        for (ptrdiff_t m = 0; m < r.probabilities->cols; m++) sum += (double)r.probabilities->x[n * r.probabilities->cols + m];
         EXPECT(near(sum, 1, 1e-6), "%s: the probabilities of token %td sum to %g", name, n, sum);
     }
     EXPECT(r.fixed == !r.probabilities && r.fixed == !r.logits, "%s: has %s", name, r.fixed ? "probabilities" : "none");
+    EXPECT(r.experts == E && (!l->c.router->takes_shares || r.probabilities->cols == E), "%s: %td experts", name, r.experts);
 }
 
 static void pairs_are_in_order_and_weights_sum_up(void) { for_every_way(check_pairs); }
@@ -135,7 +136,7 @@ static void check_replay(const char *name, test_layer *l) {
     for (int threads = 1; threads <= 3; threads++) {
         omp_set_num_threads(threads);
         weights_zero_gradients(&l->table);
-        for (int i = 0; i < BALANCE_LOSSES; i++) l->c.balance[i] = 0.1;
+        for (int i = 0; i < BALANCE_LOSSES; i++) l->c.balance[i] = router_takes_loss(l->c.router, i) ? 0.1 : 0;
         tensor *out = layer_run(l, NULL);
         for (ptrdiff_t i = 0; i < N * D && l->t.training; i++) tape_gradient(&l->t, out)[i] = noise(2, i);
         if (threads == 1) memcpy(y, out->x, sizeof y);
@@ -189,7 +190,8 @@ static void all_experts_are_the_dense_mixture(void) {
         for (ptrdiff_t n = 0; n < N; n++) {
             double sum = 0;
             for (ptrdiff_t j = r.token_start[n]; j < r.token_start[n + 1]; j++) {
-                double p = (double)r.probabilities->x[n * 6 + r.expert[j]];
+                ptrdiff_t m = i == 5 ? (j - 6 * n) / 2 * 2 + r.expert[j] % 2 : r.expert[j]; /* hierarchical: in the order of choice of their groups */
+                double p = (double)r.probabilities->x[n * 6 + m];
                 sum += (double)r.weights->x[j];
                 EXPECT(near((double)r.weights->x[j], p, 1e-6), "%s: weight %g, probability %g", kinds[i], (double)r.weights->x[j], p);
             }
@@ -428,6 +430,9 @@ static void what_does_not_go_together_is_refused(void) {
         {{.kind = "softmax", .top_k = 2, .jitter = 0.1}, "router.jitter: expected 0"},
         {{.kind = "batchwise", .top_k = 2, .capacity = 1}, "router.capacity: expected 0"},
         {{.kind = "expert_choice", .top_k = 2, .eval_capacity = 1}, "router.capacity: expected 0"},
+        {{.kind = "hash", .top_k = 2, .balance[BALANCE_SWITCH] = 0.01},
+         "r.ini: balance.switch: expected 0 with router.kind hash, which has no probability of every expert; found 0.01"},
+        {{.kind = "hierarchical", .top_k = 2, .groups = 4, .top_groups = 2, .balance[BALANCE_SEQUENCE] = 0.1}, "balance.sequence: expected 0"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         moe_config c = cases[i].c;

@@ -150,7 +150,7 @@ static recipe recipe_of_way(const way *w) {
     recipe r = world_recipe("olmoe");
     r.model.moe = with_defaults(w->c);
     r.model.num_hidden_layers = 3, r.model.dense_layers = 1, r.micro_batch_tokens = 64;
-    for (int i = 0; i < BALANCE_LOSSES; i++) r.model.moe.balance[i] = 0.01;
+    for (int i = 0; i < BALANCE_LOSSES; i++) r.model.moe.balance[i] = router_takes_loss(r.model.moe.router, i) ? 0.01 : 0;
     return r;
 }
 

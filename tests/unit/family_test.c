@@ -76,6 +76,8 @@ static void what_no_family_expresses_is_saved_as_ours(void) {
             if (router->takes_bias) m->bias_rate = 0.001;
             if (router->takes_jitter) m->jitter = 0.01;
         }
+        for (int loss = 0; loss < BALANCE_LOSSES; loss++)
+            if (!router_takes_loss(router, loss)) m->balance[loss] = 0;
         EXPECT_OK(family_complete(&c, "test"));
         EXPECT_OK(family_write_config(&c, &text));
         bool ours = strstr(text.bytes, "\"model_type\": \"lamplighter\"") != NULL;

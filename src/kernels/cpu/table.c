@@ -12,6 +12,7 @@
 #include "kernels/cpu/products_int8.c"
 #include "kernels/cpu/rows.c"
 #include "kernels/cpu/blocks.c"
+#include "kernels/cpu/gates.c"
 
 #if defined(__AVX512BF16__) && REAL_BYTES == 4
 #include "kernels/cpu/products_bf16.c"
@@ -50,6 +51,12 @@ const struct kernels TABLE_NAME(ISA) = {
     .gather = gather,
     .scatter_add = scatter_add,
     .sum_rows = sum_rows,
+    .choose = choose,
+    .normals = normals,
+    .noisy = noisy,
+    .noisy_backward = noisy_backward,
+    .chances = chances,
+    .chances_backward = chances_backward,
     .sum_squares = sum_squares,
     .adamw = adamw,
     .factored = factored,

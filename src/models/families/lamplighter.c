@@ -96,5 +96,9 @@ int lamplighter_read(model_config *c, const json_t *root, const char *where) {
     TRY(json_get_object(&mixture, root, "mixture", where));
     snprintf(place, sizeof place, "%s: \"mixture\"", where);
     for (int i = 0; i < N_FIELDS; i++) problems_add(&problems, read_field(c, mixture, i, place));
-    return problems_end(&problems);
+    TRY(problems_end(&problems));
+    const struct router *r = router_find(c->moe.kind);
+    for (int i = 0; r && i < BALANCE_LOSSES; i++)
+        if (!router_takes_loss(r, i)) c->moe.balance[i] = 0; /* earlier programs wrote the default, which did nothing or little here */
+    return LAMP_OK;
 }

@@ -28,11 +28,11 @@ router.kind=switch router.top_k=1 router.jitter=0.1 router.capacity=1
 router.kind=gshard router.capacity=0.75
 router.kind=sigmoid router.weigh_input=true balance.bias_rate=0.001 balance.sequence=0.01
 router.kind=noisy_top_k balance.importance=0.1 balance.load=0.1
-router.kind=hierarchical router.groups=4 router.top_groups=2 balance.switch=0 balance.importance=0.1 balance.load=0.1
+router.kind=hierarchical router.groups=4 router.top_groups=2 balance.importance=0.1 balance.load=0.1
 router.kind=batchwise
 router.kind=expert_choice
-router.kind=hash balance.switch=0 model.tie_word_embeddings=true
-router.kind=random balance.switch=0 train.pack_weights=false train.micro_batch_tokens=512
+router.kind=hash model.tie_word_embeddings=true
+router.kind=random train.pack_weights=false train.micro_batch_tokens=512
 END
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -56,7 +56,8 @@ static double roof_seconds(const bench_layer *l, const roofs *r) {
     const moe_config *c = &l->config;
     const double N = (double)l->tokens, pair_product = 2.0 * N * CHOSEN * WIDTH * INNER, weight_bytes = sizeof(real) * parameters((int)c->experts);
     const double gates = c->groups > 0 ? (double)(c->groups + c->top_groups * (c->experts / c->groups)) : (double)c->experts;
-    const double gate_product = 2 * 2.0 * N * WIDTH * gates /* and as much for the noise */, gate_bytes = sizeof(real) * 2.0 * WIDTH * (double)(c->experts + c->groups);
+    const double gate_product = 2 * 2.0 * N * WIDTH * gates /* and as much for the noise */;
+    const double gate_bytes = sizeof(real) * 2.0 * WIDTH * (double)(c->experts + c->groups);
     return longer(3 * gate_product, r->router_peak, 3 * gate_bytes, r->reading) + longer(2 * pair_product, r->peak, weight_bytes, r->reading) +
            longer(4 * pair_product, r->peak, weight_bytes, r->reading) +
            longer(UPDATE_FLOPS * parameters((int)c->experts), r->router_peak, 2 * weight_bytes, r->rewriting);

@@ -34,7 +34,7 @@ typedef struct {
     bool relu;                           /* an expert is two matrices with a ReLU between them (2017), not the three of SwiGLU */
     int64_t shared_experts, shared_size; /* experts that every token takes, and their inner width each; 0: that of the others */
     bool shared_gate;                    /* their output is multiplied by sigmoid(<x, w>), as in Qwen2-MoE */
-    double balance[BALANCE_LOSSES];      /* coefficients; 0: the loss is not computed */
+    double balance[BALANCE_LOSSES];      /* coefficients; 0: the loss is not computed; negative, of Switch: as usual with this router */
     double bias_rate;                    /* of the loss-free bias after each step */
 } moe_config;
 

@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "moe/moe.h"
 
+static const double USUAL_SWITCH = 0.01; /* Fedus et al. 2021, section 2.2 */
+
 /* ---- the table ----------------------------------------------------------------------------------------------------------------- */
 
 /* Ends at the first NULL; what lamp_router_add adds comes behind ours. */
@@ -74,6 +76,7 @@ int router_choose(moe_config *c, const char *where) {
     const struct router *r = router_find(c->kind);
     if (!r) FAIL(LAMP_INVALID, "%s: router.kind: unknown router \"%.64s\"; expected one of %s", where, c->kind, router_kinds);
     c->router = r;
+    if (c->balance[BALANCE_SWITCH] < 0) c->balance[BALANCE_SWITCH] = r->takes_shares ? USUAL_SWITCH : 0;
     if (r->normalize == NORMALIZE_ALWAYS) c->normalize = true;
     if (r->normalize == NORMALIZE_NEVER && c->normalize)
         FAIL(LAMP_INVALID, "%s: router.normalize: expected false with router.kind %s, found true; a single weight scaled to one could not learn",

@@ -88,7 +88,7 @@ static tensor *leaf_probabilities(tape *t, const noisy_gate *secondary, const me
 /* Numbers are drawn as if every token asked every group: number e of token n is of index n E + e. */
 static noisy_gate secondary_gate(tape *t, tensor *x, const members *m, const moe_layer *l) {
     ptrdiff_t R = m->plan.rows, E = l->c->experts, b = E / m->plan.experts;
-    row_groups groups = {m->plan.experts, m->plan.start};
+    row_groups groups = {m->plan.experts, m->plan.start, 0};
     uint64_t *first = tape_keep(t, sizeof *first * (size_t)R);
     for (ptrdiff_t r = 0; r < R; r++) first[r] = tape_random_index(t, m->plan.token[r], E) + (uint64_t)(m->groups->expert[m->plan.pair[r]] * b);
     tensor *rows = dispatch(t, x, &m->plan, m->groups), *clean = linear_in_groups(t, rows, l->w->router, groups);

@@ -85,10 +85,10 @@ static const option rows[] = {
     {"router", "drop_by_score", OPTION_BOOL, AT(model.moe.drop_by_score), "false", 0, 0, SCALE_LINEAR, NULL, "",
      "drop the pairs of least weight; otherwise second choices before first ones, later tokens before earlier ones"},
 
-    {"balance", "switch", OPTION_NUMBER, AT(model.moe.balance[BALANCE_SWITCH]), "0.01", 0, 100, SCALE_LOG, NULL, "",
-     "coefficient of the Switch loss, summed over layers; 1 x coefficient x L when loads are equal; 0 with hierarchical, hash and random"},
+    {"balance", "switch", OPTION_NUMBER, AT(model.moe.balance[BALANCE_SWITCH]), "-1", -1, 100, SCALE_LOG, NULL, "",
+     "coefficient of the Switch loss, summed over layers; 1 x coefficient x L when loads are equal; -1: 0.01, or with hierarchical, hash and random 0"},
     {"balance", "sequence", OPTION_NUMBER, AT(model.moe.balance[BALANCE_SEQUENCE]), "0", 0, 100, SCALE_LOG, NULL, "",
-     "of the same loss within each sequence (DeepSeek-V3: 0.0001); 0 with the same"},
+     "of the same loss within each sequence (DeepSeek-V3: 0.0001); not with these three"},
     {"balance", "importance", OPTION_NUMBER, AT(model.moe.balance[BALANCE_IMPORTANCE]), "0", 0, 100, SCALE_LOG, NULL, "",
      "of CV^2 of the weight each expert receives (2017: 0.1)"},
     {"balance", "load", OPTION_NUMBER, AT(model.moe.balance[BALANCE_LOAD]), "0", 0, 100, SCALE_LOG, NULL, "",

@@ -25,7 +25,7 @@ static void *room_for(ptrdiff_t n, size_t size) { return malloc((size_t)n * size
 static double noise(uint64_t stream, ptrdiff_t i) { return random_normal((random_key){8, stream}, (uint64_t)i); }
 
 static problem new_problem(const ptrdiff_t *start, int groups, ptrdiff_t in, ptrdiff_t out, bool gathered) {
-    problem p = {{groups, start}, in, out, start[groups], gathered ? start[groups] / 2 + 1 : start[groups], NULL, NULL, {{NULL, NULL}}};
+    problem p = {{groups, start, 0}, in, out, start[groups], gathered ? start[groups] / 2 + 1 : start[groups], NULL, NULL, {{NULL, NULL}}};
     p.x = room_for(p.sources * in, sizeof *p.x);
     for (ptrdiff_t i = 0; i < p.sources * in; i++) p.x[i] = (float)noise(1, i);
     int32_t *row = gathered ? room_for(p.rows, sizeof *row) : NULL;

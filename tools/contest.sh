@@ -1,15 +1,17 @@
 #!/bin/bash
-# worth_it.sh [MODEL...]: dense models and mixtures of recipes/worth-it (models.runs; none named: all), each for every seed, one run after
-# another, so that seconds are those of a machine with nothing else to do; then `lamp compare` writes the table and the picture of
-# docs/worth-it.md. Runs that are done are kept, a run that was stopped goes on. BUILD names the build folder, SEEDS="1 2 3" the seeds, STEPS
-# a shorter budget, whose runs are kept apart.
+# contest.sh CONTEST [MODEL...]: the models of recipes/CONTEST (models.runs; none named: all), each for every seed, one run after another, so
+# that seconds are those of a machine with nothing else to do; then `lamp compare` writes the table and the picture of docs/CONTEST.md. Runs
+# that are done are kept, a run that was stopped goes on. BUILD names the build folder, SEEDS="1 2 3" the seeds, STEPS a shorter budget, whose
+# runs are kept apart.
 set -eu
 
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
-out=$build/worth-it
-runs=$out/runs${STEPS:+-$STEPS}
-list=recipes/worth-it/models.runs
+contest=${1:?which contest? worth-it or capacity}
+shift
+out=$build/contest
+runs=$out/$contest${STEPS:+-$STEPS}
+list=recipes/$contest/models.runs
 
 settings_of() { sed -n "s/^$1  *//p" "$list"; }
 
@@ -20,12 +22,12 @@ train() { # MODEL SEED
     grep -qs '"event": "finished"' "$run/events.jsonl" && return
     [ -e "$run/checkpoints/latest" ] || rm -rf "$run" # it was killed before it saved anything
     echo "$run"
-    "$build/lamp" train recipes/worth-it/base.ini --run "$run" --set "data.path=$out/data" --set "train.seed=$2" "${settings[@]}" --quiet
+    "$build/lamp" train recipes/$contest/base.ini --run "$run" --set "data.path=$out/data" --set "train.seed=$2" "${settings[@]}" --quiet
 }
 
 [ $# -gt 0 ] || set -- $(sed '/^#/d; /^$/d; s/ .*//' "$list")
 for model in "$@"; do
-    [ -n "$(settings_of "$model")" ] || { echo "worth_it.sh: no model $model in $list" >&2; exit 2; }
+    [ -n "$(settings_of "$model")" ] || { echo "contest.sh: no model $model in $list" >&2; exit 2; }
 done
 if [ ! -f "$out/data/manifest.json" ]; then
     tools/demo_text.sh "$build/demo/text"

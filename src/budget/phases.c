@@ -52,6 +52,9 @@ static double sum_squares(const real *x, ptrdiff_t n) {
     return sum;
 }
 static void adamw(const updated_weight *u, const update_step *step) { SPEND(PHASE_UPDATE, machine->adamw(u, step)); }
+static void factored_product(const updated_weight *u, update_step *step, double clip, rows_of dy, rows_of x, row_groups g) {
+    SPEND(PHASE_UPDATE, machine->factored_product(u, step, clip, dy, x, g));
+}
 static void factored(const updated_weight *u, const update_step *step) { SPEND(PHASE_UPDATE, machine->factored(u, step)); }
 
 const struct kernels *phases_watch(tape *t) {
@@ -61,7 +64,7 @@ const struct kernels *phases_watch(tape *t) {
     watched_products.linear = linear, watched_products.linear_dx = linear_dx, watched_products.linear_dw = linear_dw;
     watched_products.attention = attention, watched_products.attention_backward = attention_backward;
     watched.swiglu = swiglu, watched.swiglu_backward = swiglu_backward, watched.relu = relu, watched.relu_backward = relu_backward;
-    watched.sum_squares = sum_squares, watched.adamw = adamw, watched.factored = factored;
+    watched.sum_squares = sum_squares, watched.adamw = adamw, watched.factored = factored, watched.factored_product = factored_product;
     t->k = &watched, t->products = &watched_products;
     phases_clear();
     return &watched;

@@ -78,7 +78,7 @@ struct products {
     ptrdiff_t (*squares_size)(ptrdiff_t in, ptrdiff_t out);
 };
 
-enum { PACKED_ROWS = 32 };
+enum { PACKED_ROWS = 32, PRODUCT_ROWS = 32 /* of factored_product: its work beside the product grows with their square */ };
 
 /* A weight in eight bits, as GGUF's Q8_0 keeps it: w[o][i] = scale[o][i / INT8_BLOCK] value[o][i]. in is a multiple of INT8_BLOCK. */
 enum { INT8_BLOCK = 32 };
@@ -173,6 +173,10 @@ struct kernels {
      * w = w (1 - lr decay) - lr g / (sqrt(v / c2) + eps), r in first and c in second (Shazeer et al. 2017, appendix D).
      * step: one of each group; where gradient_scale is 0 the group stays as it is. */
     void (*factored)(const updated_weight *u, const update_step *step);
+    /* The same where group e's gradient is the sum of dy[r]^T x[r] over rows start[e] .. start[e + 1], at most PRODUCT_ROWS of them, and is never
+     * made. gradient_scale is found here, 0 where the gradient is not finite; clip: its largest norm, 0: any. A group for which it is 0 already
+     * is left alone. */
+    void (*factored_product)(const updated_weight *u, update_step *step, double clip, rows_of dy, rows_of x, row_groups g);
 
     /* Multiply-adds done in registers by the calling thread for about this long, times two, per second: the roof of everything above. */
     double (*peak_flops)(double seconds);

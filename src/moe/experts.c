@@ -26,7 +26,7 @@ enum { PART_BYTES = 1 << 23 /* of one matrix of its experts: a fraction of the l
 typedef struct {
     ptrdiff_t row, rows;
     row_groups groups;
-    bool whole, last; /* all experts; the last of them */
+    bool last, few; /* of all parts; rows of every expert */
     ptrdiff_t start[PART_EXPERTS + 1];
 } part;
 
@@ -51,9 +51,11 @@ static bool part_make(part *p, row_groups all, ptrdiff_t first, ptrdiff_t expert
     if (first >= all.groups) return false;
     const ptrdiff_t left = all.groups - first, n = left < experts ? left : experts;
     p->row = all.start[first], p->rows = all.start[first + n] - p->row;
-    p->whole = n == all.groups, p->last = n == left;
-    p->groups = p->whole ? all : (row_groups){(int)n, p->start, first};
-    for (ptrdiff_t e = 0; e <= n && !p->whole; e++) p->start[e] = all.start[first + e] - p->row;
+    const bool whole = n == all.groups;
+    p->last = n == left, p->few = true;
+    p->groups = whole ? all : (row_groups){(int)n, p->start, first};
+    for (ptrdiff_t e = 0; e <= n && !whole; e++) p->start[e] = all.start[first + e] - p->row;
+    for (ptrdiff_t e = first; e < first + n; e++) p->few &= all.start[e + 1] - all.start[e] <= PRODUCT_ROWS;
     return true;
 }
 
@@ -61,11 +63,16 @@ static rows_of rows_from(rows_of x, ptrdiff_t row, ptrdiff_t width) {
     return x.row ? (rows_of){x.x, x.row + row} : (rows_of){x.x + row * width, NULL};
 }
 
-/* dW += dy^T x, the last use of W */
+/* dW += dy^T x, the last use of W. Where only few rows reached each expert, an update can do without dW itself. */
 static void add_to_weight(tape *t, weight *w, rows_of dy, rows_of x, const part *p) {
-    if (!p->whole) tape_begin_part(t, w, p->groups.first, p->groups.groups);
-    weight_linear_dw(t, w, dy, x, p->groups);
-    if (!p->whole) tape_end_part(t, w);
+    const bool in_parts = tape_takes_parts(t, w);
+    if (in_parts) tape_begin_part(t, w, p->groups.first, p->groups.groups);
+    if (in_parts && p->few && t->takes_factors) {
+        tape_end_part_as(t, w, &(gradient_factors){dy, x, p->groups});
+    } else {
+        weight_linear_dw(t, w, dy, x, p->groups);
+        if (in_parts) tape_end_part(t, w);
+    }
     if (p->last) tape_end_use(t, w);
 }
 

@@ -113,11 +113,31 @@ static updated_weight updated(const optimizer *o, const struct products *product
                             w->step->gradient, w->step->groups, w->out, w->in, packed, products};
 }
 
+/* Its steps are counted where its gradient was finite. */
+static int consume_factors(optimizer *o, const struct kernels *k, const struct products *products, const weight *w, double learning_rate) {
+    const optimizer_config *c = &o->config;
+    const updated_weight u = updated(o, products, w);
+    int64_t *counts = o->counts[w->index] + w->step->first;
+    int not_finite = 0;
+    for (ptrdiff_t g = 0; g < u.groups; g++) {
+        o->matrix_step[g] = begin_step(c, w, learning_rate, 0, 0);
+        count_step(&o->matrix_step[g], counts[g] + 1);
+        if (c->lazy_experts && w->step->rows[w->step->first + g] == 0) o->matrix_step[g].gradient_scale = 0;
+    }
+    k->factored_product(&u, o->matrix_step, c->clip_matrix, w->step->factors->dy, w->step->factors->x, w->step->factors->groups);
+    for (ptrdiff_t g = 0; g < u.groups; g++) {
+        const bool lazy = c->lazy_experts && w->step->rows[w->step->first + g] == 0, updated = o->matrix_step[g].gradient_scale != 0;
+        counts[g] += updated, not_finite += !updated && !lazy;
+    }
+    return not_finite;
+}
+
 int optimizer_consume(optimizer *o, const struct kernels *k, const struct products *products, const weight *w, double learning_rate) {
     const optimizer_config *c = &o->config;
     const updated_weight u = updated(o, products, w);
     const ptrdiff_t first = w->step->first;
     int not_finite = 0;
+    if (w->step->factors) return consume_factors(o, k, products, w, learning_rate);
     for (ptrdiff_t g = first; g < first + u.groups; g++) {
         update_step *step = &o->matrix_step[g - first];
         double norm = sqrt(squared_norm(k, w, g, 1));

@@ -130,12 +130,27 @@ void tape_begin_part(tape *t, const weight *w, ptrdiff_t first, ptrdiff_t groups
     s->first = first, s->groups = groups;
 }
 
+static void hand_over_part(tape *t, const weight *w) {
+    weight_step *s = w->step;
+    t->gradient_ready(t->ready_context, w);
+    s->ready = s->first + s->groups == w->groups;
+}
+
 void tape_end_part(tape *t, const weight *w) {
     weight_step *s = w->step;
     complete(t, w);
-    t->gradient_ready(t->ready_context, w);
+    hand_over_part(t, w);
     tape_return(t, s->gradient), s->gradient = NULL;
-    s->written = s->squared = false, s->ready = s->first + s->groups == w->groups;
+    s->written = s->squared = false;
+}
+
+void tape_end_part_as(tape *t, const weight *w, const gradient_factors *factors) {
+    weight_step *s = w->step;
+    const row_groups g = factors->groups;
+    for (int e = 0; e < g.groups; e++) s->rows[g.first + e] += g.start[e + 1] - g.start[e];
+    s->factors = factors;
+    hand_over_part(t, w);
+    s->factors = NULL;
 }
 
 void tape_use(tape *t, const weight *w) {
@@ -159,7 +174,8 @@ void tape_end_use(tape *t, const weight *w) {
 }
 
 void tape_complete_gradients(tape *t, const weights *table) {
-    for (int i = 0; i < table->n; i++) complete(t, table->row[i]), make_ready(t, table->row[i]);
+    for (int i = 0; i < table->n; i++)
+        if (!table->row[i]->step->ready) complete(t, table->row[i]), make_ready(t, table->row[i]);
 }
 
 void tape_backward(tape *t) {

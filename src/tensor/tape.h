@@ -73,6 +73,7 @@ struct tape {
     /* Called once for each weight, or part of one, and step; NULL where more micro-batches will add to the gradients. */
     gradient_ready_function *gradient_ready;
     void *ready_context;
+    bool takes_factors; /* gradient_ready also takes a gradient of few rows as its factors (weight_step) */
 
     arena kept, passing; /* private from here on */
     tape_entry *entry;
@@ -119,6 +120,8 @@ void tape_end_use(tape *t, const weight *w);
 bool tape_takes_parts(const tape *t, const weight *w);
 void tape_begin_part(tape *t, const weight *w, ptrdiff_t first, ptrdiff_t groups);
 void tape_end_part(tape *t, const weight *w);
+/* Instead of being made, the part is handed over as what it is a product of; where t->takes_factors. */
+void tape_end_part_as(tape *t, const weight *w, const gradient_factors *factors);
 
 /* w's gradient, zero or what was added to it so far; or, for one who overwrites it if it is not written, only the place. */
 real *tape_weight_gradient(tape *t, const weight *w);

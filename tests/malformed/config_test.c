@@ -68,6 +68,7 @@ static const struct {
     {"theta that is text", LLAMA ", \"rope_theta\": \"NaN\"}", LAMP_MALFORMED, "\"rope_theta\": expected a number, found text"},
     {"negative initializer_range", LLAMA ", \"initializer_range\": -1}", LAMP_MALFORMED, "\"initializer_range\": expected 0 to 10, found -1"},
     {"initializer_range 1e308", LLAMA ", \"initializer_range\": 1e308}", LAMP_MALFORMED, "\"initializer_range\": expected 0 to 10, found 1e+308"},
+    {"negative loss coefficient", OLMOE ", \"router_aux_loss_coef\": -1}", LAMP_MALFORMED, "\"router_aux_loss_coef\": expected 0 or more, found -1"},
     {"loss coefficient 1e308", OLMOE ", \"router_aux_loss_coef\": 1e308}", LAMP_MALFORMED,
      "\"router_aux_loss_coef\": expected 0 to 1e+06, found 1e+308"},
     {"boolean that is a number", LLAMA ", \"tie_word_embeddings\": 1}", LAMP_MALFORMED,

@@ -371,12 +371,22 @@ typedef struct {
     int parts;
 } gathered;
 
+static void multiply_factors(real *gradient, const weight *w, const gradient_factors *f) {
+    for (int e = 0; e < f->groups.groups; e++, gradient += w->out * w->in)
+        for (ptrdiff_t r = f->groups.start[e]; r < f->groups.start[e + 1]; r++) {
+            const real *dy = f->dy.x + (f->dy.row ? f->dy.row[r] : r) * w->out, *x = f->x.x + (f->x.row ? f->x.row[r] : r) * w->in;
+            for (ptrdiff_t i = 0; i < w->out * w->in; i++) gradient[i] += dy[i / w->in] * x[i % w->in];
+        }
+}
+
 static void gather_part(void *context, const weight *w) {
     gathered *g = context;
     const weight_step *s = w->step;
     const ptrdiff_t size = w->out * w->in;
     if (w->role != ROLE_EXPERT) return;
-    memcpy(g->gradients + w->offset + s->first * size, s->gradient, sizeof(real) * (size_t)(s->groups * size)), g->parts++;
+    g->parts++;
+    if (!s->factors) memcpy(g->gradients + w->offset + s->first * size, s->gradient, sizeof(real) * (size_t)(s->groups * size));
+    else multiply_factors(g->gradients + w->offset + s->first * size, w, s->factors);
 }
 
 /* Of 150 experts a part has 64 at most; some of them have no rows, and none of the parts so few that its products go another way. Forward goes
@@ -386,14 +396,14 @@ static void gradients_that_come_in_parts_are_the_same(void) {
     const sizes s = {32, 128, 128, 150, 6};
     for (int relu = 0; relu < 2; relu++) {
         ptrdiff_t total = 0;
-        real *gradients[2] = {NULL}, y[2][MOST], dx[2][MOST];
-        for (int passing = 0; passing < 2; passing++) {
+        real *gradients[3] = {NULL}, y[3][MOST], dx[3][MOST];
+        for (int passing = 0; passing < 3; passing++) { /* the third time as factors */
             open(&l, &s, (moe_config){.normalize = true, .relu = relu});
             gradients[passing] = calloc((size_t)l.table.total, sizeof(real));
             gathered g = {gradients[passing], 0};
             for (int i = 0; i < l.table.n; i++) l.table.row[i]->step->passing = passing && l.table.row[i]->role == ROLE_EXPERT;
             weights_zero_gradients(&l.table);
-            l.t.training = true, l.t.gradient_ready = gather_part, l.t.ready_context = &g;
+            l.t.training = true, l.t.gradient_ready = gather_part, l.t.ready_context = &g, l.t.takes_factors = passing == 2;
             tensor *out = layer_run(&l, NULL);
             memcpy(y[passing], out->x, sizeof *y);
             memcpy(tape_gradient(&l.t, out), l.input, sizeof *y);
@@ -403,9 +413,12 @@ static void gradients_that_come_in_parts_are_the_same(void) {
             total = l.table.total;
             layer_close(&l);
         }
-        EXPECT(!memcmp(y[0], y[1], sizeof *y) && !memcmp(dx[0], dx[1], sizeof *dx), "outputs or their gradients differ");
+        for (int i = 1; i < 3; i++) EXPECT(!memcmp(y[0], y[i], sizeof *y) && !memcmp(dx[0], dx[i], sizeof *dx), "outputs or their gradients differ");
         EXPECT(!memcmp(gradients[0], gradients[1], sizeof(real) * (size_t)total), "gradients of experts differ");
-        free(gradients[0]), free(gradients[1]);
+        for (ptrdiff_t i = 0; i < total; i++)
+            EXPECT(near((double)gradients[2][i], (double)gradients[0][i], 1e-6), "element %td: %g as factors, expected %g", i, (double)gradients[2][i],
+                   (double)gradients[0][i]);
+        for (int i = 0; i < 3; i++) free(gradients[i]);
     }
 }
 

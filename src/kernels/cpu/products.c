@@ -14,7 +14,8 @@ enum {
     B_UNITS = 256 * DEPTH,
     FETCH_AHEAD = 16, /* units of B */
     TILES_PER_THREAD = 2,
-    FEW_ROWS = 2, /* up to so many, packing does not pay */
+    FEW_ROWS = 2, /* up to so many, packing does not pay; */
+    FEW_PANELS = 3 * PANEL_ROWS, /* up to so many neither, where B lies as the micro-kernel reads it */
 };
 
 /* One call of the micro-kernel: c (rows, columns) (+)= A panel times B panel. */
@@ -23,6 +24,7 @@ typedef struct {
     ptrdiff_t stride;
     const real *a, *b;
     direction a_lies;
+    ptrdiff_t b_step; /* between units of B: PANEL_COLUMNS where it is packed */
     ptrdiff_t units, rows, columns;
     bool accumulate;
     real *square;     /* receives the sum of c's squares; may be NULL */
@@ -84,13 +86,13 @@ static inline __attribute__((always_inline)) V keep_sums(V sum[PANEL_ROWS][PANEL
 /* In A, rows lie a_row units apart and steps of the depth a_step. These, add and `most`, at least p->rows, are constants wherever this is
  * called, so that the sums stay in registers. */
 static inline __attribute__((always_inline)) void micro_kernel(add_unit *add, const panels *p, const ptrdiff_t a_row, const ptrdiff_t a_step,
-                                                               const int most) {
+                                                               const ptrdiff_t b_step, const int most) {
     V sum[PANEL_ROWS][PANEL_VECTORS];
     const real *a = p->a, *b = p->b;
     begin_sums(sum, p, most);
-    for (ptrdiff_t k = p->units; k > 0; k--, a += a_step, b += PANEL_COLUMNS) {
+    for (ptrdiff_t k = p->units; k > 0; k--, a += a_step, b += b_step) {
         V b0 = load(b), b1 = load(b + LANES);
-        __builtin_prefetch(b + FETCH_AHEAD * PANEL_COLUMNS), __builtin_prefetch(b + FETCH_AHEAD * PANEL_COLUMNS + LANES);
+        __builtin_prefetch(b + FETCH_AHEAD * b_step), __builtin_prefetch(b + FETCH_AHEAD * b_step + LANES);
 #pragma GCC unroll 16
         for (int i = 0; i < most; i++) sum[i][0] = add(sum[i][0], a + i * a_row, b0), sum[i][1] = add(sum[i][1], a + i * a_row, b1);
     }
@@ -98,23 +100,24 @@ static inline __attribute__((always_inline)) void micro_kernel(add_unit *add, co
     if (p->square) *p->square = sum_lanes(squares);
 }
 
-typedef void panel_kernel(add_unit *add, const panels *p, ptrdiff_t a_row, ptrdiff_t a_step, int most);
+typedef void panel_kernel(add_unit *add, const panels *p, ptrdiff_t a_row, ptrdiff_t a_step, ptrdiff_t b_step, int most);
 
 /* Short panels at the end of a group do not pay for full ones. */
-static inline __attribute__((always_inline)) void multiply_rows_by(panel_kernel *kernel, add_unit *add, const panels *p) {
+static inline __attribute__((always_inline)) void multiply_rows_by(panel_kernel *kernel, add_unit *add, const panels *p, const ptrdiff_t b_step) {
     /* clang-format off */
     switch (p->rows) {
-#define SHORT(r) case r: kernel(add, p, A_STRIDE, 1, r < PANEL_ROWS ? r : PANEL_ROWS); return;
+#define SHORT(r) case r: kernel(add, p, A_STRIDE, 1, b_step, r < PANEL_ROWS ? r : PANEL_ROWS); return;
         SHORT(1) SHORT(2) SHORT(3) SHORT(4) SHORT(5) SHORT(6) SHORT(7) SHORT(8) SHORT(9) SHORT(10) SHORT(11)
 #undef SHORT
-    default: kernel(add, p, A_STRIDE, 1, PANEL_ROWS);
+    default: kernel(add, p, A_STRIDE, 1, b_step, PANEL_ROWS);
     }
     /* clang-format on */
 }
 
 static inline __attribute__((always_inline)) void multiply_panels_by(add_unit *add, const panels *p) {
-    if (p->a_lies == ALONG) micro_kernel(add, p, 1, PANEL_ROWS, PANEL_ROWS);
-    else multiply_rows_by(micro_kernel, add, p);
+    if (p->a_lies == ALONG) micro_kernel(add, p, 1, PANEL_ROWS, PANEL_COLUMNS, PANEL_ROWS);
+    else if (p->b_step == PANEL_COLUMNS) multiply_rows_by(micro_kernel, add, p, PANEL_COLUMNS);
+    else multiply_rows_by(micro_kernel, add, p, p->b_step);
 }
 
 static void multiply_panels(const panels *p) { multiply_panels_by(add_number, p); }
@@ -160,24 +163,32 @@ typedef struct {
     real b[B_UNITS] __attribute__((aligned(64)));
 } room;
 
+/* Whether B, unpacked, is already what its panels would be, but for the distance of units. */
+static inline bool reads_in_place(const arithmetic *how, const block *t) {
+    const bool lies_so = how->values == 1 && t->a.lies == ACROSS && t->b.lies == ALONG && !t->b.row && t->n % PANEL_COLUMNS == 0;
+    return !t->packed && lies_so && t->m <= FEW_PANELS;
+}
+
 /* One thread. next, if any, is what it multiplies afterwards. */
 static void multiply_block(const arithmetic *how, const block *t, const block *next, room *r) {
     ptrdiff_t units = units_of(how, t->deep), a_panel = a_panel_units(t->a.lies, units);
-    ptrdiff_t b_panel = (t->packed ? units_of(how, t->depth) : units) * PANEL_COLUMNS;
-    const real *b = t->packed ? t->packed + units_of(how, t->k0) * PANEL_COLUMNS : r->b;
+    const bool in_place = reads_in_place(how, t);
+    ptrdiff_t b_panel = in_place ? PANEL_COLUMNS : (t->packed ? units_of(how, t->depth) : units) * PANEL_COLUMNS;
+    const real *b = in_place ? source_row(&t->b, t->k0) + t->column : t->packed ? t->packed + units_of(how, t->k0) * PANEL_COLUMNS : r->b;
     const bool last = t->k0 + t->deep == t->depth, past_caches = t->past_caches && last && !t->accumulate;
     upcoming a_next = {0}, b_next = {0};
     if (next) a_next = upcoming_rows(&next->a, next->row, next->m, next->k0, next->deep);
     if (next && !next->packed) b_next = upcoming_rows(&next->b, next->column, next->n, next->k0, next->deep);
     ptrdiff_t fetches = ceiling(a_next.end - a_next.row + b_next.end - b_next.row, ceiling(t->n, PANEL_COLUMNS) * ceiling(t->m, PANEL_ROWS));
     how->pack_a(r->a, &t->a, t->row, t->m, t->k0, t->deep);
-    if (!t->packed) how->pack_b(r->b, b_panel, &t->b, t->column, t->n, t->k0, t->deep);
+    if (!t->packed && !in_place) how->pack_b(r->b, b_panel, &t->b, t->column, t->n, t->k0, t->deep);
     for (ptrdiff_t j = 0; j < t->n; j += PANEL_COLUMNS, b += b_panel)
         for (ptrdiff_t i = 0; i < t->m; i += PANEL_ROWS) {
             fetch_rows(a_next.row < a_next.end ? &a_next : &b_next, fetches);
             real *square = t->squares && last ? t->squares + i / PANEL_ROWS * t->squares_stride + j / PANEL_COLUMNS : NULL;
-            how->multiply(&(panels){t->c + i * t->stride + j, t->stride, r->a + i / PANEL_ROWS * a_panel, b, t->a.lies, units,
-                                    smaller(t->m - i, PANEL_ROWS), t->n - j, t->accumulate, square, past_caches});
+            how->multiply(&(panels){t->c + i * t->stride + j, t->stride, r->a + i / PANEL_ROWS * a_panel, b, t->a.lies,
+                                    in_place ? t->b.stride : PANEL_COLUMNS, units, smaller(t->m - i, PANEL_ROWS), t->n - j, t->accumulate,
+                                    square, past_caches});
         }
 }
 

@@ -89,16 +89,16 @@ static void pack_int8(real *packed, const matrix_int8 *w, ptrdiff_t in, ptrdiff_
 
 /* The sums of a block are kept in registers; there are not enough for those of the whole depth, which are needed once in a block. */
 static inline __attribute__((always_inline)) void micro_kernel_int8(add_unit *add, const panels *p, const ptrdiff_t a_row, const ptrdiff_t a_step,
-                                                                    const int most) {
+                                                                    const ptrdiff_t b_step, const int most) {
     V sum[PANEL_ROWS][PANEL_VECTORS], part[PANEL_ROWS][PANEL_VECTORS];
     const real *a = p->a, *b = p->b;
     begin_sums(sum, p, most);
-    for (ptrdiff_t blocks = p->units / B_BLOCK_UNITS; blocks > 0; blocks--, a += 2 * a_step, b += PANEL_COLUMNS) {
+    for (ptrdiff_t blocks = p->units / B_BLOCK_UNITS; blocks > 0; blocks--, a += 2 * a_step, b += b_step) {
 #pragma GCC unroll 16
         for (int i = 0; i < most; i++) part[i][0] = part[i][1] = (V)((VI){0} + as_integer(a[i * a_row + A_BLOCK_UNITS - 1]));
-        for (int k = 0; k < QUADS; k++, a += a_step, b += PANEL_COLUMNS) {
+        for (int k = 0; k < QUADS; k++, a += a_step, b += b_step) {
             V b0 = load(b), b1 = load(b + LANES);
-            __builtin_prefetch(b + FETCH_AHEAD * PANEL_COLUMNS), __builtin_prefetch(b + FETCH_AHEAD * PANEL_COLUMNS + LANES);
+            __builtin_prefetch(b + FETCH_AHEAD * b_step), __builtin_prefetch(b + FETCH_AHEAD * b_step + LANES);
 #pragma GCC unroll 16
             for (int i = 0; i < most; i++) part[i][0] = add(part[i][0], a + i * a_row, b0), part[i][1] = add(part[i][1], a + i * a_row, b1);
         }
@@ -113,7 +113,7 @@ static inline __attribute__((always_inline)) void micro_kernel_int8(add_unit *ad
     keep_sums(sum, p, most);
 }
 
-static void multiply_panels_int8(const panels *p) { multiply_rows_by(micro_kernel_int8, add_quad, p); }
+static void multiply_panels_int8(const panels *p) { multiply_rows_by(micro_kernel_int8, add_quad, p, PANEL_COLUMNS); }
 
 static const arithmetic blocks_of_bytes = {INT8_BLOCK, B_BLOCK_UNITS, A_STRIDE / A_BLOCK_UNITS * INT8_BLOCK, pack_a_int8, NULL, multiply_panels_int8};
 

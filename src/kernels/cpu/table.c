@@ -12,6 +12,7 @@
 #include "kernels/cpu/products_int8.c"
 #include "kernels/cpu/rows.c"
 #include "kernels/cpu/blocks.c"
+#include "kernels/cpu/factored_product.c"
 #include "kernels/cpu/gates.c"
 
 #if defined(__AVX512BF16__) && REAL_BYTES == 4
@@ -60,5 +61,6 @@ const struct kernels TABLE_NAME(ISA) = {
     .sum_squares = sum_squares,
     .adamw = adamw,
     .factored = factored,
+    .factored_product = factored_product,
     .peak_flops = peak_flops,
     BF16_ENTRIES INT8_PEAK};

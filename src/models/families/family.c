@@ -86,8 +86,8 @@ static int complete_experts(model_config *c, const family *f, const char *where)
         FAIL(LAMP_MALFORMED, "%s: \"num_experts_per_tok\": expected 1 to %" PRId64 ", the number of experts, found %" PRId64, where, m->experts,
              m->top_k);
     if (m->experts == 1) FAIL(LAMP_MALFORMED, "%s: family %s is sparse: expected at least 2 experts, found 1", where, f->model_type);
-    TRY(check_up_to("router_aux_loss_coef", m->balance[BALANCE_SWITCH], 1e6, where));
     TRY(router_choose(m, where));
+    TRY(check_up_to("router_aux_loss_coef", m->balance[BALANCE_SWITCH], 1e6, where));
     if (f->always_normalizes && !m->normalize && m->router == &router_softmax)
         FAIL(LAMP_MALFORMED, "%s: family %s always scales the chosen probabilities to sum to one: expected normalize true", where,
              f->model_type);

@@ -177,6 +177,8 @@ static int read_experts(model_config *c, const json_t *root, const family *f, co
     m->normalize = f->always_normalizes;
     if (!f->always_normalizes && setting(root, "norm_topk_prob")) TRY(json_get_bool(&m->normalize, root, "norm_topk_prob", where));
     if (setting(root, "router_aux_loss_coef")) TRY(json_get_number(&m->balance[BALANCE_SWITCH], root, "router_aux_loss_coef", where));
+    if (m->balance[BALANCE_SWITCH] < 0)
+        FAIL(LAMP_MALFORMED, "%s: \"router_aux_loss_coef\": expected 0 or more, found %g", where, m->balance[BALANCE_SWITCH]);
     return LAMP_OK;
 }
 

@@ -25,8 +25,8 @@ static const int EXPERTS[LAYERS] = {4, 16, 64, 256, 1024, 4096};
 static const optimizer_config FACTORED = {.beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .clip = 1, .clip_matrix = 1, .experts = "factored"};
 
 /* Groups of about the square root: as many choices above as below. */
-static moe_config layer_config(int experts) {
-    moe_config c = {.experts = experts, .top_k = CHOSEN, .kind = "noisy_top_k", .normalize = true, .scale = 1, .relu = true};
+static moe_config layer_config(int experts, bool recompute) {
+    moe_config c = {.experts = experts, .top_k = CHOSEN, .kind = "noisy_top_k", .normalize = true, .scale = 1, .relu = true, .recompute = recompute};
     c.balance[BALANCE_IMPORTANCE] = c.balance[BALANCE_LOAD] = 0.1;
     if (experts < GROUPED) return c;
     strcpy(c.kind, "hierarchical");
@@ -37,9 +37,9 @@ static moe_config layer_config(int experts) {
 
 static double parameters(int experts) { return 2.0 * experts * WIDTH * INNER; }
 
-/* Bytes, roughly: experts, and of each token the rows of its pairs three times. */
-static double bytes_needed(int experts, ptrdiff_t tokens) {
-    return sizeof(real) * (parameters(experts) + (double)tokens * (3.0 * CHOSEN * INNER + 6.0 * WIDTH));
+/* Bytes, roughly: experts, and of each token the rows of its pairs, there and back, and some of its own. */
+static double bytes_needed(int experts, ptrdiff_t tokens, bool recompute) {
+    return sizeof(real) * (parameters(experts) + (double)tokens * ((recompute ? 1.0 : 2.0) * CHOSEN * INNER + 8.0 * WIDTH));
 }
 
 /* What the machine reached beside the layers. */
@@ -72,7 +72,7 @@ typedef struct {
     real *x;
 } sweep;
 
-static int open_sweep(sweep *s, const bench *b, const struct products *products, ptrdiff_t tokens, int step) {
+static int open_sweep(sweep *s, const bench *b, const struct products *products, ptrdiff_t tokens, int step, bool recompute) {
     double needed = 0, there = (double)arena_machine_bytes();
     char a[HUMAN_BYTES], m[HUMAN_BYTES];
     *s = (sweep){.tokens = tokens};
@@ -80,11 +80,11 @@ static int open_sweep(sweep *s, const bench *b, const struct products *products,
     s->t.products = products;
     TRY(bench_layer_tokens(&s->x, tokens, WIDTH));
     for (int i = 0; i < LAYERS; i += step) {
-        const moe_config c = layer_config(EXPERTS[i]);
+        const moe_config c = layer_config(EXPERTS[i], recompute);
         needed += sizeof(real) * parameters(EXPERTS[i]);
-        if (needed + bytes_needed(0, tokens) > 0.95 * there) {
+        if (needed + bytes_needed(0, tokens, recompute) > 0.95 * there) {
             log_warning("%d experts are left out: with %td tokens they need about %sB, and %sB are there", EXPERTS[i], tokens,
-                        human_count(a, needed + bytes_needed(0, tokens)), human_count(m, there));
+                        human_count(a, needed + bytes_needed(0, tokens, recompute)), human_count(m, there));
             break;
         }
         bench_layer *l = &s->layer[s->n];
@@ -132,7 +132,8 @@ int bench_capacity(bench *b, const char *precision) {
     static const struct {
         ptrdiff_t tokens;
         int step; /* through EXPERTS */
-    } sweeps[] = {{16384, 1}, {300000, LAYERS - 1 /* as many as an update had in 2017; the fewest experts and the most */}};
+        bool recompute;
+    } sweeps[] = {{16384, 1, false}, {300000, LAYERS - 1, true}}; /* as many tokens as an update had in 2017, with the fewest experts and the most */
     const struct products *bf16 = b->k->products_bf16, *products = bf16 ? bf16 : &b->k->products;
     if (precision && strcmp(precision, "f32") && strcmp(precision, "bf16"))
         FAIL(LAMP_INVALID, "lamp bench capacity: --precision: expected f32 or bf16, found \"%.32s\"", precision);
@@ -142,7 +143,7 @@ int bench_capacity(bench *b, const char *precision) {
     int status = LAMP_OK;
     for (size_t i = 0; i < sizeof sweeps / sizeof *sweeps && status >= 0; i++) {
         sweep s;
-        status = open_sweep(&s, b, products, sweeps[i].tokens, sweeps[i].step);
+        status = open_sweep(&s, b, products, sweeps[i].tokens, sweeps[i].step, sweeps[i].recompute);
         if (status >= 0) status = measure_sweep(b, &s, products == bf16 ? "bf16" : "f32");
         close_sweep(&s);
     }

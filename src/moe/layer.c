@@ -54,7 +54,7 @@ tensor *moe(tape *t, tensor *x, const moe_layer *l, moe_trace *trace) {
     moe_plan p = plan_build(t, &kept, (int)c->experts);
     tensor *rows = dispatch(t, x, &p, &kept);
     if (c->weigh_input) rows = weigh_rows(t, rows, &p, &kept), kept = with_weights_of_one(t, &kept);
-    rows = experts(t, rows, &l->w->expert, &p, &kept);
+    rows = experts(t, rows, &l->w->expert, &p, &kept, c->recompute);
     tensor *y = combine(t, rows, &p, &kept);
     return l->w->shared.down ? add(t, y, shared_experts(t, x, l->w)) : y;
 }

@@ -39,8 +39,9 @@ tensor *dispatch(tape *t, tensor *x, const moe_plan *p, const routing *r);
 /* y[r] = weight of its pair times rows[r]: for experts whose input is weighed. */
 tensor *weigh_rows(tape *t, tensor *rows, const moe_plan *p, const routing *r);
 
-/* y (P, D) = weight (silu(x gate^T) * x up^T) down^T, row by row in expert order. */
-tensor *experts(tape *t, tensor *x, const mlp_weights *w, const moe_plan *p, const routing *r);
+/* y (P, D) = weight (silu(x gate^T) * x up^T) down^T, row by row in expert order. recompute: backward makes the inner values again, and nothing
+ * is kept for it (2017, appendix D). */
+tensor *experts(tape *t, tensor *x, const mlp_weights *w, const moe_plan *p, const routing *r, bool recompute);
 
 /* Where gradients pass (tensor/weights.h), how many neighbours of w's experts are handled together. */
 ptrdiff_t experts_in_part(const weight *w);

@@ -21,7 +21,8 @@ static double kept_values(const model_config *c) {
     for (int64_t l = 0; l < c->num_hidden_layers; l++) {
         values += 6 * D + 3 * heads + 3 * kv + (double)c->num_attention_heads;
         if (!model_layer_is_sparse(c, l)) values += 2 * (double)(c->moe.experts > 1 ? c->dense_size : c->intermediate_size);
-        else values += (m->relu ? 1 : 2) * (double)(m->top_k * c->intermediate_size + m->shared_experts * m->shared_size) + router_values(m);
+        else values += router_values(m) + (m->relu ? 1 : 2) * (double)((m->recompute ? 0 : m->top_k * c->intermediate_size) +
+                                                                       m->shared_experts * m->shared_size);
     }
     return values;
 }

@@ -155,6 +155,8 @@ static const option rows[] = {
      "of the router's products; bf16 chooses other experts now and then, and is there to show it (docs/balance.md)"},
     {"train", "pack_weights", OPTION_BOOL, AT(pack_weights), "true", 0, 0, SCALE_LINEAR, NULL, "",
      "keep matrices a second time in the layout of products: faster; without it 8 (f32) or 4 (bf16) bytes less per parameter, same results"},
+    {"train", "recompute_experts", OPTION_BOOL, AT(model.moe.recompute), "false", 0, 0, SCALE_LINEAR, NULL, "",
+     "make the experts' inner values again in backward instead of keeping them: a sixth more work in experts, same results"},
     {"train", "threads", OPTION_INTEGER, AT(threads), "0", 0, 4096, SCALE_LINEAR, NULL, "", "0: one per core; results do not depend on it"},
 };
 
@@ -191,7 +193,7 @@ void recipe_take_model(recipe *r, const model_config *c) {
     r->model.max_position_embeddings = had.max_position_embeddings, r->model.initializer_range = had.initializer_range;
     r->model.end_of_text = had.end_of_text;
     memcpy(m->balance, had.moe.balance, sizeof m->balance);
-    m->bias_rate = had.moe.bias_rate, m->jitter = had.moe.jitter, m->drop_by_score = had.moe.drop_by_score;
+    m->recompute = had.moe.recompute, m->bias_rate = had.moe.bias_rate, m->jitter = had.moe.jitter, m->drop_by_score = had.moe.drop_by_score;
     m->capacity = had.moe.capacity, m->eval_capacity = had.moe.eval_capacity;
     if (c->dense_layers == 0 && c->sparse_step <= 1) r->model.dense_size = had.dense_size;
     if (m->groups == 0) m->top_groups = had.moe.top_groups;

@@ -394,11 +394,12 @@ static void gather_part(void *context, const weight *w) {
 static void gradients_that_come_in_parts_are_the_same(void) {
     static test_layer l;
     const sizes s = {32, 128, 128, 150, 6};
-    for (int relu = 0; relu < 2; relu++) {
+    for (int kind = 0; kind < 4; kind++) {
+        const bool relu = kind % 2, recompute = kind / 2;
         ptrdiff_t total = 0;
         real *gradients[3] = {NULL}, y[3][MOST], dx[3][MOST];
         for (int passing = 0; passing < 3; passing++) { /* the third time as factors */
-            open(&l, &s, (moe_config){.normalize = true, .relu = relu});
+            open(&l, &s, (moe_config){.normalize = true, .relu = relu, .recompute = recompute});
             gradients[passing] = calloc((size_t)l.table.total, sizeof(real));
             gathered g = {gradients[passing], 0};
             for (int i = 0; i < l.table.n; i++) l.table.row[i]->step->passing = passing && l.table.row[i]->role == ROLE_EXPERT;

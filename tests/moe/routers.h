@@ -41,6 +41,8 @@ static const way ways[] = {
     {"from outside, normalised, capacity", {.kind = "prefer_odd", .normalize = true, .capacity = 0.75}},
     {"shared experts", {.kind = "softmax", .shared_experts = 2, .shared_size = 5}},
     {"a shared expert behind a gate", {.kind = "softmax", .shared_experts = 1, .shared_size = 7, .shared_gate = true}},
+    {"inner values made again", {.kind = "softmax", .recompute = true}},
+    {"ReLU experts, inner values made again", {.kind = "softmax", .normalize = true, .relu = true, .recompute = true}},
     {"ReLU experts, one of them shared", {.kind = "softmax", .shared_experts = 1, .shared_size = 5, .relu = true}},
 };
 enum { N_WAYS = sizeof ways / sizeof *ways, MOST_TOKENS = 64 };

@@ -12,7 +12,8 @@
 #include "base/memory.h"
 
 enum { PRECISIONS = 3, BANDWIDTH = PRECISIONS, PROBES }; /* a peak of each precision, and memory */
-enum { ROUNDS = 9, STREAM_BYTES = 1 << 28, STREAM_REALS = STREAM_BYTES / (int)sizeof(real) };
+enum { ROUNDS = 9, FEW_ROUNDS = 3 /* where one takes LONG seconds and more */, LONG = 5 };
+enum { STREAM_BYTES = 1 << 28, STREAM_REALS = STREAM_BYTES / (int)sizeof(real) };
 
 int bench_open(bench *b, double seconds) {
     *b = (bench){.threads = omp_get_max_threads(), .seconds = seconds};
@@ -142,23 +143,25 @@ static int measure(double *rate, const bench_case *c, double seconds) {
     return LAMP_OK;
 }
 
-/* rate[i] (ROUNDS), ascending. All take turns of equal length, as long as the longest work: a short probe would look away from the pauses
+/* rate[i] (*rounds), ascending. All take turns of equal length, as long as the longest work: a short probe would look away from the pauses
  * that long work suffers. */
-static int measure_in_rounds(double rate[][ROUNDS], const bench_case *cases, int n, double seconds, const char *what) {
+static int measure_in_rounds(double rate[][ROUNDS], int *rounds, const bench_case *cases, int n, double seconds, const char *what) {
+    *rounds = ROUNDS;
     for (int i = 0; i < n; i++) {
         double begin = clock_seconds();
         if (cases[i].run) TRY(cases[i].run(cases[i].context)); /* also touches pages and wakes threads */
         double once = clock_seconds() - begin;
-        if (once > seconds / ROUNDS) seconds = once * ROUNDS;
+        if (once > LONG) *rounds = FEW_ROUNDS;
+        if (once > seconds / *rounds) seconds = once * *rounds;
     }
-    for (int round = 0; round < ROUNDS; round++) {
-        log_progress("%s: round %d of %d", what, round + 1, ROUNDS);
+    for (int round = 0; round < *rounds; round++) {
+        log_progress("%s: round %d of %d", what, round + 1, *rounds);
         for (int i = 0; i < n; i++) {
-            TRY(measure(&rate[i][round], &cases[i], seconds / ROUNDS));
+            TRY(measure(&rate[i][round], &cases[i], seconds / *rounds));
             TRY(interrupt_check("measuring"));
         }
     }
-    for (int i = 0; i < n; i++) qsort(rate[i], ROUNDS, sizeof **rate, ascending);
+    for (int i = 0; i < n; i++) qsort(rate[i], (size_t)*rounds, sizeof **rate, ascending);
     log_progress("%s", "");
     return LAMP_OK;
 }
@@ -170,12 +173,12 @@ static int append_row(bench_row **row, bench *b) {
     return LAMP_OK;
 }
 
-static void fill_row(bench_row *row, const bench_case *c, const double rate[ROUNDS]) {
+static void fill_row(bench_row *row, const bench_case *c, const double *rate, int rounds) {
     double units = c->rate ? 1 : c->work;
     memcpy(row->name, c->name, sizeof row->name);
     row->precision = c->precision, row->threads = c->threads, row->unit = c->unit;
-    row->per_second = rate[ROUNDS / 2] * units, row->low = rate[ROUNDS / 4] * units, row->high = rate[ROUNDS - 1 - ROUNDS / 4] * units;
-    row->seconds = c->rate ? 0 : 1 / rate[ROUNDS / 2];
+    row->per_second = rate[rounds / 2] * units, row->low = rate[rounds / 4] * units, row->high = rate[rounds - 1 - rounds / 4] * units;
+    row->seconds = c->rate ? 0 : 1 / rate[rounds / 2];
 }
 
 /* peak, bandwidth: what the probes reached; 0: there was none */
@@ -192,7 +195,7 @@ int bench_run(bench *b, const char *what, const bench_case *cases, int n) {
     bench_probe peak[PRECISIONS];
     set_probes(peak, b, b->threads);
     bench_case all[BENCH_CASES + PROBES];
-    int n_all = n;
+    int n_all = n, rounds;
     for (int i = 0; i < n; i++) {
         all[i] = cases[i];
         const int p = probe_of(peak, cases[i].precision);
@@ -201,13 +204,13 @@ int bench_run(bench *b, const char *what, const bench_case *cases, int n) {
     }
     for (int p = 0; p < PROBES; p++)
         if (needed[p]) all[n_all++] = p == BANDWIDTH ? bench_read_case(peak) : bench_peak_case(&peak[p]);
-    TRY(measure_in_rounds(rate, all, n_all, b->seconds, what));
+    TRY(measure_in_rounds(rate, &rounds, all, n_all, b->seconds, what));
     for (int p = 0, i = n; p < PROBES; p++)
-        if (needed[p]) found[p] = rate[i++][ROUNDS / 2];
+        if (needed[p]) found[p] = rate[i++][rounds / 2];
     for (int i = 0; i < n; i++) {
         bench_row *row;
         TRY(append_row(&row, b));
-        fill_row(row, &cases[i], rate[i]);
+        fill_row(row, &cases[i], rate[i], rounds);
         if (cases[i].flops > 0) compare(row, &cases[i], found[probe_of(peak, cases[i].precision)], found[BANDWIDTH]);
     }
     return LAMP_OK;

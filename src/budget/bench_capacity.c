@@ -67,29 +67,29 @@ static double roof_seconds(const bench_layer *l, const roofs *r) {
 typedef struct {
     bench_layer layer[LAYERS];
     int n;
+    bool with_roof; /* beside the probes that say it; where a run is long, probes as long are too much */
     ptrdiff_t tokens;
     tape t;
     real *x;
 } sweep;
 
-static int open_sweep(sweep *s, const bench *b, const struct products *products, ptrdiff_t tokens, int step, bool recompute) {
+static int open_sweep(sweep *s, const bench *b, const struct products *products, ptrdiff_t tokens, int step, bool large) {
     double needed = 0, there = (double)arena_machine_bytes();
     char a[HUMAN_BYTES], m[HUMAN_BYTES];
-    *s = (sweep){.tokens = tokens};
+    *s = (sweep){.tokens = tokens, .with_roof = !large};
     TRY(tape_open(&s->t, b->k));
     s->t.products = products;
     TRY(bench_layer_tokens(&s->x, tokens, WIDTH));
     for (int i = 0; i < LAYERS; i += step) {
-        const moe_config c = layer_config(EXPERTS[i], recompute);
+        const moe_config c = layer_config(EXPERTS[i], large);
         needed += sizeof(real) * parameters(EXPERTS[i]);
-        if (needed + bytes_needed(0, tokens, recompute) > 0.95 * there) {
+        if (needed + bytes_needed(0, tokens, large) > 0.95 * there) {
             log_warning("%d experts are left out: with %td tokens they need about %sB, and %sB are there", EXPERTS[i], tokens,
-                        human_count(a, needed + bytes_needed(0, tokens, recompute)), human_count(m, there));
+                        human_count(a, needed + bytes_needed(0, tokens, large)), human_count(m, there));
             break;
         }
         bench_layer *l = &s->layer[s->n];
-        TRY(bench_layer_open(l, &c, tokens, WIDTH, INNER, &FACTORED));
-        l->tape = &s->t, l->x = s->x;
+        TRY(bench_layer_open(l, &c, &s->t, s->x, tokens, WIDTH, INNER, &FACTORED));
         s->n++;
     }
     return LAMP_OK;
@@ -117,13 +117,14 @@ static int measure_sweep(bench *b, sweep *s, const char *precision) {
     }
     cases[n] = bench_peak_case(&peak), cases[n + 1] = bench_peak_case(&router_peak);
     cases[n + 2] = bench_read_case(&router_peak), cases[n + 3] = bench_rewrite_case(&router_peak);
-    TRY(bench_run(b, "capacity", cases, n + 4));
+    TRY(bench_run(b, "capacity", cases, s->with_roof ? n + 4 : n));
     bench_row *row = b->row + first_row;
-    const roofs r = {row[n].per_second, row[n + 1].per_second, row[n + 2].per_second, row[n + 3].per_second};
     for (int i = 0; i < n; i++) {
         row[i].experts = s->layer[i].config.experts, row[i].tokens = s->tokens, row[i].bytes_held = held[i];
-        row[i].share_of_roof = roof_seconds(&s->layer[i], &r) / row[i].seconds;
         row[i].share_of_first = row[i].per_second / row[0].per_second;
+        if (!s->with_roof) continue;
+        const roofs r = {row[n].per_second, row[n + 1].per_second, row[n + 2].per_second, row[n + 3].per_second};
+        row[i].share_of_roof = roof_seconds(&s->layer[i], &r) / row[i].seconds;
     }
     return LAMP_OK;
 }
@@ -132,7 +133,7 @@ int bench_capacity(bench *b, const char *precision) {
     static const struct {
         ptrdiff_t tokens;
         int step; /* through EXPERTS */
-        bool recompute;
+        bool large; /* memory is short, and time: inner values are made again */
     } sweeps[] = {{16384, 1, false}, {300000, LAYERS - 1, true}}; /* as many tokens as an update had in 2017, with the fewest experts and the most */
     const struct products *bf16 = b->k->products_bf16, *products = bf16 ? bf16 : &b->k->products;
     if (precision && strcmp(precision, "f32") && strcmp(precision, "bf16"))
@@ -143,7 +144,7 @@ int bench_capacity(bench *b, const char *precision) {
     int status = LAMP_OK;
     for (size_t i = 0; i < sizeof sweeps / sizeof *sweeps && status >= 0; i++) {
         sweep s;
-        status = open_sweep(&s, b, products, sweeps[i].tokens, sweeps[i].step, sweeps[i].recompute);
+        status = open_sweep(&s, b, products, sweeps[i].tokens, sweeps[i].step, sweeps[i].large);
         if (status >= 0) status = measure_sweep(b, &s, products == bf16 ? "bf16" : "f32");
         close_sweep(&s);
     }

@@ -30,8 +30,9 @@ static void initialize(weights *table) {
     }
 }
 
-int bench_layer_open(bench_layer *l, const moe_config *c, ptrdiff_t tokens, ptrdiff_t width, ptrdiff_t inner, const optimizer_config *updated_by) {
-    *l = (bench_layer){.config = *c, .tokens = tokens, .width = width, .inner = inner};
+int bench_layer_open(bench_layer *l, const moe_config *c, tape *t, const real *x, ptrdiff_t tokens, ptrdiff_t width, ptrdiff_t inner,
+                     const optimizer_config *updated_by) {
+    *l = (bench_layer){.config = *c, .tokens = tokens, .width = width, .inner = inner, .tape = t, .x = x};
     mlp_weights *expert = &l->w.expert;
     const ptrdiff_t E = c->experts;
     TRY(router_choose(&l->config, "lamp bench"));
@@ -42,6 +43,7 @@ int bench_layer_open(bench_layer *l, const moe_config *c, ptrdiff_t tokens, ptrd
     for (int i = 0; i < l->table.n && updated_by; i++) l->table.row[i]->step->passing = optimizer_consumes(updated_by, l->table.row[i]);
     TRY(weights_allocate_values(&l->table));
     TRY(weights_allocate_gradients(&l->table));
+    if (updated_by) TRY(weights_allocate_packed(&l->table, t->products, false)); /* the squares of gradients, which clipping asks for */
     if (updated_by) TRY(optimizer_open(&l->optimizer, updated_by, &l->table));
     initialize(&l->table);
     return LAMP_OK;

@@ -17,11 +17,12 @@ typedef struct {
     double seconds; /* in all runs */
 } bench_layer;
 
-/* c: its router is named by c->kind. With an optimiser, experts are updated as their gradients come. */
-int bench_layer_open(bench_layer *l, const moe_config *c, ptrdiff_t tokens, ptrdiff_t width, ptrdiff_t inner, const optimizer_config *updated_by);
+/* c: its router is named by c->kind. t and x are borrowed. With an optimiser, experts are updated as their gradients come. */
+int bench_layer_open(bench_layer *l, const moe_config *c, tape *t, const real *x, ptrdiff_t tokens, ptrdiff_t width, ptrdiff_t inner,
+                     const optimizer_config *updated_by);
 void bench_layer_close(bench_layer *l);
 
-/* context: the layer, with tape and x set. Forward, backward, update. */
+/* context: the layer. Forward, backward, update. */
 int bench_layer_run(void *context);
 
 /* Normal tokens: (tokens, width) */

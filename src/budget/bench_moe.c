@@ -38,8 +38,7 @@ int bench_moe(bench *b) {
     int status;
     TRY_TO(done, tape_open(&t, b->k));
     TRY_TO(done, bench_layer_tokens(&x, TOKENS, WIDTH));
-    TRY_TO(done, bench_layer_open(&l, &c, TOKENS, WIDTH, INNER, NULL));
-    l.tape = &t, l.x = x;
+    TRY_TO(done, bench_layer_open(&l, &c, &t, x, TOKENS, WIDTH, INNER, NULL));
     TRY_TO(done, measure_layer(b, &l, &b->k->products, "f32"));
     if (b->k->products_bf16) TRY_TO(done, measure_layer(b, &l, b->k->products_bf16, "bf16"));
 done:

@@ -37,9 +37,9 @@ static moe_config layer_config(int experts, bool recompute) {
 
 static double parameters(int experts) { return 2.0 * experts * WIDTH * INNER; }
 
-/* Bytes, roughly: experts, and of each token the rows of its pairs, there and back, and some of its own. */
-static double bytes_needed(int experts, ptrdiff_t tokens, bool recompute) {
-    return sizeof(real) * (parameters(experts) + (double)tokens * ((recompute ? 1.0 : 2.0) * CHOSEN * INNER + 8.0 * WIDTH));
+/* Bytes, roughly: of each token the rows of its pairs, there and back, and some of its own. */
+static double bytes_of_tokens(ptrdiff_t tokens, bool recompute) {
+    return sizeof(real) * (double)tokens * ((recompute ? 1.0 : 2.0) * CHOSEN * INNER + 8.0 * WIDTH);
 }
 
 /* What the machine reached beside the layers. */
@@ -63,7 +63,7 @@ static double roof_seconds(const bench_layer *l, const roofs *r) {
            longer(UPDATE_FLOPS * parameters((int)c->experts), r->router_peak, 2 * weight_bytes, r->rewriting);
 }
 
-/* Layers of EXPERTS[first], EXPERTS[first + step] ... that run in turn on one tape. */
+/* Layers of EXPERTS[0], EXPERTS[step] ... that run in turn on one tape, whose memory is that of the largest so far. */
 typedef struct {
     bench_layer layer[LAYERS];
     int n;
@@ -83,9 +83,9 @@ static int open_sweep(sweep *s, const bench *b, const struct products *products,
     for (int i = 0; i < LAYERS; i += step) {
         const moe_config c = layer_config(EXPERTS[i], large);
         needed += sizeof(real) * parameters(EXPERTS[i]);
-        if (needed + bytes_needed(0, tokens, large) > 0.95 * there) {
+        if (needed + bytes_of_tokens(tokens, large) > 0.95 * there) {
             log_warning("%d experts are left out: with %td tokens they need about %sB, and %sB are there", EXPERTS[i], tokens,
-                        human_count(a, needed + bytes_needed(0, tokens, large)), human_count(m, there));
+                        human_count(a, needed + bytes_of_tokens(tokens, large)), human_count(m, there));
             break;
         }
         bench_layer *l = &s->layer[s->n];

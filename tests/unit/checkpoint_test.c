@@ -297,10 +297,8 @@ static void every_crash_leaves_a_checkpoint(void) {
 static void killing_a_save_loses_nothing(void) {
     const char *run = test_path("kill");
     fixture f;
-    weights table = {0};
     char path[PATH_BYTES];
     fixture_make(&f);
-    declare_all(&table, &f.config);
     EXPECT_OK(save(&f, run, 0, 2));
     for (int round = 0; round < 12; round++) {
         char path_before[PATH_BYTES];
@@ -322,13 +320,15 @@ static void killing_a_save_loses_nothing(void) {
         long after = strtol(strstr(path, "step-") + 5, NULL, 10);
         EXPECT(after >= before, "step %ld became %ld", before, after);
         model_folder *folder = NULL;
+        weights table = {0};
+        declare_all(&table, &f.config);
         EXPECT_OK(model_folder_open(&folder, path));
         EXPECT_OK(model_folder_load(folder, &table, false));
         for (int i = 0; i < table.n && after > 0; i++)
             EXPECT(table.row[i]->value[0][0] == (real)after, "%s: %g in step %ld", table.row[i]->kind, (double)table.row[i]->value[0][0], after);
+        weights_release(&table);
         model_folder_close(folder);
     }
-    weights_release(&table);
     fixture_release(&f);
 }
 

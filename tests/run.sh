@@ -10,7 +10,10 @@ for program in "$BUILD"/tests/*/*_test tests/house/*.sh tests/cli/run.sh tests/f
     line=$(printf '%s\n' "$output" | tail -n 1)
     if [[ $line =~ ([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))
-        [ "$status" = 0 ] || [ "${BASH_REMATCH[2]}" != 0 ] || failed=$((failed + 1))
+        if [ "$status" != 0 ] && [ "${BASH_REMATCH[2]}" = 0 ]; then
+            failed=$((failed + 1))
+            output="$output"$'\n'"FAILED: $program ended with exit code $status"
+        fi
     else
         failed=$((failed + 1))
         output="$output"$'\n'"$program ended with exit code $status before its last line"

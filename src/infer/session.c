@@ -12,7 +12,7 @@ int session_open(session *s, const model *m, ptrdiff_t capacity) {
     const struct kernels *k;
     TRY_TO(done, kernels_choose(&k));
     TRY_TO(done, tape_open(&s->tape, k));
-    TRY_TO(done, model_state_open(&s->state, m, capacity));
+    TRY_TO(done, model_state_open(&s->state, m, capacity, 1));
     TRY_TO(done, memory_new(&s->candidates, (size_t)m->config.vocab_size, sizeof *s->candidates, "sampling"));
 done:
     if (status < 0) session_close(s);
@@ -26,7 +26,7 @@ void session_close(session *s) {
     *s = (session){0};
 }
 
-void session_clear(session *s) { s->state.length = 0; }
+void session_clear(session *s) { state_clear(&s->state); }
 
 int session_feed(session *s, const real **logits, const int32_t *ids, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++)

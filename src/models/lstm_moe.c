@@ -46,4 +46,4 @@ static double lstm_moe_parameters(const model_config *c) {
     return ((double)c->num_hidden_layers - sparse_layers) * lstm + sparse_layers * declared_experts(c) + declared_tables(c);
 }
 
-const struct backbone lstm_moe_backbone = {lstm_moe_declare, lstm_moe_parameters, NULL};
+const struct backbone lstm_moe_backbone = {lstm_moe_declare, lstm_moe_parameters, NULL, NULL};

@@ -36,8 +36,14 @@ tensor *model_logits(tape *t, const model *m, const token_batch *batch, state *s
     return linear(t, x, m->head);
 }
 
-int model_state_open(state *s, const model *m, ptrdiff_t capacity) {
-    return state_open(s, (int)m->config.num_hidden_layers, capacity, m->config.num_key_value_heads * m->config.head_dim);
+int model_state_open(state *s, const model *m, ptrdiff_t capacity, int sequences) {
+    int status = LAMP_OK;
+    TRY_TO(done, state_open(s, (int)m->config.num_hidden_layers));
+    m->backbone->declare_state(s, m);
+    TRY_TO(done, state_allocate(s, capacity, sequences));
+done:
+    if (status < 0) state_close(s);
+    return status;
 }
 
 int model_trace_open(moe_trace *trace, const model *m) {

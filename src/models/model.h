@@ -1,8 +1,9 @@
 /* A model: sizes, weights, and a backbone that turns tokens into hidden rows. The trainer and the generator know a model only by this
  * header; what is inside is the backbone's business.
  *
- * A backbone supplies (struct backbone): declare, which adds its weights to the table, how many that will be, and forward, which runs N flat
- * tokens and returns the (N, D) rows that the output head reads. forward is written once: it trains, evaluates and generates. */
+ * A backbone supplies (struct backbone): declare, which adds its weights to the table, how many that will be, what it remembers of the tokens it has
+ * read, and forward, which runs N flat tokens and returns the (N, D) rows that the output head reads. forward is written once: it trains,
+ * evaluates and generates. */
 #ifndef MODEL_H
 #define MODEL_H
 
@@ -18,6 +19,7 @@ typedef struct model model;
 struct backbone {
     int (*declare)(model *m);
     double (*parameters)(const model_config *config); /* that declare would add, without a router's smaller parts; before there is anything */
+    void (*declare_state)(state *s, const model *m);
     tensor *(*forward)(tape *t, const model *m, const token_batch *batch, state *s, moe_trace *trace); /* NULL: it can be priced, not run */
 };
 
@@ -43,8 +45,8 @@ const double *model_loss(tape *t, const model *m, const token_batch *batch, moe_
 /* (N, V) logits, or of the last token of each sequence only. With a state, batch is one sequence that continues it. */
 tensor *model_logits(tape *t, const model *m, const token_batch *batch, state *s, bool last_only, moe_trace *trace);
 
-/* An empty memory for up to `capacity` tokens. */
-int model_state_open(state *s, const model *m, ptrdiff_t capacity);
+/* An empty memory for up to `capacity` tokens of so many sequences. */
+int model_state_open(state *s, const model *m, ptrdiff_t capacity, int sequences);
 
 /* A trace of its layers; a dense model has none, and leaves trace->load NULL. */
 int model_trace_open(moe_trace *trace, const model *m);

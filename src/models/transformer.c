@@ -107,6 +107,11 @@ static double transformer_parameters(const model_config *c) {
     return blocks + sparse_layers * declared_experts(c) + (layers - sparse_layers) * dense + declared_tables(c) + D;
 }
 
+static void transformer_declare_state(state *s, const model *m) {
+    const ptrdiff_t width = m->config.num_key_value_heads * m->config.head_dim;
+    for (int l = 0; l < s->layers; l++) state_declare(s, l, STATE_KEY, width), state_declare(s, l, STATE_VALUE, width);
+}
+
 /* What attention needs to know of a batch, made once for all layers. */
 typedef struct {
     rotary_angles angles;
@@ -134,8 +139,9 @@ static tensor *attend(tape *t, tensor *x, const block *b, const model_config *c,
     q = rotary(t, q, at->angles);
     k = rotary(t, k, at->angles);
     if (s) {
-        state_append(s, layer, k->x, v->x, k->rows);
-        y = attention_cached(t, q, s->key[layer], s->value[layer], at->span, shape);
+        state_append(s, layer, STATE_KEY, k->x, k->rows);
+        state_append(s, layer, STATE_VALUE, v->x, v->rows);
+        y = attention_cached(t, q, state_of(s, layer, STATE_KEY), state_of(s, layer, STATE_VALUE), at->span, shape);
     } else {
         y = attention(t, q, k, v, at->span, shape);
     }
@@ -160,4 +166,4 @@ static tensor *transformer_forward(tape *t, const model *m, const token_batch *b
     return rmsnorm(t, x, parts->norm, c->rms_norm_eps);
 }
 
-const struct backbone transformer_backbone = {transformer_declare, transformer_parameters, transformer_forward};
+const struct backbone transformer_backbone = {transformer_declare, transformer_parameters, transformer_declare_state, transformer_forward};

@@ -5,32 +5,43 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-int state_open(state *s, int layers, ptrdiff_t capacity, ptrdiff_t width) {
-    *s = (state){layers, capacity, width, 0, NULL, NULL};
-    int status = LAMP_OK;
-    TRY_TO(done, memory_new(&s->key, (size_t)layers, sizeof *s->key, "the key cache"));
-    TRY_TO(done, memory_new(&s->value, (size_t)layers, sizeof *s->value, "the value cache"));
-    for (int l = 0; l < layers; l++) {
-        TRY_TO(done, memory_new(&s->key[l], (size_t)(capacity * width), sizeof(real), "the key cache"));
-        TRY_TO(done, memory_new(&s->value[l], (size_t)(capacity * width), sizeof(real), "the value cache"));
-    }
-done:
-    if (status < 0) state_close(s);
-    return status;
+int state_open(state *s, int layers) {
+    *s = (state){.layers = layers};
+    return memory_new(&s->rows, (size_t)layers * STATE_KINDS, sizeof *s->rows, "what a model remembers");
+}
+
+void state_declare(state *s, int layer, state_kind kind, ptrdiff_t width) { s->rows[layer * STATE_KINDS + kind].width = width; }
+
+static ptrdiff_t rows_of_kind(const state *s, int i) { return state_grows((state_kind)(i % STATE_KINDS)) ? s->capacity : s->sequences; }
+
+int state_allocate(state *s, ptrdiff_t capacity, int sequences) {
+    s->capacity = capacity, s->sequences = sequences;
+    for (int i = 0; i < s->layers * STATE_KINDS; i++)
+        TRY(memory_new(&s->rows[i].x, (size_t)(rows_of_kind(s, i) * s->rows[i].width), sizeof(real), "what a model remembers"));
+    return LAMP_OK;
 }
 
 void state_close(state *s) {
-    for (int l = 0; l < s->layers; l++) {
-        if (s->key) memory_free(s->key[l]);
-        if (s->value) memory_free(s->value[l]);
-    }
-    memory_free(s->key);
-    memory_free(s->value);
+    for (int i = 0; s->rows && i < s->layers * STATE_KINDS; i++) memory_free(s->rows[i].x);
+    memory_free(s->rows);
     *s = (state){0};
 }
 
-void state_append(state *s, int layer, const real *key, const real *value, ptrdiff_t n) {
+void state_clear(state *s) {
+    s->length = 0;
+    for (int i = 0; i < s->layers * STATE_KINDS; i++)
+        if (!state_grows((state_kind)(i % STATE_KINDS)) && s->rows[i].width > 0)
+            memset(s->rows[i].x, 0, sizeof(real) * (size_t)(s->sequences * s->rows[i].width));
+}
+
+void state_append(state *s, int layer, state_kind kind, const real *rows, ptrdiff_t n) {
+    const ptrdiff_t width = s->rows[layer * STATE_KINDS + kind].width;
     CHECK(s->length + n <= s->capacity, "%td tokens after %td in room for %td", n, s->length, s->capacity);
-    memcpy(s->key[layer] + s->length * s->width, key, sizeof(real) * (size_t)(n * s->width));
-    memcpy(s->value[layer] + s->length * s->width, value, sizeof(real) * (size_t)(n * s->width));
+    memcpy(state_of(s, layer, kind) + s->length * width, rows, sizeof(real) * (size_t)(n * width));
+}
+
+size_t state_bytes_per_token(const state *s) {
+    ptrdiff_t width = 0;
+    for (int i = 0; i < s->layers * STATE_KINDS; i++) width += state_grows((state_kind)(i % STATE_KINDS)) ? s->rows[i].width : 0;
+    return sizeof(real) * (size_t)width;
 }

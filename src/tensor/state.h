@@ -1,22 +1,45 @@
-/* A model's memory over time while it generates: the keys and values of the tokens it has read, per layer. A model declares its size. */
+/* A model's memory over time, declared by its backbone layer by layer as weights are: rows that grow by one for each token that was read (keys
+ * and values, or the narrow row both are made from), and rows that are replaced as a sequence is read on (an LSTM's h and c).
+ *
+ * A new one is opened, its rows are declared, and then it is allocated. */
 #ifndef STATE_H
 #define STATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/real.h"
 
+typedef enum { STATE_KEY, STATE_VALUE, STATE_HIDDEN, STATE_CELL, STATE_KINDS } state_kind;
+
+static inline bool state_grows(state_kind kind) { return kind == STATE_KEY || kind == STATE_VALUE; }
+
 typedef struct {
-    int layers;
-    ptrdiff_t capacity, width; /* tokens; kv_heads * head_dim */
-    ptrdiff_t length;          /* tokens held so far */
-    real **key, **value;       /* (layers) pointers to (capacity, width) */
+    ptrdiff_t width; /* 0: the layer has none of this kind */
+    real *x;         /* (capacity, width) if it grows, else (sequences, width) */
+} state_rows;
+
+typedef struct {
+    int layers, sequences;
+    ptrdiff_t capacity; /* tokens */
+    ptrdiff_t length;   /* tokens held so far */
+    state_rows *rows;   /* (layers, STATE_KINDS) */
 } state;
 
-int state_open(state *s, int layers, ptrdiff_t capacity, ptrdiff_t width);
+int state_open(state *s, int layers);
+void state_declare(state *s, int layer, state_kind kind, ptrdiff_t width);
+int state_allocate(state *s, ptrdiff_t capacity, int sequences);
 void state_close(state *s);
 
+/* As if nothing had been read. */
+void state_clear(state *s);
+
+static inline real *state_of(const state *s, int layer, state_kind kind) { return s->rows[layer * STATE_KINDS + kind].x; }
+
 /* Copies n rows behind the `length` already held; the caller moves length once all layers have appended. */
-void state_append(state *s, int layer, const real *key, const real *value, ptrdiff_t n);
+void state_append(state *s, int layer, state_kind kind, const real *rows, ptrdiff_t n);
+
+/* Of what grows, for one token of all layers. */
+size_t state_bytes_per_token(const state *s);
 
 #endif

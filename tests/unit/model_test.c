@@ -58,11 +58,11 @@ static void check_model(const char *name, const model_config *c) {
     memcpy(whole, run(&s, s.token, T, NULL, false), sizeof whole);
     expect_same(name, run(&s, s.token, T, NULL, true), whole + (T - 1) * V, 1, T - 1);
 
-    EXPECT_OK(model_state_open(&memory, &s.m, T));
+    EXPECT_OK(model_state_open(&memory, &s.m, T, 1));
     for (ptrdiff_t n = 0; n < T; n++) expect_same(name, run(&s, s.token + n, 1, &memory, false), whole + n * V, 1, n);
     EXPECT(memory.length == T, "%td tokens in the state", memory.length);
     for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
-        memory.length = 0;
+        state_clear(&memory);
         for (const ptrdiff_t *chunk = chunks[i]; *chunk; chunk++) {
             ptrdiff_t first = memory.length;
             expect_same(name, run(&s, s.token + first, *chunk, &memory, false), whole + first * V, *chunk, first);

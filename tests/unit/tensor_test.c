@@ -251,16 +251,35 @@ static void initial_weights_are_a_function_of_the_seed(void) {
 static void a_state_appends_layer_by_layer(void) {
     state s;
     real key[6] = {1, 2, 3, 4, 5, 6}, value[6] = {7, 8, 9, 10, 11, 12};
-    EXPECT_OK(state_open(&s, 2, 4, 2));
-    for (int l = 0; l < 2; l++) state_append(&s, l, key, value, 3);
+    EXPECT_OK(state_open(&s, 2));
+    for (int l = 0; l < 2; l++) state_declare(&s, l, STATE_KEY, 2), state_declare(&s, l, STATE_VALUE, 2);
+    EXPECT_OK(state_allocate(&s, 4, 1));
+    EXPECT(state_bytes_per_token(&s) == 8 * sizeof(real), "%zu bytes per token", state_bytes_per_token(&s));
+    for (int l = 0; l < 2; l++) state_append(&s, l, STATE_KEY, key, 3), state_append(&s, l, STATE_VALUE, value, 3);
     EXPECT(s.length == 0, "append moved the length to %td", s.length);
     s.length = 3;
-    state_append(&s, 1, key + 4, value + 4, 1);
-    EXPECT(!memcmp(s.key[0], key, sizeof key) && !memcmp(s.value[1], value, sizeof value), "the first three rows changed");
-    EXPECT(s.key[1][6] == 5 && s.value[1][7] == 12 && s.key[0][6] == 0, "row 4 is (%g, %g)", (double)s.key[1][6], (double)s.key[1][7]);
+    state_append(&s, 1, STATE_KEY, key + 4, 1), state_append(&s, 1, STATE_VALUE, value + 4, 1);
+    const real *first_key = state_of(&s, 0, STATE_KEY), *second_key = state_of(&s, 1, STATE_KEY), *second_value = state_of(&s, 1, STATE_VALUE);
+    EXPECT(!memcmp(first_key, key, sizeof key) && !memcmp(second_value, value, sizeof value), "the first three rows changed");
+    EXPECT(second_key[6] == 5 && second_value[7] == 12 && first_key[6] == 0, "row 4 is (%g, %g)", (double)second_key[6], (double)second_key[7]);
     state_close(&s);
     state_close(&s);
-    EXPECT(!s.key && s.capacity == 0, "a closed state holds something");
+    EXPECT(!s.rows && s.capacity == 0, "a closed state holds something");
+}
+
+static void a_cleared_state_forgets_what_is_replaced(void) {
+    state s;
+    EXPECT_OK(state_open(&s, 1));
+    state_declare(&s, 0, STATE_HIDDEN, 3);
+    EXPECT_OK(state_allocate(&s, 5, 2));
+    real *hidden = state_of(&s, 0, STATE_HIDDEN);
+    EXPECT(!state_of(&s, 0, STATE_KEY) && state_bytes_per_token(&s) == 0, "a layer remembers what it did not declare");
+    for (int i = 0; i < 6; i++) hidden[i] = (real)(i + 1);
+    s.length = 4;
+    state_clear(&s);
+    for (int i = 0; i < 6; i++) EXPECT(hidden[i] == 0, "%g is left", (double)hidden[i]);
+    EXPECT(s.length == 0, "%td tokens are left", s.length);
+    state_close(&s);
 }
 
 static const test_case cases[] = {
@@ -272,6 +291,7 @@ static const test_case cases[] = {
     {"weights lie in one block", weights_lie_in_one_block},
     {"initial weights are a function of the seed", initial_weights_are_a_function_of_the_seed},
     {"a state appends layer by layer", a_state_appends_layer_by_layer},
+    {"a cleared state forgets what is replaced", a_cleared_state_forgets_what_is_replaced},
 };
 
 int main(void) { return test_run("tensors", cases, sizeof cases / sizeof *cases); }

@@ -5,13 +5,31 @@ set -eu
 cd "$(dirname "$0")/.."
 corpus=fuzz/corpus
 rm -rf $corpus
-mkdir -p $corpus/{safetensors,index,tokenizer_json,config,recipe,tokenizer,manifest,dataset,shard,trainer,corpus,packed,logs}
+mkdir -p $corpus/{safetensors,gguf,index,tokenizer_json,config,recipe,tokenizer,manifest,dataset,shard,trainer,corpus,packed,logs}
 
 # The length of a header as the format has it, and then the header; its data is to follow.
 header() { printf "$(printf '\\x%02x\\x%02x' $((${#1} % 256)) $((${#1} / 256)))\\0\\0\\0\\0\\0\\0%s" "$1"; }
 { header '{}'; } >$corpus/safetensors/none
 { header '{"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[3],"data_offsets":[8,11]}}'; printf 01234567890; } >$corpus/safetensors/two
 { header '{"__metadata__":{"format":"pt"},"h":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},"f":{"dtype":"F4","shape":[2],"data_offsets":[2,3]}}  '; printf 012; } >$corpus/safetensors/halves
+
+u32() { printf "$(printf '\\x%02x' $(($1 & 255)) $(($1 >> 8 & 255)) $(($1 >> 16 & 255)) $(($1 >> 24 & 255)))"; }
+u64() { u32 $(($1 & 0xffffffff)); u32 $(($1 >> 32)); }
+text() { u64 ${#1}; printf %s "$1"; }
+pad() { head -c $((32 - $1 % 32)) /dev/zero; }
+{ printf GGUF; u32 3; u64 0; u64 0; } >$corpus/gguf/none
+{
+    printf GGUF; u32 3; u64 2; u64 5
+    text general.alignment; u32 4; u32 32
+    text b; u32 7; printf '\1'
+    text f; u32 6; u32 0x3fc00000
+    text words; u32 9; u32 8; u64 2; text one; text ""
+    text ids; u32 9; u32 5; u64 2; u32 1; u32 2
+    text t; u32 2; u64 4; u64 2; u32 0; u64 0
+    text q; u32 1; u64 32; u32 2; u64 32
+} >$corpus/gguf/two
+pad $(stat -c %s $corpus/gguf/two) >>$corpus/gguf/two
+printf '%050d' 0 >>$corpus/gguf/two
 
 echo '{"metadata": {"total_size": 111}, "weight_map": {"model.norm.weight": "a", "lm_head.weight": "b", "spare": "b"}}' >$corpus/index/sound
 echo '{"weight_map": {"model.norm.weight": "../a", "lm_head.weight": "model.safetensors.index.json"}}' >$corpus/index/climbs

@@ -1,0 +1,102 @@
+/* Our bytes of every stored form against those of the package gguf (tools/golden_quantise.py), and what both read back from them. */
+#include "formats/quantise.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../test.h"
+#include "formats/safetensors.h"
+#include "lamp.h"
+
+enum { MOST_VALUES = 1 << 14 };
+
+static const char *const names[] = {"f16", "bf16", "q8_0", "q4_0", "mxfp4"};
+
+static real values[MOST_VALUES];
+static unsigned char bytes[4 * MOST_VALUES];
+
+/* The place of the first byte that differs, or n. */
+static int64_t first_difference(const unsigned char *a, const unsigned char *b, int64_t n) {
+    int64_t i = 0;
+    while (i < n && a[i] == b[i]) i++;
+    return i;
+}
+
+static void compare_bytes(const safetensors *golden, int64_t n) {
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const stored_form *form = stored_form_named(names[i]);
+        const safetensors_entry *expected = safetensors_find(golden, names[i]);
+        int64_t n_bytes = n / form->block * form->block_bytes;
+        test_row(names[i]);
+        EXPECT(stored_form_numbered(form->number) == form, "number %d", form->number);
+        EXPECT(expected && expected->size == n_bytes, "the golden file has other sizes");
+        EXPECT_OK(quantise(bytes, form, values, n));
+        int64_t at = first_difference(bytes, expected->bytes, n_bytes);
+        EXPECT(at == n_bytes, "block %lld, byte %lld: %d, expected %d", (long long)(at / form->block_bytes), (long long)(at % form->block_bytes),
+               bytes[at], expected->bytes[at]);
+    }
+}
+
+static void compare_reading(const safetensors *golden, int64_t n) {
+    static real found[MOST_VALUES], expected[MOST_VALUES];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%s.read", names[i]);
+        test_row(name);
+        dequantise(found, stored_form_named(names[i]), safetensors_find(golden, names[i])->bytes, n);
+        EXPECT_OK(safetensors_read(expected, safetensors_find(golden, name), 0, n));
+        for (int64_t at = 0; at < n; at++)
+            if (found[at] != expected[at]) {
+                EXPECT(false, "value %lld: %g, expected %g", (long long)at, (double)found[at], (double)expected[at]);
+                break;
+            }
+    }
+}
+
+static void bytes_are_those_of_the_package(void) {
+    safetensors *golden = NULL;
+    EXPECT_OK(safetensors_open(&golden, "tests/golden/quantise.safetensors"));
+    if (!golden) return;
+    const safetensors_entry *entry = safetensors_find(golden, "values");
+    EXPECT(entry && entry->size <= MOST_VALUES, "too many values");
+    EXPECT_OK(safetensors_read(values, entry, 0, entry->size));
+    for (int threads = 1; threads <= 3; threads++) {
+        omp_set_num_threads(threads);
+        compare_bytes(golden, entry->size);
+    }
+    compare_reading(golden, entry->size);
+    safetensors_close(golden);
+}
+
+static void what_does_not_fit_is_refused_with_its_place(void) {
+    static const struct {
+        const char *form;
+        double value;
+        int code;
+        const char *text;
+    } rows[] = {
+        {"f16", 65536, LAMP_UNSUPPORTED, "place 10: expected a number of at most 65504, which f16 can hold, found 65536"},
+        {"q8_0", -1e7, LAMP_UNSUPPORTED, "which q8_0 can hold, found -1e+07"},
+        {"q4_0", 6e5, LAMP_UNSUPPORTED, "at most 524032, which q4_0 can hold, found 600000"},
+        {"q8_0", 8e6, LAMP_OK, ""},
+        {"f32", NAN, LAMP_MALFORMED, "found"},
+        {"bf16", INFINITY, LAMP_MALFORMED, "found inf"},
+        {"mxfp4", -INFINITY, LAMP_MALFORMED, "found -inf"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        test_row(rows[i].form);
+        memset(values, 0, sizeof values);
+        values[10] = (real)rows[i].value, values[50] = NAN;
+        EXPECT_ERROR(quantise(bytes, stored_form_named(rows[i].form), values, rows[i].code == LAMP_OK ? 32 : 64), rows[i].code, rows[i].text);
+    }
+    EXPECT(!stored_form_named("q5_k") && !stored_form_numbered(13), "types that we do not write");
+}
+
+static const test_case cases[] = {
+    {"bytes are those of the package", bytes_are_those_of_the_package},
+    {"what does not fit is refused with its place", what_does_not_fit_is_refused_with_its_place},
+};
+
+int main(void) { return test_run("stored forms against the package gguf", cases, sizeof cases / sizeof *cases); }

@@ -96,7 +96,7 @@ static int prove(receipt *r, const char *folder, const loaded_model *dense, cons
     int status = LAMP_OK;
     log_progress("comparing");
     TRY_TO(done, choose_tokens(&ids, dense, q));
-    TRY_TO(done, loaded_model_open(&mixture, folder));
+    TRY_TO(done, loaded_model_open(&mixture, folder, VALUES_STORED));
     TRY_TO(done, compare_models(&r->comparison, &dense->model, &mixture.model, ids.id, (ptrdiff_t)ids.length));
     int64_t context = r->config.max_position_embeddings;
     r->before = model_count(&dense->model, context), r->after = model_count(&mixture.model, context);
@@ -163,7 +163,7 @@ static int upcycle(const request *q, bool json) {
     TRY(file_name_partial(out, partial, q->out));
     if (file_exists(out)) FAIL(LAMP_INVALID, "%s is already there; give another name", out);
     int status;
-    TRY_TO(done, loaded_model_open(&dense, q->dense));
+    TRY_TO(done, loaded_model_open(&dense, q->dense, VALUES_REAL));
     TRY_TO(done, checkpoint_verify(dense.path));
     TRY_TO(done, model_folder_check_finite(dense.folder, &dense.model.weights));
     strcpy(r.dense_family, dense.model.config.family);

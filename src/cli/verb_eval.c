@@ -77,7 +77,7 @@ int verb_eval(int argc, char **argv) {
     };
     int status = cli_parse(&arguments, &json, &(cli_command){"eval", NULL, rows, 3, 1, 1}, argc, argv);
     TRY_TO(done, status);
-    TRY_TO(done, loaded_model_open(&m, arguments.item[0]));
+    TRY_TO(done, loaded_model_open(&m, arguments.item[0], VALUES_STORED));
     TRY_TO(done, loaded_model_need_tokenizer(&m));
     if (!data_name) {
         TRY_TO(done, find_data_of_run(found, arguments.item[0]));

@@ -73,7 +73,7 @@ int verb_generate(int argc, char **argv) {
     TRY_TO(done, status);
     how.seed = (uint64_t)seed;
     out.json = json;
-    TRY_TO(done, loaded_model_open(&m, arguments.item[0]));
+    TRY_TO(done, loaded_model_open(&m, arguments.item[0], VALUES_STORED));
     TRY_TO(done, loaded_model_need_tokenizer(&m));
     TRY_TO(done, generate(&m, prompt, tokens, &how, &out));
     if (json) TRY_TO(done, put_json(&out, prompt, &how));

@@ -61,7 +61,7 @@ static int show_experts(json_writer *w, const char *name, inspect_wishes *wishes
     loaded_model m = {0};
     char found[PATH_BYTES];
     int status;
-    TRY_TO(done, loaded_model_open(&m, name));
+    TRY_TO(done, loaded_model_open(&m, name, VALUES_STORED));
     if (wishes->experts && !wishes->data) {
         TRY_TO(done, find_data_of_run(found, name));
         wishes->data = found;

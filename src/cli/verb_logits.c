@@ -56,7 +56,7 @@ int verb_logits(int argc, char **argv) {
     int status = cli_parse(&arguments, &json, &(cli_command){"logits", NULL, rows, 2, 1, 1}, argc, argv);
     TRY_TO(done, status);
     if (!ids_path || !out) FAIL_TO(done, LAMP_INVALID, "lamp logits: --ids FILE and --out FILE are needed");
-    TRY_TO(done, loaded_model_open(&m, arguments.item[0]));
+    TRY_TO(done, loaded_model_open(&m, arguments.item[0], VALUES_STORED));
     TRY_TO(done, read_ids(&ids, ids_path));
     TRY_TO(done, check_ids(&ids, &m, ids_path));
     TRY_TO(done, kernels_choose(&k));

@@ -14,7 +14,7 @@ static int make_profiles(buffer *table, const report_facts *f, inspect_wishes *w
     char found[PATH_BYTES];
     int status;
     wishes->table = table;
-    TRY_TO(done, loaded_model_open(&m, f->run));
+    TRY_TO(done, loaded_model_open(&m, f->run, VALUES_STORED));
     if (!wishes->data) {
         TRY_TO(done, find_data_of_run(found, f->run));
         wishes->data = found;

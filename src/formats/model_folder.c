@@ -214,21 +214,40 @@ static int copy_values(const weights *table, const source *from) {
     return LAMP_OK;
 }
 
-static int borrow_values(model_folder *folder, weights *table, const source *sources) {
-    const source *from = sources;
+/* The values where they lie, if they are of the weight's type there. */
+static const void *borrow(const weight *w, const source *from) {
+    stored_type type;
+    const void *bytes = safetensors_borrow(&type, from->entry, from->first);
+    return bytes && type == w->type ? bytes : NULL;
+}
+
+/* As all of its groups are stored, if kernels can read that in place. */
+static stored_type type_to_run(const weight *w, const source *from) {
+    stored_type type, other;
+    if (weight_is_vector(w) || w->role == ROLE_ROUTER) return STORED_REAL;
+    for (ptrdiff_t g = 0; g < w->groups; g++)
+        if (!safetensors_borrow(g ? &other : &type, from[g].entry, from[g].first) || (g && other != type)) return STORED_REAL;
+    return stored_has_rows(type, w->in) ? type : STORED_REAL;
+}
+
+static int borrow_values(model_folder *folder, weights *table, bool to_run) {
+    const source *from = folder->sources;
     int64_t n_converted = 0;
+    for (int i = 0; i < table->n; i++) {
+        weight *w = table->row[i];
+        w->type = to_run ? type_to_run(w, from) : STORED_REAL;
+        for (ptrdiff_t g = 0; g < w->groups; g++, from++) n_converted += borrow(w, from) ? 0 : w->out * w->in;
+    }
     TRY(weights_allocate_groups(table));
-    for (int i = 0; i < table->n; i++)
-        for (ptrdiff_t g = 0; g < table->row[i]->groups; g++, from++)
-            if (!safetensors_borrow(from->entry, from->first)) n_converted += table->row[i]->out * table->row[i]->in;
     TRY(memory_new(&folder->converted, (size_t)n_converted, sizeof(real), "converted weights"));
     real *next = folder->converted;
-    from = sources;
+    from = folder->sources;
     for (int i = 0; i < table->n; i++) {
         weight *w = table->row[i];
         for (ptrdiff_t g = 0; g < w->groups; g++, from++) {
-            const real *mapped = safetensors_borrow(from->entry, from->first);
-            w->value[g] = mapped ? (real *)(uintptr_t)mapped : next;
+            const void *mapped = borrow(w, from);
+            if (w->type != STORED_REAL) w->stored[g] = mapped;
+            else w->value[g] = mapped ? (real *)(uintptr_t)mapped : next;
             if (mapped) continue;
             TRY(safetensors_read(next, from->entry, from->first, w->out * w->in));
             next += w->out * w->in;
@@ -237,27 +256,44 @@ static int borrow_values(model_folder *folder, weights *table, const source *sou
     return LAMP_OK;
 }
 
-int model_folder_check_finite(const model_folder *folder, const weights *table) {
-    const source *from = folder->sources;
-    for (int i = 0; i < table->n; i++) {
-        const weight *w = table->row[i];
-        for (ptrdiff_t g = 0; g < w->groups; g++, from++)
-            for (ptrdiff_t at = 0; at < w->out * w->in; at++)
-                if (!isfinite(w->value[g][at]))
-                    FAIL(LAMP_MALFORMED, "%s: tensor %s: expected finite numbers, found %g at place %" PRId64 "; an earlier checkpoint may be sound",
-                         folder->path, from->entry->name, (double)w->value[g][at], from->first + at);
-    }
+static int check_row(const model_folder *folder, const source *from, const real *row, ptrdiff_t first, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (!isfinite(row[i]))
+            FAIL(LAMP_MALFORMED, "%s: tensor %s: expected finite numbers, found %g at place %" PRId64 "; an earlier checkpoint may be sound",
+                 folder->path, from->entry->name, (double)row[i], from->first + first + i);
     return LAMP_OK;
 }
 
-int model_folder_load(model_folder *folder, weights *table, bool writable) {
-    CHECK(!folder->sources && (!writable || table->values), "a folder loads one table, and a writable one needs its block");
+int model_folder_check_finite(const model_folder *folder, const weights *table) {
+    const source *from = folder->sources;
+    real *reals = NULL;
+    ptrdiff_t widest = 0;
+    int status = LAMP_OK;
+    for (int i = 0; i < table->n; i++)
+        if (table->row[i]->type != STORED_REAL && table->row[i]->in > widest) widest = table->row[i]->in;
+    TRY(memory_new(&reals, (size_t)widest, sizeof *reals, "a row of a weight"));
+    for (int i = 0; i < table->n; i++) {
+        const weight *w = table->row[i];
+        for (ptrdiff_t g = 0; g < w->groups; g++, from++)
+            for (int32_t o = 0; o < w->out; o++) {
+                const real *row = w->type == STORED_REAL ? w->value[g] + o * w->in : reals;
+                if (row == reals) kernels_scalar.stored_rows(reals, w->stored[g], w->type, &o, 1, w->in);
+                TRY_TO(done, check_row(folder, from, row, o * w->in, w->in));
+            }
+    }
+done:
+    memory_free(reals);
+    return status;
+}
+
+int model_folder_load(model_folder *folder, weights *table, values_wanted wanted) {
+    CHECK(!folder->sources && (wanted != VALUES_COPIED || table->values), "a folder loads one table, and one that is copied needs its block");
     ptrdiff_t n_groups = 0;
     for (int i = 0; i < table->n; i++) n_groups += table->row[i]->groups;
     TRY(memory_new(&folder->sources, (size_t)n_groups, sizeof *folder->sources, "places of weights"));
     TRY(find_sources(folder->sources, folder, table));
     warn_of_extra_tensors(folder);
-    int status = writable ? copy_values(table, folder->sources) : borrow_values(folder, table, folder->sources);
+    int status = wanted == VALUES_COPIED ? copy_values(table, folder->sources) : borrow_values(folder, table, wanted == VALUES_STORED);
     if (status == LAMP_UNSUPPORTED) error_add_context(status, "%s", folder->path);
-    return status < 0 || !writable ? status : model_folder_check_finite(folder, table);
+    return status < 0 || wanted != VALUES_COPIED ? status : model_folder_check_finite(folder, table);
 }

@@ -21,12 +21,17 @@ void model_folder_close(model_folder *folder);
 
 const model_config *model_folder_config(const model_folder *folder);
 
-/* Gives every weight of the table its values; all that is missing or of another shape is reported together. writable: copied into the
- * block that weights_allocate_values made. Else value[] points into the mapped files where they hold reals, and into memory of the folder
- * where they had to be converted: the folder must then outlive the table. Once per folder. */
-int model_folder_load(model_folder *folder, weights *table, bool writable);
+typedef enum {
+    VALUES_COPIED, /* into the block that weights_allocate_values made */
+    VALUES_REAL,   /* value[] points into the mapped files where they hold reals, and into memory of the folder where they had to be converted */
+    VALUES_STORED, /* the same, but what kernels can read in place (tensor/weights.h) is not converted: the model is there to be run */
+} values_wanted;
 
-/* LAMP_MALFORMED, with the tensor's name, if a loaded weight is not a finite number. Writable weights were checked when they were loaded; of
+/* Gives every weight of the table its values; all that is missing or of another shape is reported together. Unless they are copied, the folder
+ * must outlive the table. Once per folder. */
+int model_folder_load(model_folder *folder, weights *table, values_wanted wanted);
+
+/* LAMP_MALFORMED, with the tensor's name, if a loaded weight is not a finite number. Copied weights were checked when they were loaded; of
  * mapped ones it would read every page, so who finds that a result is not finite asks then. */
 int model_folder_check_finite(const model_folder *folder, const weights *table);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -264,10 +265,11 @@ int safetensors_read(real *values, const safetensors_entry *entry, int64_t first
     return LAMP_OK;
 }
 
-const real *safetensors_borrow(const safetensors_entry *entry, int64_t first) {
+const void *safetensors_borrow(stored_type *type, const safetensors_entry *entry, int64_t first) {
     const unsigned char *bytes = entry->bytes + first * entry->type->bits / 8;
-    const char *real_type = sizeof(real) == sizeof(double) ? "F64" : "F32";
-    return !strcmp(entry->type->name, real_type) && (uintptr_t)bytes % sizeof(real) == 0 ? (const real *)bytes : NULL;
+    for (*type = STORED_REAL; *type < STORED_TYPES; ++*type)
+        if (!strcasecmp(stored_formats[*type].name, entry->type->name)) return (uintptr_t)bytes % (size_t)stored_formats[*type].bytes == 0 ? bytes : NULL;
+    return NULL;
 }
 
 void safetensors_shape_to_text(char text[SHAPE_TEXT_BYTES], const int64_t *shape, int rank) {

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/real.h"
+#include "kernels/stored.h"
 
 enum { SAFETENSORS_MAX_RANK = 8, SAFETENSORS_MAX_HEADER_BYTES = 100000000 };
 
@@ -46,8 +47,8 @@ const safetensors_entry *safetensors_find(const safetensors *file, const char *n
 /* Values first .. first + n - 1 as reals. LAMP_UNSUPPORTED unless they are stored as F32, F16, BF16 or F64. */
 int safetensors_read(real *values, const safetensors_entry *entry, int64_t first, int64_t n);
 
-/* The same values where they lie; NULL if they are stored as another type than real, or unaligned. */
-const real *safetensors_borrow(const safetensors_entry *entry, int64_t first);
+/* The same values where they lie, and their type; NULL if kernels know no such type, or they are unaligned. */
+const void *safetensors_borrow(stored_type *type, const safetensors_entry *entry, int64_t first);
 
 /* "[2, 3]" */
 enum { SHAPE_TEXT_BYTES = 24 * SAFETENSORS_MAX_RANK };

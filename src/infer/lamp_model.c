@@ -22,7 +22,7 @@ int lamp_model_open(lamp_model **opened, const char *path) {
     int status = LAMP_OK;
     *opened = NULL;
     TRY(memory_new(&m, 1, sizeof *m, "a model"));
-    TRY_TO(done, loaded_model_open(&m->loaded, path));
+    TRY_TO(done, loaded_model_open(&m->loaded, path, VALUES_STORED));
     TRY_TO(done, session_open(&m->session, &m->loaded.model, m->loaded.model.config.max_position_embeddings));
     *opened = m;
 done:

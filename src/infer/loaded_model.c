@@ -4,14 +4,14 @@
 #include "formats/checkpoint.h"
 #include "formats/tokenizer_json.h"
 
-int loaded_model_open(loaded_model *m, const char *name) {
+int loaded_model_open(loaded_model *m, const char *name, values_wanted wanted) {
     *m = (loaded_model){0};
     int status = LAMP_OK;
     char path[PATH_BYTES];
     TRY_TO(done, checkpoint_resolve(m->path, name));
     TRY_TO(done, model_folder_open(&m->folder, m->path));
     TRY_TO(done, model_open(&m->model, model_folder_config(m->folder)));
-    TRY_TO(done, model_folder_load(m->folder, &m->model.weights, false));
+    TRY_TO(done, model_folder_load(m->folder, &m->model.weights, wanted));
     TRY_TO(done, file_join(path, m->path, "tokenizer.json"));
     if (file_exists(path)) TRY_TO(done, tokenizer_json_read(&m->tokenizer, path));
     int64_t V = m->model.config.vocab_size;

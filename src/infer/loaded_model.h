@@ -14,8 +14,8 @@ typedef struct {
     tokenizer *tokenizer; /* NULL if the folder has no tokenizer.json */
 } loaded_model;
 
-/* name: a Hugging Face folder, or a run (its latest checkpoint). */
-int loaded_model_open(loaded_model *m, const char *name);
+/* name: a Hugging Face folder, or a run (its latest checkpoint). wanted: VALUES_STORED to run it, VALUES_REAL to look at its weights. */
+int loaded_model_open(loaded_model *m, const char *name, values_wanted wanted);
 void loaded_model_close(loaded_model *m);
 
 /* LAMP_CHECKPOINT unless there is a tokenizer. */

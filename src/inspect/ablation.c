@@ -72,6 +72,15 @@ static void compare(loss_change *change, const evaluation *e, const window_losse
     }
 }
 
+/* Other values for group g; returns those it had. The weights themselves may be a mapped file, and are not touched. */
+static const void *exchange_values(const weight *w, ptrdiff_t g, const void *values) {
+    const bool is_real = w->type == STORED_REAL;
+    const void *before = is_real ? w->value[g] : w->stored[g];
+    if (is_real) w->value[g] = (real *)(uintptr_t)values;
+    else w->stored[g] = values;
+    return before;
+}
+
 int ablation_measure(ablation *a, evaluation *e, tape *t, model *m, int layer, const dataset *d, int64_t tokens) {
     const weight *down = find_down(m, layer);
     window_losses with = {0}, without = {0};
@@ -90,10 +99,9 @@ int ablation_measure(ablation *a, evaluation *e, tape *t, model *m, int layer, c
     began = clock_seconds();
     for (int expert = 0; expert < E; expert++) {
         bool used = e->trace.load[(ptrdiff_t)layer * E + expert] > 0;
-        real *speaking = down->value[expert];
-        down->value[expert] = zeros; /* another address: the weights themselves may be a mapped file, and are not touched */
+        const void *speaking = exchange_values(down, expert, zeros); /* which are zeros in every type */
         if (used) status = measure_windows(&without, &silent, t, m, d, tokens);
-        down->value[expert] = speaking;
+        exchange_values(down, expert, speaking);
         TRY_TO(done, status);
         compare(a->change + (ptrdiff_t)expert * (1 + a->n_domains), e, &with, used ? &without : &with, difference);
         show_progress(expert + 1, E, began);

@@ -16,6 +16,7 @@
 
 #include "base/random.h"
 #include "base/real.h"
+#include "kernels/stored.h"
 
 /* Rows of a batch, optionally picked: row r is x + (row ? row[r] : r) * width. */
 typedef struct {
@@ -55,6 +56,12 @@ typedef struct {
     const real *packed;
 } matrices;
 
+/* The groups of a weight that a file stores: group[g] is (out, in), rows of whole blocks. */
+typedef struct {
+    stored_type type; /* not STORED_REAL */
+    const void *const *group;
+} stored_matrices;
+
 /* Products in one precision: factors are rounded to it, sums are real. Of a weight, all groups at once. */
 struct products {
     /* y[r] = x[r] w[g]^T */
@@ -64,6 +71,8 @@ struct products {
     /* dw[g] (+)= sum_r dy[r]^T x[r];  dw is (groups, out, in). squares, unless NULL, receives squares_size numbers for each group that has
      * rows (or is overwritten): together, the sum of the squares of what dw[g] now is. soon: dw is read next, and should stay in the caches. */
     void (*linear_dw)(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate, bool soon);
+    /* y[r] = x[r] w[g]^T. Values of w are as kernels/stored.h has them; one or two rows of x are not rounded. */
+    void (*linear_stored)(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out);
 
     /* q, y (queries, heads * head_dim); k, v (keys, kv_heads * head_dim); log_sum (queries, heads) */
     /* y = softmax(scale q k^T) v over the keys a query sees; log_sum = logarithm of the softmax's denominator */
@@ -141,6 +150,8 @@ struct kernels {
     void (*cross_entropy)(double *loss, real *x, const int32_t *target, ptrdiff_t rows, ptrdiff_t width, real scale);
     /* y = a + b */
     void (*add)(real *y, const real *a, const real *b, ptrdiff_t n);
+    /* y[r] = row row[r] of w, which is stored as this type (not STORED_REAL) */
+    void (*stored_rows)(real *y, const void *w, stored_type type, const int32_t *row, ptrdiff_t rows, ptrdiff_t width);
     /* y[r] = x[row[r]] */
     void (*gather)(real *y, const real *x, const int32_t *row, ptrdiff_t rows, ptrdiff_t width);
     /* y[row[r]] += x[r], in order of r */

@@ -14,7 +14,7 @@ static void embedding_backward(tape *t, void *saved) {
 
 tensor *embedding(tape *t, const weight *w, const int32_t *token, ptrdiff_t N) {
     tensor *y = tape_tensor(t, N, w->in);
-    t->k->gather(y->x, w->value[0], token, N, w->in);
+    weight_rows(t, y->x, w, token, N);
     RECORD(t, y, embedding_backward, (struct saved){w, token, y});
     tape_use(t, w);
     return y;

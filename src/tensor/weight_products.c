@@ -14,13 +14,36 @@ static matrices matrices_of(tape *t, const struct products *p, const weight *w, 
     return (matrices){value, NULL};
 }
 
+static stored_matrices stored_matrices_of(tape *t, const weight *w, row_groups g) {
+    if (g.groups <= w->groups) return (stored_matrices){w->type, (const void *const *)w->stored + g.first};
+    const ptrdiff_t cuts = g.groups / w->groups, bytes = weight_group_out(w, g) * stored_row_bytes(w->type, w->in);
+    const void **group = tape_keep(t, sizeof *group * (size_t)g.groups);
+    for (ptrdiff_t e = 0; e < g.groups; e++) group[e] = (const char *)w->stored[e / cuts] + e % cuts * bytes;
+    return (stored_matrices){w->type, group};
+}
+
+static void check_real(const weight *w) {
+    CHECK(w->type == STORED_REAL, "%s of layer %d is %s, as its file stores it", w->kind, w->layer, stored_formats[w->type].name);
+}
+
+void weight_rows(tape *t, real *y, const weight *w, const int32_t *row, ptrdiff_t rows) {
+    if (w->type == STORED_REAL) t->k->gather(y, w->value[0], row, rows, w->in);
+    else t->k->stored_rows(y, w->stored[0], w->type, row, rows, w->in);
+}
+
 void weight_linear(tape *t, real *y, rows_of x, const weight *w, row_groups g) {
     const struct products *p = products_of(t, w);
+    if (w->type != STORED_REAL) {
+        const stored_matrices stored = stored_matrices_of(t, w, g);
+        p->linear_stored(y, x, &stored, g, w->in, weight_group_out(w, g));
+        return;
+    }
     const matrices m = matrices_of(t, p, w, g);
     p->linear(y, x, &m, g, w->in, weight_group_out(w, g));
 }
 
 void weight_linear_dx(tape *t, real *dx, rows_of dy, const weight *w, row_groups g, bool accumulate) {
+    check_real(w);
     const struct products *p = products_of(t, w);
     const matrices m = matrices_of(t, p, w, g);
     p->linear_dx(dx, dy, &m, g, w->in, weight_group_out(w, g), accumulate);
@@ -28,6 +51,7 @@ void weight_linear_dx(tape *t, real *dx, rows_of dy, const weight *w, row_groups
 
 void weight_linear_dw(tape *t, const weight *w, rows_of dy, rows_of x, row_groups g) {
     weight_step *s = w->step;
+    check_real(w);
     const ptrdiff_t cuts = g.groups > w->groups ? g.groups / w->groups : 1;
     CHECK(g.first == s->first && g.groups == s->groups * cuts, "%d groups from %td, of a gradient of %td from %td", g.groups, g.first, s->groups,
           s->first);

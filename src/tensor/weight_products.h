@@ -1,6 +1,8 @@
 /* The products of a weight in the tape's precision, for all groups in one call, and the gradient's bookkeeping. Rows of group e are
  * g.start[e] .. g.start[e + 1], and group e is the weight's group g.first + e: some neighbours may be asked for alone.
- * Where there are more groups than w has, its matrices are cut into as many pieces, of out / pieces rows each. */
+ * Where there are more groups than w has, its matrices are cut into as many pieces, of out / pieces rows each.
+ *
+ * A weight that is not real, but as its file stores it, can be multiplied with and looked up; it has no d-input and no gradient. */
 #ifndef WEIGHT_PRODUCTS_H
 #define WEIGHT_PRODUCTS_H
 
@@ -10,6 +12,8 @@
 /* Rows of w that a group multiplies with. */
 static inline ptrdiff_t weight_group_out(const weight *w, row_groups g) { return g.groups > w->groups ? w->out * w->groups / g.groups : w->out; }
 
+/* y[r] = row row[r] of w, which has one group */
+void weight_rows(tape *t, real *y, const weight *w, const int32_t *row, ptrdiff_t rows);
 /* y (rows, out) = x w^T */
 void weight_linear(tape *t, real *y, rows_of x, const weight *w, row_groups g);
 /* dx (rows, in) (+)= dy w */

@@ -9,6 +9,7 @@
 void weights_release(weights *table) {
     for (int i = 0; i < table->n; i++) {
         memory_free(table->row[i]->value);
+        memory_free(table->row[i]->stored);
         memory_free(table->row[i]->step->rows);
         memory_free(table->row[i]->step);
         memory_free(table->row[i]);
@@ -30,7 +31,7 @@ int weights_declare(weight **w, weights *table, const char *kind, int layer, wei
     TRY_TO(done, memory_new(&row, 1, sizeof *row, "a row of the weights table"));
     TRY_TO(done, memory_new(&step, 1, sizeof *step, "a row of the weights table"));
     step->groups = groups;
-    *row = (weight){kind, layer, role, groups, out, in, deviation, table->n, table->total, NULL, NULL, step};
+    *row = (weight){kind, layer, role, groups, out, in, deviation, table->n, table->total, .step = step};
     table->row[table->n++] = row;
     table->total += weight_size(row);
     *w = row;
@@ -42,7 +43,8 @@ done:
 int weights_allocate_groups(weights *table) {
     for (int i = 0; i < table->n; i++) {
         weight *w = table->row[i];
-        TRY(memory_new(&w->value, (size_t)w->groups, sizeof *w->value, "pointers to experts"));
+        if (w->type == STORED_REAL) TRY(memory_new(&w->value, (size_t)w->groups, sizeof *w->value, "pointers to experts"));
+        else TRY(memory_new(&w->stored, (size_t)w->groups, sizeof *w->stored, "pointers to experts"));
         TRY(memory_new(&w->step->rows, (size_t)w->groups, sizeof *w->step->rows, "rows that reached experts"));
     }
     return LAMP_OK;

@@ -2,7 +2,8 @@
  * initialisation, decay, optimiser state, checkpoints, Hugging Face names and parameter counts all walk this table.
  *
  * A weight is not a tensor: it may have many groups (experts), each with a pointer of its own, because a group may lie in our block or
- * inside a mapped file. Values, gradients and optimiser moments are one block each, in table order:
+ * inside a mapped file, and there in another type than real: such a model runs, and is not trained. Vectors and routers are always reals.
+ * Values, gradients and optimiser moments are one block each, in table order:
  *
  *     block:  | weight 0: group 0, group 1, ... | weight 1 | ...          weight.offset counts reals from the start of the values
  *
@@ -16,6 +17,7 @@
 #include <stdint.h>
 
 #include "kernels/kernels.h"
+#include "kernels/stored.h"
 
 /* A threshold is learned like a norm, from one and without decay; so is a bias, from zero. State is not learned: it has no gradient, and the
  * optimiser leaves it alone. */
@@ -51,6 +53,8 @@ typedef struct {
     int index;                 /* of its row in the table */
     ptrdiff_t offset;          /* of group 0 in the values */
     real **value;              /* NULL while only declared; groups pointers to (out, in), row-major; borrowed from the block or from a mapped file */
+    stored_type type;          /* STORED_REAL, or that of bytes in a mapped file, which only kernels look into: then value is NULL, and instead */
+    const void **stored;       /* groups pointers to (out, in), rows of whole blocks; borrowed */
     real *packed;              /* the kernels' own copy of value, remade at every update; NULL: there is none */
     weight_step *step;         /* owned */
 } weight;
@@ -79,7 +83,7 @@ void weights_release(weights *table);
 int weights_declare(weight **w, weights *table, const char *kind, int layer, weight_role role, ptrdiff_t groups, ptrdiff_t out, ptrdiff_t in,
                     double deviation);
 
-/* The pointers value[] of every weight, for values that are borrowed. A table that is only counted needs none. */
+/* The pointers value[] of every weight, or stored[] by its type, for values that are borrowed. A table that is only counted needs none. */
 int weights_allocate_groups(weights *table);
 
 /* The value block, and value[] pointing into it. Not for weights that stay in a mapped file. */

@@ -155,7 +155,7 @@ static int load_folder(json_t **root, char where[PATH_BYTES], trainer *tr, const
     *root = NULL;
     TRY_TO(done, checkpoint_verify(checkpoint_folder));
     TRY_TO(done, model_folder_open(&folder, checkpoint_folder));
-    TRY_TO(done, model_folder_load(folder, &tr->model.weights, true));
+    TRY_TO(done, model_folder_load(folder, &tr->model.weights, VALUES_COPIED));
     weights_pack(&tr->model.weights, tr->tape.products);
     TRY_TO(done, checkpoint_load_moments(checkpoint_folder, tr->optimizer.n_moments, tr->optimizer.moment));
     TRY_TO(done, checkpoint_load_state(&text, checkpoint_folder));
@@ -215,7 +215,7 @@ int trainer_take_initial(trainer *tr) {
     TRY_TO(done, model_folder_open(&folder, path));
     TRY_TO(done, check_same_model(tr, model_folder_config(folder), path));
     TRY_TO(done, check_same_tokenizer(tr, path));
-    TRY_TO(done, model_folder_load(folder, &tr->model.weights, true));
+    TRY_TO(done, model_folder_load(folder, &tr->model.weights, VALUES_COPIED));
     weights_pack(&tr->model.weights, tr->tape.products);
 done:
     model_folder_close(folder);

@@ -36,7 +36,7 @@ static void compare(const char *name) {
     EXPECT_OK(file_join(path, folder, "ids.txt"));
     ptrdiff_t n = read_id_lines(ids, path), start[] = {0, n};
     EXPECT_OK(file_join(path, folder, "logits.safetensors"));
-    EXPECT_OK(loaded_model_open(&m, folder));
+    EXPECT_OK(loaded_model_open(&m, folder, VALUES_STORED));
     EXPECT_OK(safetensors_open(&golden, path));
     const safetensors_entry *array = golden ? safetensors_find(golden, "logits") : NULL;
     EXPECT(array && array->rank == 2 && array->shape[0] == n && array->shape[1] == m.model.config.vocab_size, "%s: shape", name);

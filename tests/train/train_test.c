@@ -83,7 +83,7 @@ static void a_page_is_learned_by_heart(void) {
 static void expect_same_when_loaded(const char *name, trainer *tr, const char *run) {
     loaded_model m;
     evaluation trained, loaded;
-    EXPECT_OK(loaded_model_open(&m, run));
+    EXPECT_OK(loaded_model_open(&m, run, VALUES_STORED));
     EXPECT_OK(evaluation_open(&trained, &tr->model, 2, 16));
     EXPECT_OK(evaluation_open(&loaded, &m.model, 2, 16));
     EXPECT_OK(evaluate_dataset(&trained, &tr->tape, &tr->model, tr->data, 64));

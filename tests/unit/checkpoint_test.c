@@ -138,7 +138,7 @@ static void what_is_saved_loads_bit_for_bit(void) {
     size_t moment_bytes = (size_t)(last->values + moment_size(last) - g.moments) * sizeof(real);
     memset(g.table.values, 0, bytes), memset(g.moments, 0, moment_bytes);
     EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_OK(model_folder_load(folder, &g.table, true));
+    EXPECT_OK(model_folder_load(folder, &g.table, VALUES_COPIED));
     EXPECT_OK(checkpoint_load_moments(path, 2 * g.table.n, g.moment));
     EXPECT_OK(checkpoint_load_state(&state, path));
     EXPECT(!memcmp(f.table.values, g.table.values, bytes), "weights differ");
@@ -163,7 +163,7 @@ static void weights_can_stay_in_the_file(void) {
     EXPECT_OK(checkpoint_resolve(path, run));
     declare_all(&table, &f.config);
     EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_OK(model_folder_load(folder, &table, false));
+    EXPECT_OK(model_folder_load(folder, &table, VALUES_REAL));
     EXPECT(!table.values, "a block was allocated");
     for (int i = 0; i < table.n; i++)
         for (ptrdiff_t g = 0; g < table.row[i]->groups; g++)
@@ -323,7 +323,7 @@ static void killing_a_save_loses_nothing(void) {
         weights table = {0};
         declare_all(&table, &f.config);
         EXPECT_OK(model_folder_open(&folder, path));
-        EXPECT_OK(model_folder_load(folder, &table, false));
+        EXPECT_OK(model_folder_load(folder, &table, VALUES_REAL));
         for (int i = 0; i < table.n && after > 0; i++)
             EXPECT(table.row[i]->value[0][0] == (real)after, "%s: %g in step %ld", table.row[i]->kind, (double)table.row[i]->value[0][0], after);
         weights_release(&table);
@@ -390,7 +390,7 @@ static void tensors_that_do_not_fit_are_listed(void) {
     EXPECT_ERROR(model_folder_open(&folder, path), LAMP_MALFORMED, "but the safetensors files hold 97");
     write_tensors(path, "model.safetensors", rows, 3);
     EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_ERROR(model_folder_load(folder, &f.table, true), LAMP_MALFORMED, "\n  model.embed_tokens.weight: expected [11, 8], found nothing");
+    EXPECT_ERROR(model_folder_load(folder, &f.table, VALUES_COPIED), LAMP_MALFORMED, "\n  model.embed_tokens.weight: expected [11, 8], found nothing");
     EXPECT(strstr(lamp_error_message(), "and 26 more"), "%s", lamp_error_message());
     model_folder_close(folder);
 
@@ -399,7 +399,7 @@ static void tensors_that_do_not_fit_are_listed(void) {
     folder = NULL;
     EXPECT_OK(weights_declare(&w, &table, "norm", -1, ROLE_NORM, 1, 1, 8, 0));
     EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_ERROR(model_folder_load(folder, &table, false), LAMP_MALFORMED, "\n  model.norm.weight: expected [8], found [9]");
+    EXPECT_ERROR(model_folder_load(folder, &table, VALUES_REAL), LAMP_MALFORMED, "\n  model.norm.weight: expected [8], found [9]");
     model_folder_close(folder);
     weights_release(&table);
 
@@ -407,7 +407,7 @@ static void tensors_that_do_not_fit_are_listed(void) {
     folder = NULL;
     EXPECT_OK(weights_declare(&w, &table, "norm", -1, ROLE_NORM, 1, 1, 9, 0));
     EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_OK(model_folder_load(folder, &table, false));
+    EXPECT_OK(model_folder_load(folder, &table, VALUES_REAL));
     EXPECT(strstr(warnings.bytes, "2 tensors that this model has no use for are ignored: lm_head.weight, spare"), "%s", warnings.bytes);
     log_set_sink(NULL, NULL);
     buffer_release(&warnings);
@@ -443,7 +443,7 @@ static void shards_are_files_of_the_folder(void) {
     EXPECT_OK(weights_declare(&norm, &table, "norm", -1, ROLE_NORM, 1, 1, 8, 0));
     EXPECT_OK(weights_declare(&head, &table, "head", -1, ROLE_MATRIX, 1, 11, 8, 0));
     EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_OK(model_folder_load(folder, &table, false));
+    EXPECT_OK(model_folder_load(folder, &table, VALUES_REAL));
     EXPECT(norm->value[0][7] == 1 && head->value[0][87] == 1, "found %g and %g", (double)norm->value[0][7], (double)head->value[0][87]);
     model_folder_close(folder);
     weights_release(&table);
@@ -458,8 +458,8 @@ static void fused_experts_are_the_same_weights(void) {
     EXPECT_OK(model_folder_open(&fused, "tests/golden/models/mixtral_fused"));
     if (plain && fused) {
         declare_all(&a, model_folder_config(plain)), declare_all(&b, model_folder_config(fused));
-        EXPECT_OK(model_folder_load(plain, &a, false));
-        EXPECT_OK(model_folder_load(fused, &b, false));
+        EXPECT_OK(model_folder_load(plain, &a, VALUES_REAL));
+        EXPECT_OK(model_folder_load(fused, &b, VALUES_REAL));
         for (int i = 0; i < a.n; i++)
             for (ptrdiff_t g = 0; g < a.row[i]->groups; g++)
                 EXPECT(a.row[i]->value[g] && b.row[i]->value[g] &&

@@ -71,8 +71,9 @@ static void values_survive_writing_and_reading(void) {
         EXPECT(!memcmp(values, first, sizeof first), "values");
         EXPECT_OK(safetensors_read(values, b, 3, 1));
         EXPECT(isinf(values[0]), "found %g", values[0]);
-        const real *borrowed = safetensors_borrow(b, 1);
-        EXPECT(borrowed && *borrowed == -1.5f, "not borrowed");
+        stored_type type;
+        const real *borrowed = safetensors_borrow(&type, b, 1);
+        EXPECT(borrowed && type == STORED_REAL && *borrowed == -1.5f, "not borrowed");
         EXPECT_OK(safetensors_read(values, none, 0, 0));
     }
     size_t n;
@@ -114,7 +115,12 @@ static void other_types_are_converted_or_refused_when_used(void) {
     EXPECT(b[0] == -2.5f && b[1] == 1, "found %g %g", b[0], b[1]);
     EXPECT_OK(safetensors_read(d, safetensors_find(file, "d"), 0, 1));
     EXPECT(d[0] == (real)0.1, "found %g", d[0]);
-    EXPECT(!safetensors_borrow(safetensors_find(file, "h"), 0), "borrowed F16 as real");
+    stored_type type;
+    const safetensors_entry *halves = safetensors_find(file, "h");
+    EXPECT(safetensors_borrow(&type, halves, 1) == halves->bytes + 2 && type == STORED_F16, "F16 was not borrowed as it is stored");
+    EXPECT(safetensors_borrow(&type, safetensors_find(file, "b"), 0) && type == STORED_BF16, "BF16 was not borrowed as it is stored");
+    EXPECT(!safetensors_borrow(&type, safetensors_find(file, "d"), 0), "borrowed F64");
+    EXPECT(!safetensors_borrow(&type, safetensors_find(file, "i"), 0), "borrowed I64");
     EXPECT_ERROR(safetensors_read(d, safetensors_find(file, "i"), 0, 1), LAMP_UNSUPPORTED,
                  "tensor i: expected values of F32, F16, BF16 or F64, found I64");
     safetensors_close(file);

@@ -25,6 +25,13 @@ typedef struct {
     direction lies;
 } operand;
 
+/* A factor B as a file stores it: rows of blocks, which lie ACROSS. */
+typedef struct {
+    const unsigned char *bytes;
+    ptrdiff_t stride; /* bytes */
+    stored_type type;
+} stored_operand;
+
 static inline const real *source_row(const operand *o, ptrdiff_t i) { return o->x + (o->row ? o->row[i] : i) * o->stride; }
 static inline ptrdiff_t ceiling(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 static inline ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }

@@ -38,6 +38,7 @@ typedef struct {
     void (*pack_a)(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth);
     void (*pack_b)(real *b, ptrdiff_t panel_units, const operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth);
     void (*multiply)(const panels *p);
+    void (*pack_stored)(real *b, ptrdiff_t panel_units, const stored_operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth);
 } arithmetic;
 
 static inline ptrdiff_t units_of(const arithmetic *how, ptrdiff_t depth) { return ceiling(depth, how->values) * how->units; }
@@ -122,7 +123,7 @@ static inline __attribute__((always_inline)) void multiply_panels_by(add_unit *a
 
 static void multiply_panels(const panels *p) { multiply_panels_by(add_number, p); }
 
-static const arithmetic numbers = {1, 1, DEPTH, pack_a, pack_b, multiply_panels};
+static const arithmetic numbers = {1, 1, DEPTH, pack_a, pack_b, multiply_panels, pack_stored};
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------------------------------ */
 
@@ -131,7 +132,8 @@ typedef struct {
     real *c; /* of the tile's first element */
     ptrdiff_t stride;
     operand a, b;
-    const real *packed; /* B's panels from `column` on, over the whole depth; NULL: b is packed here */
+    stored_operand stored; /* instead of b, if there are bytes */
+    const real *packed;    /* B's panels from `column` on, over the whole depth; NULL: b is packed here */
     ptrdiff_t row, m, column, n, depth, k0, deep;
     bool accumulate, past_caches;
     real *squares; /* of the tile's first panel, or NULL; the next panel down is squares_stride further */
@@ -166,7 +168,7 @@ typedef struct {
 /* Whether B, unpacked, is already what its panels would be, but for the distance of units. */
 static inline bool reads_in_place(const arithmetic *how, const block *t) {
     const bool lies_so = how->values == 1 && t->a.lies == ACROSS && t->b.lies == ALONG && !t->b.row && t->n % PANEL_COLUMNS == 0;
-    return !t->packed && lies_so && t->m <= FEW_PANELS;
+    return !t->packed && !t->stored.bytes && lies_so && t->m <= FEW_PANELS;
 }
 
 /* One thread. next, if any, is what it multiplies afterwards. */
@@ -178,10 +180,11 @@ static void multiply_block(const arithmetic *how, const block *t, const block *n
     const bool last = t->k0 + t->deep == t->depth, past_caches = t->past_caches && last && !t->accumulate;
     upcoming a_next = {0}, b_next = {0};
     if (next) a_next = upcoming_rows(&next->a, next->row, next->m, next->k0, next->deep);
-    if (next && !next->packed) b_next = upcoming_rows(&next->b, next->column, next->n, next->k0, next->deep);
+    if (next && !next->packed && !next->stored.bytes) b_next = upcoming_rows(&next->b, next->column, next->n, next->k0, next->deep);
     ptrdiff_t fetches = ceiling(a_next.end - a_next.row + b_next.end - b_next.row, ceiling(t->n, PANEL_COLUMNS) * ceiling(t->m, PANEL_ROWS));
     how->pack_a(r->a, &t->a, t->row, t->m, t->k0, t->deep);
-    if (!t->packed && !in_place) how->pack_b(r->b, b_panel, &t->b, t->column, t->n, t->k0, t->deep);
+    if (t->stored.bytes) how->pack_stored(r->b, b_panel, &t->stored, t->column, t->n, t->k0, t->deep);
+    else if (!t->packed && !in_place) how->pack_b(r->b, b_panel, &t->b, t->column, t->n, t->k0, t->deep);
     for (ptrdiff_t j = 0; j < t->n; j += PANEL_COLUMNS, b += b_panel)
         for (ptrdiff_t i = 0; i < t->m; i += PANEL_ROWS) {
             fetch_rows(a_next.row < a_next.end ? &a_next : &b_next, fetches);
@@ -209,7 +212,8 @@ typedef struct {
     real *c, *squares;
     operand a, b;
     const matrices *w;              /* b of group g is w->value[g]; NULL: b is the same source for all groups */
-    const real *const *packed_each; /* b of group g in panels; or */
+    const stored_matrices *stored;  /* b of group g as a file stores it; or */
+    const real *const *packed_each; /* in panels; or */
     const real *packed;             /* of group 0, the others packed_stride apart; both NULL: b is packed here */
     ptrdiff_t packed_stride;
     row_groups groups;
@@ -269,6 +273,7 @@ static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
     else t->a.x += start * t->a.stride;
     if (p->m < 0) t->c += start * p->n;
     if (is_packed(p)) t->packed = (p->packed_each ? p->packed_each[g] : p->packed + g * p->packed_stride) + j * units_of(p->how, depth);
+    else if (p->stored) t->stored = (stored_operand){p->stored->group[g], stored_row_bytes(p->stored->type, p->depth), p->stored->type};
     else if (p->w) t->b.x = p->w->value[g];
     if (p->m < 0) return true;
     if (t->b.row) t->b.row += start;

@@ -85,7 +85,12 @@ static inline __attribute__((always_inline)) V add_pairs(V sum, const real *a, V
 
 static void multiply_panels_bf16(const panels *p) { multiply_panels_by(add_pairs, p); }
 
-static const arithmetic pairs = {2, 1, 2 * DEPTH, pack_a_bf16, pack_b_bf16, multiply_panels_bf16};
+static void pack_stored_bf16(real *b, ptrdiff_t panel_units, const stored_operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0,
+                             ptrdiff_t depth) {
+    pack_stored_by(pack_b_bf16, b, panel_units, o, first, columns, k0, depth);
+}
+
+static const arithmetic pairs = {2, 1, 2 * DEPTH, pack_a_bf16, pack_b_bf16, multiply_panels_bf16, pack_stored_bf16};
 
 static void linear_bf16(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) { linear_by(&pairs, y, x, w, g, in, out); }
 static void linear_dx_bf16(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
@@ -93,6 +98,9 @@ static void linear_dx_bf16(real *dx, rows_of dy, const matrices *w, row_groups g
 }
 static void linear_dw_bf16(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate, bool soon) {
     linear_dw_by(&pairs, dw, squares, dy, x, g, in, out, accumulate, soon);
+}
+static void linear_stored_bf16(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
+    linear_stored_by(&pairs, y, x, w, g, in, out);
 }
 static ptrdiff_t packed_size_bf16(ptrdiff_t in, ptrdiff_t out) { return packed_size_by(&pairs, in, out); }
 static void pack_rows_bf16(real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out) {
@@ -109,6 +117,7 @@ static void attention_backward_bf16(real *dq, real *dk, real *dv, const real *dy
 static const struct products products_bf16 = {.linear = linear_bf16,
                                               .linear_dx = linear_dx_bf16,
                                               .linear_dw = linear_dw_bf16,
+                                              .linear_stored = linear_stored_bf16,
                                               .attention = attention_bf16,
                                               .attention_backward = attention_backward_bf16,
                                               .packed_size = packed_size_bf16,

@@ -115,7 +115,7 @@ static inline __attribute__((always_inline)) void micro_kernel_int8(add_unit *ad
 
 static void multiply_panels_int8(const panels *p) { multiply_rows_by(micro_kernel_int8, add_quad, p, PANEL_COLUMNS); }
 
-static const arithmetic blocks_of_bytes = {INT8_BLOCK, B_BLOCK_UNITS, A_STRIDE / A_BLOCK_UNITS * INT8_BLOCK, pack_a_int8, NULL, multiply_panels_int8};
+static const arithmetic blocks_of_bytes = {INT8_BLOCK, B_BLOCK_UNITS, A_STRIDE / A_BLOCK_UNITS * INT8_BLOCK, pack_a_int8, NULL, multiply_panels_int8, NULL};
 
 static void linear_int8(real *y, rows_of x, const real *const *packed, row_groups g, ptrdiff_t in, ptrdiff_t out) {
     multiply_groups(&(grouped_product){.how = &blocks_of_bytes,

@@ -7,7 +7,9 @@
 
 #include "kernels/cpu/peak.c"
 #include "kernels/cpu/packing.c"
+#include "kernels/cpu/stored_rows.c"
 #include "kernels/cpu/products.c"
+#include "kernels/cpu/products_stored.c"
 #include "kernels/cpu/attention_blocks.c"
 #include "kernels/cpu/products_int8.c"
 #include "kernels/cpu/rows.c"
@@ -35,7 +37,7 @@
 
 const struct kernels TABLE_NAME(ISA) = {
     .name = TEXT(ISA),
-    .products = {linear, linear_dx, linear_dw, attention, attention_backward, packed_size, pack_rows, squares_size},
+    .products = {linear, linear_dx, linear_dw, linear_stored, attention, attention_backward, packed_size, pack_rows, squares_size},
     .products_int8 = {linear_int8, packed_size_int8, pack_int8},
     .rmsnorm = rmsnorm,
     .rmsnorm_backward = rmsnorm_backward,
@@ -49,6 +51,7 @@ const struct kernels TABLE_NAME(ISA) = {
     .relu_backward = relu_backward,
     .cross_entropy = cross_entropy,
     .add = add,
+    .stored_rows = stored_rows,
     .gather = gather,
     .scatter_add = scatter_add,
     .sum_rows = sum_rows,

@@ -34,7 +34,7 @@ printf '%050d' 0 >>$corpus/gguf/two
 echo '{"metadata": {"total_size": 111}, "weight_map": {"model.norm.weight": "a", "lm_head.weight": "b", "spare": "b"}}' >$corpus/index/sound
 echo '{"weight_map": {"model.norm.weight": "../a", "lm_head.weight": "model.safetensors.index.json"}}' >$corpus/index/climbs
 
-for family in llama mixtral olmoe qwen3 qwen3_moe; do cp tests/golden/models/$family/config.json $corpus/config/$family; done
+for model in tests/golden/models/*; do cp $model/config.json $corpus/config/${model##*/}; done
 cat >$corpus/config/own <<END
 {"model_type": "lamplighter", "backbone": "olmoe", "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
  "max_position_embeddings": 128, "intermediate_size": 24, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": true, "mixture": {

@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/models: a tiny random model per family, with the logits that transformers computes for it in float32.
+"""Makes tests/golden/models: tiny random models of every family, with what transformers computes for them in float32.
 
     python3 -m venv build/venv && build/venv/bin/pip install torch transformers safetensors
-    build/venv/bin/python tools/golden_models.py [FOLDER]
+    build/venv/bin/python tools/golden_models.py [NAME...]        of MODELS below; all by default
 
-Per family: config.json, model.safetensors, generation_config.json, ids.txt (a token id a line), logits.safetensors (T, V). The files are
-kept in the repository: neither building nor testing needs this script. Norms are perturbed, because a norm of ones hides a
-missing one; weights are wide enough that experts, positions and heads matter; near-ties of the router are refused, because rounding
-would flip them."""
+Of a family there are two: as plain as it comes, and one with every optional feature on, whose weights are kept as bf16. Sizes are odd on purpose. Per model: config.json,
+model.safetensors, generation_config.json; ids.txt, T token ids, one a line; greedy.txt, the G tokens that follow when the most probable one is taken;
+logits.safetensors: logits (T, V), and of sparse models experts (sparse layers, T + G - 1, K), the chosen ones of each token in ascending order. The
+files are kept in the repository: neither building nor testing needs this script.
+
+Norms are perturbed, because a norm of ones hides a missing one, and biases and sinks are not left at zero; weights are wide enough that experts,
+positions and heads matter. What is written must also be what this model computes in double with its weights moved by 1e-5, or another seed is tried:
+a near-tie of the router or of two tokens would be flipped by rounding. So it is where the same few tokens follow for ever."""
+import copy
 import pathlib
 import shutil
 import sys
@@ -16,62 +21,129 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-T, V = 24, 64
-SIZES = dict(vocab_size=V, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
-             initializer_range=0.2, bos_token_id=None, pad_token_id=None, eos_token_id=V - 1, use_cache=False)
-EXPERTS = dict(num_experts=4, num_experts_per_tok=2)
+T, G, V = 24, 64, 61
+COMMON = dict(vocab_size=V, max_position_embeddings=128, initializer_range=0.25, bos_token_id=None, pad_token_id=None, eos_token_id=V - 1, use_cache=False)
+SIZES = dict(COMMON, hidden_size=30, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=3)
+GROUPED = dict(COMMON, hidden_size=36, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2)
 
 MODELS = {
     "llama": lambda: transformers.LlamaConfig(**SIZES, intermediate_size=40, rope_theta=5e5),
-    "qwen3": lambda: transformers.Qwen3Config(**SIZES, intermediate_size=40, head_dim=16, tie_word_embeddings=True),
-    "olmoe": lambda: transformers.OlmoeConfig(**SIZES, **EXPERTS, intermediate_size=12),
-    "mixtral": lambda: transformers.MixtralConfig(**SIZES, num_local_experts=4, num_experts_per_tok=2, intermediate_size=12),
-    "qwen3_moe": lambda: transformers.Qwen3MoeConfig(**SIZES, **EXPERTS, moe_intermediate_size=12, head_dim=16, norm_topk_prob=True),
+    "llama_full": lambda: transformers.LlamaConfig(**GROUPED, intermediate_size=41, head_dim=10, attention_bias=True, tie_word_embeddings=True),
+    "qwen2": lambda: transformers.Qwen2Config(**SIZES, intermediate_size=40),
+    "qwen2_full": lambda: transformers.Qwen2Config(**GROUPED, intermediate_size=41, tie_word_embeddings=True),
+    "qwen3": lambda: transformers.Qwen3Config(**SIZES, intermediate_size=40, head_dim=10),
+    "qwen3_full": lambda: transformers.Qwen3Config(**GROUPED, intermediate_size=41, head_dim=14, attention_bias=True, tie_word_embeddings=True),
+    "olmoe": lambda: transformers.OlmoeConfig(**SIZES, num_experts=5, num_experts_per_tok=2, intermediate_size=13),
+    "olmoe_full": lambda: transformers.OlmoeConfig(**GROUPED, num_experts=7, num_experts_per_tok=3, intermediate_size=13,
+                                                   norm_topk_prob=True, clip_qkv=1.5, attention_bias=True, tie_word_embeddings=True),
+    "mixtral": lambda: transformers.MixtralConfig(**SIZES, num_local_experts=5, num_experts_per_tok=2, intermediate_size=13),
+    "mixtral_full": lambda: transformers.MixtralConfig(**GROUPED, num_local_experts=7, num_experts_per_tok=3, intermediate_size=13, head_dim=10,
+                                                       tie_word_embeddings=True),
+    "qwen2_moe": lambda: transformers.Qwen2MoeConfig(**SIZES, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=13, intermediate_size=41,
+                                                     shared_expert_intermediate_size=19),
+    "qwen2_moe_full": lambda: transformers.Qwen2MoeConfig(**dict(GROUPED, num_hidden_layers=5), num_experts=7, num_experts_per_tok=3,
+                                                          moe_intermediate_size=13, intermediate_size=41, shared_expert_intermediate_size=19,
+                                                          norm_topk_prob=True, decoder_sparse_step=2, mlp_only_layers=[0, 1], qkv_bias=False,
+                                                          tie_word_embeddings=True),
+    "qwen3_moe": lambda: transformers.Qwen3MoeConfig(**SIZES, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=13, intermediate_size=41,
+                                                     head_dim=10, norm_topk_prob=True),
+    "qwen3_moe_full": lambda: transformers.Qwen3MoeConfig(**dict(GROUPED, num_hidden_layers=5), num_experts=7, num_experts_per_tok=3,
+                                                          moe_intermediate_size=13, intermediate_size=41, head_dim=14, norm_topk_prob=False,
+                                                          decoder_sparse_step=2, mlp_only_layers=[0], attention_bias=True, tie_word_embeddings=True),
 }
+FUSED = ["mixtral"]  # once more, as transformers 5 holds it in memory: experts in one tensor, the router under another name
+SHARDED = ["qwen2_moe"]  # once more, in several files with an index
 
 
-def smallest_router_margin(outputs, chosen):
-    """How far, in logits, the last chosen expert is from the first that was not."""
-    margins = [l.topk(chosen + 1, dim=-1).values for l in outputs.router_logits]
-    return min((m[..., chosen - 1] - m[..., chosen]).min().item() for m in margins)
+def randomise(model):
+    """Nothing may stay at a value that hides a mistake."""
+    with torch.no_grad():
+        for key, value in model.named_parameters():
+            if "norm" in key:
+                value.copy_(1 + 0.3 * torch.randn_like(value))
+            elif key.endswith("bias"):
+                value.copy_(0.3 * torch.randn_like(value))
+            elif not value.std() > 0.1:
+                raise SystemExit(f"{key} was not initialised")
 
 
-def make(name, folder):
-    for seed in range(100):
+class Routing:
+    """Collects the experts that routers choose, layer by layer."""
+
+    def __init__(self, model):
+        self.chosen = []
+        self.hooks = [m.register_forward_hook(self.keep) for m in model.modules() if type(m).__name__.endswith(("TopKRouter", "TopkRouter"))]
+
+    def keep(self, router, inputs, outputs):
+        self.chosen.append(outputs[2].sort(dim=-1).values)
+
+    def close(self):
+        for hook in self.hooks:
+            hook.remove()
+        return torch.stack(self.chosen).float() if self.chosen else None
+
+
+def evaluate(model, ids):
+    """The logits of ids (1, T), the greedy continuation, and the routing of all but its last token."""
+    with torch.no_grad():
+        logits, tokens = model(ids).logits[0].float(), ids
+        for _ in range(G):
+            tokens = torch.cat([tokens, model(tokens).logits[:, -1:].argmax(dim=-1)], dim=1)
+        routing = Routing(model)
+        model(tokens[:, :-1])
+        return logits, tokens[0, ids.shape[1]:], routing.close()
+
+
+def is_robust(model, ids, greedy, experts):
+    moved = copy.deepcopy(model).double()
+    with torch.no_grad():
+        for value in moved.parameters():
+            value.add_(1e-5 * torch.randn_like(value))
+    _, same_greedy, same_experts = evaluate(moved, ids)
+    varied = len(set(greedy.tolist())) >= 8
+    return varied and torch.equal(greedy, same_greedy) and (experts is None or torch.equal(experts, same_experts))
+
+
+def write(model, folder, ids, logits, greedy, experts, **options):
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.name.endswith("full"):
+        model.to(torch.bfloat16)
+    model.save_pretrained(folder, **options)
+    (folder / "ids.txt").write_text("".join(f"{i}\n" for i in ids[0].tolist()))
+    (folder / "greedy.txt").write_text("".join(f"{i}\n" for i in greedy.tolist()))
+    save_file({"logits": logits.contiguous()} | ({} if experts is None else {"experts": experts.contiguous()}), folder / "logits.safetensors")
+    for file in folder.glob("*"):
+        file.chmod(0o644)
+
+
+def make(name, root):
+    for seed in range(1000):
         torch.manual_seed(seed)
-        model = transformers.AutoModelForCausalLM.from_config(MODELS[name](), dtype=torch.float32, attn_implementation="eager").eval()
-        with torch.no_grad():
-            for key, value in model.named_parameters():
-                if "norm" in key:
-                    value.copy_(1 + 0.3 * torch.randn_like(value))
-                elif not value.std() > 0.1:
-                    raise SystemExit(f"{name}: {key} was not initialised")
-            ids = torch.randint(0, V, (1, T))
-            sparse = hasattr(model.config, "num_experts_per_tok")
-            outputs = model(ids, **({"output_router_logits": True} if sparse else {}))
-        if not sparse or smallest_router_margin(outputs, model.config.num_experts_per_tok) > 5e-3:
+        model = transformers.AutoModelForCausalLM.from_config(MODELS[name](), dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
+        randomise(model)
+        if name.endswith("full"):
+            for value in model.parameters():
+                value.data = value.data.bfloat16().float()
+        ids = torch.randint(0, V, (1, T))
+        found = evaluate(model, ids)
+        if is_robust(model, ids, *found[1:]):
             break
     else:
         raise SystemExit(f"{name}: no seed without near-ties")
-    shutil.rmtree(folder, ignore_errors=True)
-    model.save_pretrained(folder)
-    (folder / "ids.txt").write_text("".join(f"{i}\n" for i in ids[0].tolist()))
-    save_file({"logits": outputs.logits[0].contiguous()}, folder / "logits.safetensors")
-    if name == "mixtral":  # once more, as transformers 5 holds it in memory: experts fused, the router under another name
-        fused = folder.with_name("mixtral_fused")
-        shutil.rmtree(fused, ignore_errors=True)
-        model.save_pretrained(fused, save_original_format=False)
-        for file in ("ids.txt", "logits.safetensors"):
-            shutil.copy(folder / file, fused / file)
-    for file in folder.parent.glob("*/*"):
-        file.chmod(0o644)
-    print(f"{name}: seed {seed}, {sum(p.numel() for p in model.parameters())} parameters, logits of deviation {outputs.logits.std():.2f}")
+    write(model, root / name, ids, *found)
+    if name in FUSED:
+        write(model, root / f"{name}_fused", ids, *found, save_original_format=False)
+    if name in SHARDED:
+        write(model, root / f"{name}_sharded", ids, *found, max_shard_size="40KB")
+    print(f"{name}: seed {seed}, {sum(p.numel() for p in model.parameters())} parameters, logits of deviation {found[0].std():.2f}, "
+          f"{len(set(found[1].tolist()))} different tokens follow")
 
 
 if __name__ == "__main__":
-    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden/models")
+    root = pathlib.Path("tests/golden/models")
     root.mkdir(parents=True, exist_ok=True)
     transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(1)
     print(f"torch {torch.__version__}, transformers {transformers.__version__}")
-    for family in MODELS:
-        make(family, root / family)
+    for family in sys.argv[1:] or MODELS:
+        make(family, root)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# golden_trained.sh: proves that transformers loads what we train. For every family a tiny model is trained on this repository's own text,
+# golden_trained.sh [FAMILY...]: proves that transformers loads what we train. For every family a tiny model is trained on this repository's own text,
 # transformers (tools/golden_check.py, in build/venv) computes its logits, and both go to tests/golden/trained/FAMILY, where
 # tests/golden/models_golden_test.c compares them with ours.
 set -eu
@@ -29,13 +29,20 @@ steps = 40
 batch_tokens = 512
 INI
 
-for family in olmoe mixtral qwen3_moe llama qwen3; do
-    settings=(--set "model.family=$family")
-    case $family in
-        llama | qwen3) settings+=(--set router.experts=1) ;;
-        mixtral | qwen3_moe) settings+=(--set router.normalize=true) ;;
-    esac
-    "$lamp" train "$work/tiny.ini" --set "data.path=$work/data" "${settings[@]}" --run "$work/$family" --quiet
+declare -A settings=(
+    [olmoe]=
+    [mixtral]=router.normalize=true
+    [qwen2_moe]="model.n_shared_experts=1 model.shared_expert_gate=true model.shared_expert_intermediate_size=20 model.tie_word_embeddings=true"
+    [qwen3_moe]=router.normalize=true
+    [llama]=router.experts=1
+    [qwen2]="router.experts=1 model.tie_word_embeddings=true"
+    [qwen3]=router.experts=1
+)
+[ $# -gt 0 ] || set -- "${!settings[@]}"
+for family; do
+    set_all=()
+    for setting in ${settings[$family]}; do set_all+=(--set "$setting"); done
+    "$lamp" train "$work/tiny.ini" --set "model.family=$family" --set "data.path=$work/data" "${set_all[@]}" --run "$work/$family" --quiet
     out=tests/golden/trained/$family
     rm -rf "$out"
     mkdir -p "$out"

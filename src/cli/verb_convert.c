@@ -200,7 +200,8 @@ int verb_convert(int argc, char **argv) {
         {"split", "G", "cut each copy into G experts of a G-th of its width; E and K are multiples of G (1)", CLI_INTEGER, &q.how.slices, 1, 1 << 20},
         {"noise", "S", "add noise to the experts: its standard deviation over the weights' own (0)", CLI_NUMBER, &q.how.noise, 0, 100},
         {"seed", "N", "of the routers and the noise (1)", CLI_INTEGER, &seed, 0, 9e15},
-        {"family", "NAME", "model_type of OUT (default: llama becomes mixtral, qwen3 becomes qwen3_moe)", CLI_TEXT, &q.family, 0, 0},
+        {"family", "NAME", "model_type of OUT (default: llama becomes mixtral, qwen2 becomes qwen2_moe, qwen3 becomes qwen3_moe)", CLI_TEXT,
+         &q.family, 0, 0},
         {"text", "FILE", "what the two models are compared on (default: a built-in text; without a tokenizer random ids)", CLI_PATH, &q.text, 0, 0},
     };
     const char *details =

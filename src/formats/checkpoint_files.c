@@ -72,7 +72,7 @@ static int write_weights(safetensors_writer *writer, const checkpoint *contents)
     const weights *table = contents->weights;
     for (int i = 0; i < table->n; i++)
         for (ptrdiff_t g = 0; g < table->row[i]->groups; g++) {
-            family_place_group(&place, f, table->row[i], g);
+            family_place_group(&place, f, table->row[i], g, 0);
             TRY(safetensors_writer_declare(writer, place.name, place.rank, place.shape));
         }
     for (int i = 0; i < table->n; i++)

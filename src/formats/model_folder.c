@@ -173,10 +173,12 @@ static int find_sources(source *sources, model_folder *folder, const weights *ta
     for (int i = 0; i < table->n; i++) {
         const weight *w = table->row[i];
         for (ptrdiff_t g = 0; g < w->groups; g++, sources++) {
-            family_place_group(&place, f, w, g);
-            const safetensors_entry *entry = find_tensor(folder, place.name);
-            family_place fused;
-            if (!entry && family_place_fused(&fused, f, w, g) && (entry = find_tensor(folder, fused.name))) place = fused;
+            const safetensors_entry *entry = NULL;
+            family_place other;
+            for (int nth = 0; !entry && family_place_group(&other, f, w, g, nth); nth++) {
+                entry = find_tensor(folder, other.name);
+                if (entry || nth == 0) place = other;
+            }
             check_shape(&p, &place, entry);
             *sources = (source){entry, place.first};
         }

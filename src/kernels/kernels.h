@@ -131,6 +131,10 @@ struct kernels {
      * y += if accumulate; y may be x. */
     void (*rotate)(real *y, const real *x, const real *cosine, const real *sine, ptrdiff_t rows, ptrdiff_t heads, ptrdiff_t half, real sign,
                    bool accumulate);
+    /* y[r] += row_weight[r] bias[g] in the rows of group g; row_weight NULL: 1 */
+    void (*add_bias)(real *y, real *const *bias, const real *row_weight, row_groups g, ptrdiff_t width);
+    /* dbias[g] += sum of row_weight[r] dy[r];  drow_weight[r] += <dy[r], bias[g]>, unless it is NULL */
+    void (*add_bias_backward)(real *dbias, real *drow_weight, rows_of dy, real *const *bias, const real *row_weight, row_groups g, ptrdiff_t width);
     /* p = exp(x - max) / sum */
     void (*softmax)(real *p, const real *x, ptrdiff_t rows, ptrdiff_t width);
     /* dx += p (dp - <p, dp>) */

@@ -37,6 +37,8 @@ typedef struct {
     int64_t encoder_layers;   /* before the num_hidden_layers of the decoder; 0: there is no encoder */
     latent_attention latent;
     int64_t window;           /* tokens that attention sees; 0: all */
+    int64_t biased;           /* attention has biases: 1, 0, or -1: as usual in the family, which knows where they are */
+    double clip_qkv;          /* queries, keys and values are held within -clip_qkv .. clip_qkv; 0: they are not */
     qk_norm qk_norm;          /* this and what follows is set by the family: */
     attention_bias attention_bias;
     bool attention_sinks;     /* a logit per head that takes probability and gives nothing (GPT-OSS) */

@@ -133,11 +133,13 @@ static positions positions_make(tape *t, const model_config *c, const token_batc
 
 static tensor *attend(tape *t, tensor *x, const block *b, const model_config *c, const positions *at, state *s, int layer) {
     attention_shape shape = {c->num_attention_heads, c->num_key_value_heads, c->head_dim, (real)(1 / sqrt((double)c->head_dim))};
-    tensor *q = linear(t, x, b->query), *k = linear(t, x, b->key), *v = linear(t, x, b->value), *y;
+    tensor *q = add_bias(t, linear(t, x, b->query), b->query_bias), *k = add_bias(t, linear(t, x, b->key), b->key_bias),
+           *v = add_bias(t, linear(t, x, b->value), b->value_bias), *y;
     if (b->query_norm) q = rmsnorm(t, q, b->query_norm, c->rms_norm_eps);
     if (b->key_norm) k = rmsnorm(t, k, b->key_norm, c->rms_norm_eps);
-    q = rotary(t, q, at->angles);
-    k = rotary(t, k, at->angles);
+    q = rotary(t, clip(t, q, c->clip_qkv), at->angles);
+    k = rotary(t, clip(t, k, c->clip_qkv), at->angles);
+    v = clip(t, v, c->clip_qkv);
     if (s) {
         state_append(s, layer, STATE_KEY, k->x, k->rows);
         state_append(s, layer, STATE_VALUE, v->x, v->rows);
@@ -145,7 +147,7 @@ static tensor *attend(tape *t, tensor *x, const block *b, const model_config *c,
     } else {
         y = attention(t, q, k, v, at->span, shape);
     }
-    return linear(t, y, b->output);
+    return add_bias(t, linear(t, y, b->output), b->output_bias);
 }
 
 static tensor *transformer_forward(tape *t, const model *m, const token_batch *batch, state *s, moe_trace *trace) {

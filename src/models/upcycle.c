@@ -15,6 +15,7 @@
  *         y = sum_{r in C} p_r / (G sum_{c in C} p_c) sum_g G S_g(x) = MLP(x)
  *
  * (A program whose logits are not the same sum in every column may part the slices only where two copies are equal to the last bits.)
+ * Where the family has an expert that all tokens take (Qwen2-MoE), its last matrix is zero: it says nothing until it learns to.
  * G = 1 is the plain case: copies, whose weights sum to one. Copies part when training shows them different tokens, slices and their
  * routers' rows because each slice has another gradient. Noise parts copies from the first step on, and changes the function. */
 #include "models/upcycle.h"
@@ -53,6 +54,9 @@ static int check_family(const family *f, const model_config *dense, const family
     if (f->qk_norm != dense->qk_norm)
         FAIL(LAMP_INVALID, "family %s norms queries and keys differently from %s, so it would compute another function; expected %s", f->model_type,
              dense->family, usual->model_type);
+    if (f->router || f->biases || f->latent || f->attention_sinks || f->backbone != dense->backbone)
+        FAIL(LAMP_INVALID, "family %s has another attention, other experts or another router than a mixture of copies; expected %s", f->model_type,
+             usual->model_type);
     return LAMP_OK;
 }
 
@@ -67,6 +71,7 @@ int upcycle_config(model_config *config, const model_config *dense, const char *
     *config = *dense;
     strcpy(config->family, f->model_type);
     config->intermediate_size = dense->intermediate_size / o->slices;
+    config->moe = family_defaults(f).moe;
     config->moe.experts = o->experts, config->moe.top_k = o->top_k, config->moe.normalize = true;
     config->moe.balance[BALANCE_SWITCH] = 0.01;
     return family_complete(config, "the mixture");
@@ -80,10 +85,13 @@ static const weight *find_weight(const weights *table, const char *kind, int lay
     CHECK(false, "the dense model has no %s in layer %d", kind, layer);
 }
 
-/* What a weight of the mixture is made of; NULL: routers, of nothing. */
+/* The expert that all tokens take, where the family has one. */
+static bool is_shared(const weight *w) { return !strncmp(w->kind, "shared.", strlen("shared.")); }
+
+/* What a weight of the mixture is made of; NULL: routers and shared experts, of nothing. */
 static const weight *dense_weight(const weights *table, const weight *w) {
     static const char *const parts[][2] = {{"moe.gate", "mlp.gate"}, {"moe.up", "mlp.up"}, {"moe.down", "mlp.down"}};
-    if (w->role == ROLE_ROUTER) return NULL;
+    if (w->role == ROLE_ROUTER || is_shared(w)) return NULL;
     for (int i = 0; i < 3; i++)
         if (!strcmp(w->kind, parts[i][0])) return find_weight(table, parts[i][1], w->layer);
     return find_weight(table, w->kind, w->layer);
@@ -101,9 +109,10 @@ static slice slice_of(const weight *dense, const weight *w, ptrdiff_t g) {
     return (slice){dense->value[0] + g * w->in * (of_columns ? 1 : w->out), dense->in, of_columns ? (real)(dense->in / w->in) : 1};
 }
 
-/* How many groups of w cannot be borrowed: those of routers, with noise all experts, and the slices of down, which all copies share. */
+/* How many groups of w cannot be borrowed: those of routers and shared experts, with noise all experts, and the slices of down, which all copies
+ * share. */
 static ptrdiff_t groups_to_make(const weight *w, const weight *dense, const upcycle_options *o) {
-    if (w->role == ROLE_ROUTER) return 1;
+    if (!dense) return 1;
     if (w->role != ROLE_EXPERT) return 0;
     return o->noise > 0 ? w->groups : w->in != dense->in ? o->slices : 0;
 }
@@ -140,6 +149,13 @@ static void make_router(real *made, const weight *w, const upcycle_options *o, r
         for (ptrdiff_t d = 0; d < w->in; d++) made[e * w->in + d] = (real)(w->deviation * random_normal(key, (uint64_t)(e / o->slices * w->in + d)));
 }
 
+/* Random, but for the last matrix: it says nothing yet. */
+static void make_shared(real *made, const weight *w, random_key key) {
+    bool silent = !strcmp(w->kind, "shared.down");
+    w->value[0] = made;
+    for (ptrdiff_t i = 0; i < weight_size(w); i++) made[i] = silent ? 0 : (real)(w->deviation * random_normal(key, (uint64_t)i));
+}
+
 int upcycled_model_open(upcycled_model *u, const model *dense, const model_config *config, const upcycle_options *o) {
     *u = (upcycled_model){0};
     int status = LAMP_OK;
@@ -157,8 +173,10 @@ int upcycled_model_open(upcycled_model *u, const model *dense, const model_confi
         const weight *w = table->row[i], *source = dense_weight(&dense->weights, w);
         TRY_TO(done, interrupt_check("upcycling"));
         log_progress("upcycling: %d %%", 100 * i / table->n);
-        if (w->role == ROLE_ROUTER) make_router(next, w, o, random_key_make(o->seed, RANDOM_INITIAL, 0, (uint64_t)i));
-        else if (w->role == ROLE_EXPERT) make_experts(next, w, source, o, random_key_make(o->seed, RANDOM_UPCYCLE, 0, (uint64_t)i));
+        const random_key key = random_key_make(o->seed, source ? RANDOM_UPCYCLE : RANDOM_INITIAL, 0, (uint64_t)i);
+        if (w->role == ROLE_ROUTER) make_router(next, w, o, key);
+        else if (!source) make_shared(next, w, key);
+        else if (w->role == ROLE_EXPERT) make_experts(next, w, source, o, key);
         else w->value[0] = source->value[0];
         next += groups_to_make(w, source, o) * w->out * w->in;
     }

@@ -17,6 +17,12 @@ tensor *linear(tape *t, tensor *x, const weight *w);
 /* The same group by group: rows of group g with matrix g of w or, where w has fewer, with the g-th of as many parts of it. */
 tensor *linear_in_groups(tape *t, tensor *x, const weight *w, row_groups groups);
 
+/* y itself, with b added to each row; only of what `linear` just made. b NULL: nothing is added. */
+tensor *add_bias(tape *t, tensor *y, const weight *b);
+
+/* x itself, held within -most .. most; only of what `linear`, `add_bias` or `rmsnorm` just made. most 0: as it is. */
+tensor *clip(tape *t, tensor *x, double most);
+
 /* Each run of w->in columns of x is scaled to root mean square 1 and multiplied by w (Zhang & Sennrich 2019). */
 tensor *rmsnorm(tape *t, tensor *x, const weight *w, double epsilon);
 

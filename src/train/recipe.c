@@ -12,8 +12,9 @@
 
 static const option rows[] = {
     {"model", "family", OPTION_CHOICE, AT(model.family), "olmoe", 0, 0, SCALE_LINEAR,
-     "olmoe|mixtral|qwen3_moe|llama|qwen3|qwen2_moe|deepseek_v2|deepseek_v3|gpt_oss|llama4_text|switch_transformers|lstm_moe", "",
-     "architecture, and the Hugging Face model_type of the checkpoints; llama and qwen3 are dense, and those after it can be priced, not trained"},
+     "olmoe|mixtral|qwen2_moe|qwen3_moe|llama|qwen2|qwen3|deepseek_v2|deepseek_v3|gpt_oss|llama4_text|switch_transformers|lstm_moe", "",
+     "architecture, and the Hugging Face model_type of the checkpoints; llama, qwen2 and qwen3 are dense, and those after it can be priced, not "
+     "trained"},
     {"model", "hidden_size", OPTION_INTEGER, AT(model.hidden_size), "192", 2, 65536, SCALE_LOG, NULL, "channels", "width D of the residual stream"},
     {"model", "intermediate_size", OPTION_INTEGER, AT(model.intermediate_size), "256", 1, 1048576, SCALE_LOG, NULL, "channels",
      "inner width F of one expert, or of the dense MLP"},
@@ -30,6 +31,10 @@ static const option rows[] = {
      "one matrix for the embedding and the output head"},
     {"model", "rope_theta", OPTION_NUMBER, AT(model.rope_theta), "10000", 1, 1e9, SCALE_LOG, NULL, "", "base of the rotary frequencies"},
     {"model", "rms_norm_eps", OPTION_NUMBER, AT(model.rms_norm_eps), "1e-5", 0, 0.1, SCALE_LOG, NULL, "", "added to the mean square in norms"},
+    {"model", "attention_bias", OPTION_INTEGER, AT(model.biased), "-1", -1, 1, SCALE_LINEAR, NULL, "",
+     "1: queries, keys and values have biases, and but for qwen2 and qwen2_moe what attention says; 0: none; -1: as is usual in the family"},
+    {"model", "clip_qkv", OPTION_NUMBER, AT(model.clip_qkv), "0", 0, 1e9, SCALE_LOG, NULL, "",
+     "olmoe: queries, keys and values are held between this and its negative; 0: as they are"},
     {"model", "initializer_range", OPTION_NUMBER, AT(model.initializer_range), "0", 0, 10, SCALE_LOG, NULL, "",
      "standard deviation of initial matrices, 0: 1 / sqrt(channels read); those that write into the residual stream get it divided by sqrt(2 L)"},
 
@@ -86,7 +91,8 @@ static const option rows[] = {
      "drop the pairs of least weight; otherwise second choices before first ones, later tokens before earlier ones"},
 
     {"balance", "switch", OPTION_NUMBER, AT(model.moe.balance[BALANCE_SWITCH]), "-1", -1, 100, SCALE_LOG, NULL, "",
-     "coefficient of the Switch loss, summed over layers; 1 x coefficient x L when loads are equal; -1: 0.01, or with hierarchical, hash and random 0"},
+     "coefficient of the Switch loss, summed over layers; 1 x coefficient x L when loads are equal; -1: 0.01, or with hierarchical, hash and random "
+     "0"},
     {"balance", "sequence", OPTION_NUMBER, AT(model.moe.balance[BALANCE_SEQUENCE]), "0", 0, 100, SCALE_LOG, NULL, "",
      "of the same loss within each sequence (DeepSeek-V3: 0.0001); not with these three"},
     {"balance", "importance", OPTION_NUMBER, AT(model.moe.balance[BALANCE_IMPORTANCE]), "0", 0, 100, SCALE_LOG, NULL, "",

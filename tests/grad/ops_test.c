@@ -12,6 +12,8 @@ static tensor *run_embedding(tape *t, problem *p) { return embedding(t, p->w[0],
 static tensor *run_linear(tape *t, problem *p) { return linear(t, &p->leaf[0], p->w[0]); }
 static tensor *run_rmsnorm(tape *t, problem *p) { return rmsnorm(t, &p->leaf[0], p->w[0], 1e-5); }
 static tensor *run_add(tape *t, problem *p) { return add(t, &p->leaf[0], add(t, &p->leaf[1], &p->leaf[0])); }
+static tensor *run_bias(tape *t, problem *p) { return add_bias(t, linear(t, &p->leaf[0], p->w[0]), p->w[1]); }
+static tensor *run_clip(tape *t, problem *p) { return clip(t, linear(t, &p->leaf[0], p->w[0]), 0.8); }
 static tensor *run_softmax(tape *t, problem *p) { return softmax(t, &p->leaf[0]); }
 
 static tensor *run_rotary(tape *t, problem *p) {
@@ -42,12 +44,22 @@ static void check(const char *name, tensor *(*forward)(tape *, problem *), int n
 
 static void embedding_gradient(void) { check("embedding", run_embedding, 0, 0, 0, V, D); }
 static void linear_gradient(void) { check("linear", run_linear, 1, N, D, V, D); }
+static void clip_gradient(void) { check("clip", run_clip, 1, N, D, V, D); }
 static void rmsnorm_gradient(void) { check("rmsnorm", run_rmsnorm, 1, N, D, 1, D); }
 static void rmsnorm_of_heads_gradient(void) { check("rmsnorm of heads", run_rmsnorm, 1, N, 3 * 6, 1, 6); }
 static void add_gradient(void) { check("add", run_add, 2, N, D, 0, 0); }
 static void softmax_gradient(void) { check("softmax", run_softmax, 1, N, D, 0, 0); }
 static void rotary_gradient(void) { check("rotary", run_rotary, 1, N, 18, 0, 0); }
 static void head_loss_gradient(void) { check("head_loss", run_head_loss, 1, N, D, V, D); }
+
+static void bias_gradient(void) {
+    problem p = {.name = "bias", .forward = run_bias};
+    problem_add_leaf(&p, N, D);
+    p.w[0] = problem_add_weight(&p, "w", ROLE_MATRIX, 1, V, D), p.w[1] = problem_add_weight(&p, "b", ROLE_BIAS, 1, 1, V);
+    problem_ready(&p);
+    problem_check(&p);
+    problem_release(&p);
+}
 
 static void attention_gradient(void) {
     problem p = {.name = "attention", .forward = run_attention};
@@ -57,8 +69,16 @@ static void attention_gradient(void) {
 }
 
 static const test_case cases[] = {
-    {"embedding", embedding_gradient}, {"linear", linear_gradient},   {"rmsnorm", rmsnorm_gradient},     {"rmsnorm of heads", rmsnorm_of_heads_gradient},
-    {"add", add_gradient},             {"softmax", softmax_gradient}, {"rotary", rotary_gradient},       {"attention", attention_gradient},
+    {"embedding", embedding_gradient},
+    {"linear", linear_gradient},
+    {"bias", bias_gradient},
+    {"clip", clip_gradient},
+    {"rmsnorm", rmsnorm_gradient},
+    {"rmsnorm of heads", rmsnorm_of_heads_gradient},
+    {"add", add_gradient},
+    {"softmax", softmax_gradient},
+    {"rotary", rotary_gradient},
+    {"attention", attention_gradient},
     {"head_loss", head_loss_gradient},
 };
 

@@ -410,6 +410,38 @@ static void check_rotate(ptrdiff_t rows, ptrdiff_t half) {
 
 static void rotate_equals_plain_sums(void) { for_all_shapes(check_rotate); }
 
+static void call_add_bias(const struct kernels *k, const arguments *a, real *const *out) { k->add_bias(out[0], a->w, a->x, a->groups, a->width); }
+static void call_add_bias_backward(const struct kernels *k, const arguments *a, real *const *out) {
+    k->add_bias_backward(out[0], a->x ? out[1] : NULL, (rows_of){a->y, a->row}, a->w, a->x, a->groups, a->width);
+}
+
+static void check_bias(const int *sizes, ptrdiff_t width, bool weighted) {
+    arguments a = product(sizes, 1, width, weighted); /* of which w are the biases */
+    a.width = width, a.x = weighted ? numbers(a.rows) : NULL;
+    ptrdiff_t y = part(a.rows * width, numbers(a.rows * width));
+    for (int g = 0; g < MOST_GROUPS; g++)
+        for (ptrdiff_t r = a.groups.start[g]; r < a.groups.start[g + 1]; r++)
+            for (ptrdiff_t i = 0; i < width; i++) term(y + r * width + i, (a.x ? (double)a.x[r] : 1) * (double)a.w[g][i]);
+    check("add_bias", call_add_bias, &a, 1);
+
+    a = product(sizes, 1, width, weighted);
+    a.width = width, a.x = weighted ? numbers(a.rows) : NULL;
+    ptrdiff_t dbias = part(MOST_GROUPS * width, numbers(MOST_GROUPS * width)), dweight = weighted ? part(a.rows, numbers(a.rows)) : 0;
+    for (int g = 0; g < MOST_GROUPS; g++)
+        for (ptrdiff_t r = a.groups.start[g]; r < a.groups.start[g + 1]; r++)
+            for (ptrdiff_t i = 0; i < width; i++) {
+                double dy = (double)picked(a.y, a.row, r, width)[i];
+                term(dbias + g * width + i, (a.x ? (double)a.x[r] : 1) * dy);
+                if (weighted) term(dweight + r, dy * (double)a.w[g][i]);
+            }
+    check("add_bias_backward", call_add_bias_backward, &a, (double)(a.rows + width));
+}
+
+static void biases_equal_plain_sums(void) {
+    for (size_t g = 0; g < sizeof groupings / sizeof *groupings; g++)
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) check_bias(groupings[g], widths[w], (g + w) % 2);
+}
+
 static void call_softmax(const struct kernels *k, const arguments *a, real *const *out) {
     k->softmax(out[0], a->x, a->rows, a->width);
     memcpy(out[1], a->x, sizeof(real) * (size_t)(a->rows * a->width));
@@ -870,6 +902,7 @@ static const test_case cases[] = {
     {"attention takes every head_dim", attention_takes_every_head_dim},
     {"rmsnorm equals plain sums", rmsnorm_equals_plain_sums},
     {"rotate equals plain sums", rotate_equals_plain_sums},
+    {"biases equal plain sums", biases_equal_plain_sums},
     {"softmax and cross-entropy equal plain sums", softmax_and_cross_entropy_equal_plain_sums},
     {"swiglu equals plain sums", swiglu_equals_plain_sums},
     {"relu equals plain sums", relu_equals_plain_sums},

@@ -13,6 +13,9 @@
 #define EXPERTS ", \"intermediate_size\": 24, \"num_experts\": 4, \"num_experts_per_tok\": 2"
 #define OLMOE "{\"model_type\": \"olmoe\", " SIZES EXPERTS
 #define OURS "{\"model_type\": \"lamplighter\", \"backbone\": \"olmoe\", " SIZES EXPERTS
+#define MIXTRAL "{\"model_type\": \"mixtral\", " SIZES ", \"intermediate_size\": 24, \"num_local_experts\": 4, \"num_experts_per_tok\": 2"
+#define QWEN2_MOE_EXPERTS "{\"model_type\": \"qwen2_moe\", " SIZES ", \"moe_intermediate_size\": 24, \"num_experts\": 4, \"num_experts_per_tok\": 2"
+#define QWEN2_MOE QWEN2_MOE_EXPERTS ", \"shared_expert_intermediate_size\": 8"
 #define QWEN3_MOE "{\"model_type\": \"qwen3_moe\", " SIZES ", \"num_key_value_heads\": 2, \"moe_intermediate_size\": 24, \"num_experts_per_tok\": 2"
 
 static const struct {
@@ -31,7 +34,8 @@ static const struct {
     {"missing size", "{\"model_type\": \"llama\"}", LAMP_MALFORMED, "\"vocab_size\": expected an integer, found nothing"},
     {"misspelt size", "{\"model_type\": \"llama\", \"vocab_sizes\": 64}", LAMP_MALFORMED,
      "\"vocab_size\": expected an integer, found only \"vocab_sizes\"; misspelt?"},
-    {"broken, and beyond us: the first is the code", "{\"model_type\": \"llama\", \"attention_bias\": true}", LAMP_MALFORMED, "\"attention_bias\": expected nothing"},
+    {"broken, and beyond us: the first is the code", "{\"model_type\": \"llama\", \"mlp_bias\": true}", LAMP_MALFORMED,
+     "\"mlp_bias\": expected nothing"},
     {"size 0", "{\"model_type\": \"llama\", \"vocab_size\": 0}", LAMP_MALFORMED, "\"vocab_size\": expected 1 to"},
     {"negative size", "{\"model_type\": \"llama\", \"vocab_size\": -5}", LAMP_MALFORMED, "found -5"},
     {"size that is a float", "{\"model_type\": \"llama\", \"vocab_size\": 64.0}", LAMP_MALFORMED, "expected an integer, found a number"},
@@ -77,6 +81,13 @@ static const struct {
      "\"eos_token_id\": expected a token below vocab_size (64), found 64"},
     {"negative end of text", LLAMA ", \"eos_token_id\": -1}", LAMP_MALFORMED, "\"eos_token_id\": expected a token id"},
     {"end of text in a list of texts", LLAMA ", \"eos_token_id\": [\"a\"]}", LAMP_MALFORMED, "\"eos_token_id\": expected a token id"},
+    {"bias that is a number", LLAMA ", \"attention_bias\": 1}", LAMP_MALFORMED, "\"attention_bias\": expected a boolean, found an integer"},
+    {"bias by another name that is text", QWEN2_MOE ", \"qkv_bias\": \"yes\"}", LAMP_MALFORMED, "\"qkv_bias\": expected a boolean, found text"},
+    {"negative bound of attention", OLMOE ", \"clip_qkv\": -8.0}", LAMP_MALFORMED, "\"clip_qkv\": expected 0 to 1e+09, found -8"},
+    {"bound of attention that is text", OLMOE ", \"clip_qkv\": \"8\"}", LAMP_MALFORMED, "\"clip_qkv\": expected a number, found text"},
+    {"shared expert of no width", QWEN2_MOE_EXPERTS "}", LAMP_MALFORMED, "\"shared_expert_intermediate_size\": expected an integer, found nothing"},
+    {"shared expert of negative width", QWEN2_MOE_EXPERTS ", \"shared_expert_intermediate_size\": -1}", LAMP_MALFORMED,
+     "\"shared_expert_intermediate_size\": expected 0 to 4194304, found -1"},
     {"two numbers of experts", OLMOE ", \"num_local_experts\": 8}", LAMP_MALFORMED,
      "\"num_local_experts\": expected 4 as in \"num_experts\", found another number"},
     {"no experts", QWEN3_MOE ", \"num_experts\": 0}", LAMP_MALFORMED, "\"num_experts\": expected 1 to"},
@@ -97,7 +108,7 @@ static const struct {
 
     /* sound, and another function than the one we run */
     {"unknown family with a near name", "{\"model_type\": \"olmeo\"}", LAMP_UNSUPPORTED,
-     "unknown family \"olmeo\"; did you mean olmoe? expected one of llama, mixtral, olmoe, qwen3, qwen3_moe"},
+     "unknown family \"olmeo\"; did you mean olmoe? expected one of llama, mixtral, olmoe, qwen2, qwen2_moe, qwen3"},
     {"unknown family", "{\"model_type\": \"mamba_2\"}", LAMP_UNSUPPORTED, "unknown family \"mamba_2\"; expected one of llama"},
     {"family that writes on the terminal", "{\"model_type\": \"\\u001b[31mred\"}", LAMP_UNSUPPORTED, "unknown family \"?[31mred\""},
     {"rope yarn", LLAMA ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}}", LAMP_UNSUPPORTED,
@@ -116,9 +127,11 @@ static const struct {
     {"sliding window that is text", LLAMA ", \"sliding_window\": \"x\"}", LAMP_UNSUPPORTED, "\"sliding_window\""},
     {"sliding layers", LLAMA ", \"layer_types\": [\"full_attention\", \"sliding_attention\"]}", LAMP_UNSUPPORTED,
      "\"layer_types\": expected full_attention in every layer"},
-    {"attention bias", LLAMA ", \"attention_bias\": true}", LAMP_UNSUPPORTED, "\"attention_bias\": expected nothing, false or null, found true"},
+    {"attention bias in a family without", MIXTRAL ", \"attention_bias\": true}", LAMP_UNSUPPORTED,
+     "\"attention_bias\": expected nothing, false or null, found true"},
     {"mlp bias", LLAMA ", \"mlp_bias\": true}", LAMP_UNSUPPORTED, "\"mlp_bias\""},
-    {"clipped attention", OLMOE ", \"clip_qkv\": 8.0}", LAMP_UNSUPPORTED, "\"clip_qkv\": expected nothing, false or null, found 8.0"},
+    {"clipped attention in a family without", LLAMA ", \"clip_qkv\": 8.0}", LAMP_UNSUPPORTED,
+     "\"clip_qkv\": expected nothing, false or null, found 8.0"},
     {"another activation", LLAMA ", \"hidden_act\": \"gelu\"}", LAMP_UNSUPPORTED, "\"hidden_act\": expected \"silu\" or \"swish\", found \"gelu\""},
     {"dense layers in the middle", QWEN3_MOE ", \"num_experts\": 4, \"mlp_only_layers\": [1]}", LAMP_UNSUPPORTED,
      "\"mlp_only_layers\": expected the first layers: 0, 1, ..., found [1]"},

@@ -22,25 +22,54 @@ static int read_text(model_config *config, const char *text) {
 }
 
 static model_config small(const char *name) {
-    bool sparse = strcmp(name, "llama") && strcmp(name, "qwen3");
-    model_config c = {.vocab_size = 64, .hidden_size = 32, .intermediate_size = 24, .num_hidden_layers = 2, .num_attention_heads = 4,
-                      .num_key_value_heads = 2, .max_position_embeddings = 128, .rope_theta = 12345.5, .rms_norm_eps = 1e-5,
-                      .tie_word_embeddings = true, .initializer_range = 0.03, .end_of_text = 63,
-                      .moe = {.kind = "softmax", .experts = sparse ? 4 : 1, .top_k = sparse ? 2 : 1, .normalize = sparse, .scale = 1,
+    bool sparse = strcmp(name, "llama") && strcmp(name, "qwen2") && strcmp(name, "qwen3"), shared = !strcmp(name, "qwen2_moe");
+    model_config c = {.vocab_size = 64,
+                      .hidden_size = 32,
+                      .intermediate_size = 24,
+                      .num_hidden_layers = 2,
+                      .num_attention_heads = 4,
+                      .num_key_value_heads = 2,
+                      .max_position_embeddings = 128,
+                      .rope_theta = 12345.5,
+                      .rms_norm_eps = 1e-5,
+                      .tie_word_embeddings = true,
+                      .initializer_range = 0.03,
+                      .end_of_text = 63,
+                      .biased = -1,
+                      .moe = {.kind = "softmax",
+                              .experts = sparse ? 4 : 1,
+                              .top_k = sparse ? 2 : 1,
+                              .normalize = sparse,
+                              .scale = 1,
+                              .shared_experts = shared,
+                              .shared_gate = shared,
                               .balance[BALANCE_SWITCH] = sparse ? 0.015 : 0}};
     snprintf(c.family, sizeof c.family, "%s", name);
     return c;
 }
 
 static void every_family_survives_writing_and_reading(void) {
-    static const char *const names[] = {"llama", "mixtral", "olmoe", "qwen3", "qwen3_moe"};
-    static const qk_norm norms[] = {QK_NORM_NONE, QK_NORM_NONE, QK_NORM_FULL, QK_NORM_HEAD, QK_NORM_HEAD};
-    for (int i = 0; i < 5; i++) {
-        model_config c = small(names[i]), again;
+    static const struct {
+        const char *name;
+        qk_norm norm;
+        attention_bias bias;
+    } families[] = {
+        {"llama", QK_NORM_NONE, BIAS_NONE},
+        {"mixtral", QK_NORM_NONE, BIAS_NONE},
+        {"olmoe", QK_NORM_FULL, BIAS_NONE},
+        {"qwen2", QK_NORM_NONE, BIAS_QUERY_KEY_VALUE},
+        {"qwen2_moe", QK_NORM_NONE, BIAS_QUERY_KEY_VALUE},
+        {"qwen3", QK_NORM_HEAD, BIAS_NONE},
+        {"qwen3_moe", QK_NORM_HEAD, BIAS_NONE},
+    };
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        model_config c = small(families[i].name), again;
+        test_row(families[i].name);
         buffer text = {0};
         memset(&again, 0, sizeof again);
         EXPECT_OK(family_complete(&c, "test"));
-        EXPECT(c.head_dim == 8 && c.qk_norm == norms[i], "%s: head_dim %d, norm %d", names[i], (int)c.head_dim, c.qk_norm);
+        EXPECT(c.head_dim == 8 && c.qk_norm == families[i].norm && c.attention_bias == families[i].bias, "head_dim %d, norm %d, bias %d",
+               (int)c.head_dim, c.qk_norm, c.attention_bias);
         EXPECT_OK(family_write_config(&c, &text));
         EXPECT_OK(read_text(&again, text.bytes));
         EXPECT(!strcmp(c.family, again.family) && c.vocab_size == again.vocab_size && c.hidden_size == again.hidden_size &&
@@ -50,7 +79,8 @@ static void every_family_survives_writing_and_reading(void) {
                    c.rms_norm_eps == again.rms_norm_eps && c.tie_word_embeddings == again.tie_word_embeddings &&
                    c.initializer_range == again.initializer_range && c.moe.experts == again.moe.experts && c.moe.top_k == again.moe.top_k &&
                    c.moe.normalize == again.moe.normalize && c.moe.balance[BALANCE_SWITCH] == again.moe.balance[BALANCE_SWITCH] &&
-                   c.qk_norm == again.qk_norm && c.end_of_text == again.end_of_text,
+                   c.qk_norm == again.qk_norm && c.attention_bias == again.attention_bias && c.end_of_text == again.end_of_text &&
+                   c.moe.shared_experts == again.moe.shared_experts && c.moe.shared_size == again.moe.shared_size,
                "%s", text.bytes);
         buffer_release(&text);
     }
@@ -150,6 +180,15 @@ static void both_spellings_of_transformers_are_read(void) {
 
 static void a_recipe_must_fit_its_family(void) {
     model_config c = small("mixtral");
+    c.biased = 1;
+    EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "\"attention_bias\": expected none in family mixtral, found biases");
+    c = small("qwen2");
+    c.biased = 0;
+    EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "\"attention_bias\": expected biases in family qwen2, found none");
+    c = small("qwen3");
+    c.clip_qkv = 3;
+    EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "\"clip_qkv\": expected 0 in family qwen3, found 3; olmoe has it");
+    c = small("mixtral");
     c.moe.normalize = false;
     EXPECT_ERROR(family_complete(&c, "demo.ini"), LAMP_MALFORMED, "demo.ini: family mixtral always scales the chosen probabilities");
     c = small("llama");
@@ -192,10 +231,11 @@ static void names_are_those_of_the_hub(void) {
         family_place place = {.rank = 0}, fused = {.rank = 0};
         weight w = {.kind = cases[i].kind, .layer = cases[i].layer, .role = cases[i].role, .groups = 4, .out = 6, .in = 5};
         EXPECT_OK(family_find(&f, cases[i].family, "test"));
-        family_place_group(&place, f, &w, cases[i].group);
+        EXPECT(family_place_group(&place, f, &w, cases[i].group, 0), "%s has no name", cases[i].kind);
         EXPECT(!strcmp(place.name, cases[i].name) && place.first == 0, "found %s", place.name);
         EXPECT(place.rank == (w.role == ROLE_NORM ? 1 : 2), "%s: rank %d", place.name, place.rank);
-        bool has_fused = family_place_fused(&fused, f, &w, cases[i].group);
+        bool has_fused = family_place_group(&fused, f, &w, cases[i].group, 1);
+        EXPECT(!family_place_group(&(family_place){.rank = 0}, f, &w, cases[i].group, 2), "%s has a third name", cases[i].kind);
         EXPECT(has_fused == (cases[i].fused != NULL), "%s", place.name);
         if (has_fused)
             EXPECT(!strcmp(fused.name, cases[i].fused) && fused.first == cases[i].first, "%s at %d", fused.name, (int)fused.first);

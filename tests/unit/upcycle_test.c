@@ -31,6 +31,7 @@ static void dense_open(subject *s, const char *name) {
                       .max_position_embeddings = T,
                       .rope_theta = 1e4,
                       .rms_norm_eps = 1e-6,
+                      .biased = -1,
                       .initializer_range = 0.3,
                       .end_of_text = -1,
                       .sparse_step = 1,
@@ -41,6 +42,10 @@ static void dense_open(subject *s, const char *name) {
     EXPECT_OK(model_open(&s->dense, &c));
     EXPECT_OK(weights_allocate_values(&s->dense.weights));
     weights_initialize(&s->dense.weights, 7);
+    for (int i = 0; i < s->dense.weights.n; i++) {
+        const weight *w = s->dense.weights.row[i];
+        for (ptrdiff_t j = 0; w->role == ROLE_BIAS && j < w->in; j++) w->value[0][j] = (real)0.1 * (real)(j % 5 - 2);
+    }
     for (int i = 0; i < N_TOKENS; i++) s->ids[i] = i * i * 11 % V;
 }
 
@@ -90,6 +95,7 @@ static void expect_same_function(const char *name) {
 }
 
 static void mixtures_of_llama_are_the_same_function(void) { expect_same_function("llama"); }
+static void mixtures_of_qwen2_are_the_same_function(void) { expect_same_function("qwen2"); }
 static void mixtures_of_qwen3_are_the_same_function(void) { expect_same_function("qwen3"); }
 
 /* Routers without an opinion, with one so strong that most probabilities are zero, and with copies that tie. */
@@ -216,6 +222,7 @@ static void what_does_not_go_together_is_refused(void) {
 
 static const test_case cases[] = {
     {"mixtures of llama are the same function", mixtures_of_llama_are_the_same_function},
+    {"mixtures of qwen2 are the same function", mixtures_of_qwen2_are_the_same_function},
     {"mixtures of qwen3 are the same function", mixtures_of_qwen3_are_the_same_function},
     {"the routers do not matter", the_routers_do_not_matter},
     {"a token takes whole copies", a_token_takes_whole_copies},

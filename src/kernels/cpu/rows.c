@@ -51,6 +51,37 @@ static void rotate(real *y, const real *x, const real *cosine, const real *sine,
         }
 }
 
+static void add_bias(real *y, real *const *bias, const real *row_weight, row_groups g, ptrdiff_t width) {
+    const ptrdiff_t rows = g.start[g.groups] - g.start[0];
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t first = 0; first < width; first += COLUMN_BLOCK) {
+        ptrdiff_t last = smaller(first + COLUMN_BLOCK, width);
+        for (int e = 0; e < g.groups; e++)
+            for (ptrdiff_t r = g.start[e]; r < g.start[e + 1]; r++) {
+                real weight = row_weight ? row_weight[r] : 1;
+                for (ptrdiff_t i = first; i < last; i++) y[r * width + i] += weight * bias[e][i];
+            }
+    }
+}
+
+static void add_bias_backward(real *dbias, real *drow_weight, rows_of dy, real *const *bias, const real *row_weight, row_groups g, ptrdiff_t width) {
+    const ptrdiff_t rows = g.start[g.groups] - g.start[0];
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t first = 0; first < width; first += COLUMN_BLOCK) {
+        ptrdiff_t last = smaller(first + COLUMN_BLOCK, width);
+        for (int e = 0; e < g.groups; e++)
+            for (ptrdiff_t r = g.start[e]; r < g.start[e + 1]; r++) {
+                const real *row = dy.x + (dy.row ? dy.row[r] : r) * width;
+                real weight = row_weight ? row_weight[r] : 1;
+                for (ptrdiff_t i = first; i < last; i++) dbias[e * width + i] += weight * row[i];
+            }
+    }
+    if (!drow_weight) return;
+#pragma omp parallel for schedule(dynamic) if (rows * width > SMALL)
+    for (int e = 0; e < g.groups; e++)
+        for (ptrdiff_t r = g.start[e]; r < g.start[e + 1]; r++) drow_weight[r] += dot(dy.x + (dy.row ? dy.row[r] : r) * width, bias[e], width);
+}
+
 static void softmax(real *p, const real *x, ptrdiff_t rows, ptrdiff_t width) {
 #pragma omp parallel for schedule(static) if (rows * width > SMALL)
     for (ptrdiff_t r = 0; r < rows; r++) {

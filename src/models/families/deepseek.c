@@ -6,18 +6,18 @@
 #define AT(field) offsetof(model_config, field)
 
 static const family_key keys[] = {
-    {"intermediate_size", OPTION_INTEGER, AT(dense_size), 1 << 22, false},
-    {"first_k_dense_replace", OPTION_INTEGER, AT(dense_layers), 1 << 14, false},
-    {"moe_layer_freq", OPTION_INTEGER, AT(sparse_step), 1, true},
-    {"n_shared_experts", OPTION_INTEGER, AT(moe.shared_experts), 1 << 10, true},
-    {"n_group", OPTION_INTEGER, AT(moe.groups), 1 << 20, true},
-    {"topk_group", OPTION_INTEGER, AT(moe.top_groups), 1 << 20, true},
-    {"routed_scaling_factor", OPTION_NUMBER, AT(moe.scale), 1e6, true},
-    {"q_lora_rank", OPTION_INTEGER, AT(latent.query_rank), 1 << 20, true},
-    {"kv_lora_rank", OPTION_INTEGER, AT(latent.key_rank), 1 << 20, false},
-    {"qk_nope_head_dim", OPTION_INTEGER, AT(latent.plain_dim), 1 << 13, false},
-    {"qk_rope_head_dim", OPTION_INTEGER, AT(latent.rotary_dim), 1 << 13, false},
-    {"v_head_dim", OPTION_INTEGER, AT(latent.value_dim), 1 << 14, false},
+    {"intermediate_size", OPTION_INTEGER, AT(dense_size), 1 << 22, false, NULL},
+    {"first_k_dense_replace", OPTION_INTEGER, AT(dense_layers), 1 << 14, false, NULL},
+    {"moe_layer_freq", OPTION_INTEGER, AT(sparse_step), 1, true, NULL},
+    {"n_shared_experts", OPTION_INTEGER, AT(moe.shared_experts), 1 << 10, true, NULL},
+    {"n_group", OPTION_INTEGER, AT(moe.groups), 1 << 20, true, NULL},
+    {"topk_group", OPTION_INTEGER, AT(moe.top_groups), 1 << 20, true, NULL},
+    {"routed_scaling_factor", OPTION_NUMBER, AT(moe.scale), 1e6, true, NULL},
+    {"q_lora_rank", OPTION_INTEGER, AT(latent.query_rank), 1 << 20, true, NULL},
+    {"kv_lora_rank", OPTION_INTEGER, AT(latent.key_rank), 1 << 20, false, NULL},
+    {"qk_nope_head_dim", OPTION_INTEGER, AT(latent.plain_dim), 1 << 13, false, NULL},
+    {"qk_rope_head_dim", OPTION_INTEGER, AT(latent.rotary_dim), 1 << 13, false, NULL},
+    {"v_head_dim", OPTION_INTEGER, AT(latent.value_dim), 1 << 14, false, NULL},
 };
 
 const family family_deepseek_v2 = {

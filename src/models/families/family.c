@@ -1,6 +1,7 @@
 #include "models/families/family.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@
 #include "moe/route.h"
 
 static const family *const families[] = {
-    &family_llama,       &family_mixtral,     &family_olmoe,   &family_qwen3,  &family_qwen3_moe, &family_qwen2_moe,
+    &family_llama,       &family_mixtral,     &family_olmoe,   &family_qwen2,  &family_qwen2_moe, &family_qwen3,    &family_qwen3_moe,
     &family_deepseek_v2, &family_deepseek_v3, &family_gpt_oss, &family_llama4, &family_switch,    &family_lstm_moe,
 };
 
@@ -103,9 +104,10 @@ static int complete_heads(model_config *c, const family *f, const char *where) {
     if (f->latent != (a->key_rank > 0))
         FAIL(LAMP_MALFORMED, "%s: \"kv_lora_rank\": expected %s in family %s, found %" PRId64, where, f->latent ? "at least 1" : "0", f->model_type,
              a->key_rank);
-    TRY(check_divides("hidden_size", c->hidden_size, "num_attention_heads", c->num_attention_heads, where));
     TRY(check_divides("num_attention_heads", c->num_attention_heads, "num_key_value_heads", c->num_key_value_heads, where));
     if (f->latent) c->head_dim = a->plain_dim + a->rotary_dim;
+    if (c->head_dim == 0 || f->head_dim_is_derived)
+        TRY(check_divides("hidden_size", c->hidden_size, "num_attention_heads", c->num_attention_heads, where));
     if (c->head_dim == 0) c->head_dim = c->hidden_size / c->num_attention_heads;
     TRY(check_range("head_dim", c->head_dim, 1 << 14, where));
     TRY(check_divides("head_dim", c->head_dim, "two, the pairs that RoPE turns", 2, where));
@@ -126,8 +128,22 @@ static int check_encoder(const model_config *c, const family *f, const char *whe
 }
 
 static void take_differences(model_config *c, const family *f) {
-    c->backbone = f->backbone, c->qk_norm = f->qk_norm, c->attention_bias = f->attention_bias, c->attention_sinks = f->attention_sinks;
+    c->backbone = f->backbone, c->qk_norm = f->qk_norm, c->attention_sinks = f->attention_sinks;
     c->full_step = f->full_step, c->moe.biases = f->biases;
+    if (c->sparse_step < 1) c->sparse_step = 1;
+    if (c->biased < 0) c->biased = !f->bias_key ? f->attention_bias != BIAS_NONE : f->biased;
+    c->attention_bias = c->biased ? f->attention_bias : BIAS_NONE;
+}
+
+/* What a recipe asks for and this family cannot be. */
+static int check_differences(const model_config *c, const family *f, const char *where) {
+    if (c->biased && f->attention_bias == BIAS_NONE)
+        FAIL(LAMP_MALFORMED, "%s: \"attention_bias\": expected none in family %s, found biases", where, f->model_type);
+    if (!c->biased && f->attention_bias != BIAS_NONE && !f->bias_key)
+        FAIL(LAMP_MALFORMED, "%s: \"attention_bias\": expected biases in family %s, found none", where, f->model_type);
+    if (c->clip_qkv > 0 && !family_has_field(f, offsetof(model_config, clip_qkv)))
+        FAIL(LAMP_MALFORMED, "%s: \"clip_qkv\": expected 0 in family %s, found %g; olmoe has it", where, f->model_type, c->clip_qkv);
+    return LAMP_OK;
 }
 
 int family_complete(model_config *c, const char *where) {
@@ -146,7 +162,9 @@ int family_complete(model_config *c, const char *where) {
     problems_add(&p, check_positive("rope_theta", c->rope_theta, 1e15, where));
     problems_add(&p, check_positive("rms_norm_eps", c->rms_norm_eps, 1, where));
     problems_add(&p, check_up_to("initializer_range", c->initializer_range, 10, where));
+    problems_add(&p, check_up_to("clip_qkv", c->clip_qkv, 1e9, where));
     TRY(problems_end(&p));
+    TRY(check_differences(c, f, where));
     TRY(complete_heads(c, f, where));
     TRY(complete_experts(c, f, where));
     TRY(check_encoder(c, f, where));
@@ -159,87 +177,44 @@ int family_complete(model_config *c, const char *where) {
     return LAMP_OK;
 }
 
-double family_parameter_count(const model_config *c) { return model_backbone(c)->parameters(c); }
+/* ---- keys of config.json ------------------------------------------------------------------------------------------------------ */
 
-/* ---- names ------------------------------------------------------------------------------------------------------------------- */
+#define AT(field) offsetof(model_config, field)
 
-static const family_tensor usual_tensors[] = {
-    {.kind = "embedding", .tensor = "model.embed_tokens.weight"},
-    {.kind = "norm", .tensor = "model.norm.weight"},
-    {.kind = "head", .tensor = "lm_head.weight"},
-    {.kind = "attention.norm", .tensor = "model.layers.{l}.input_layernorm.weight"},
-    {.kind = "attention.query", .tensor = "model.layers.{l}.self_attn.q_proj.weight"},
-    {.kind = "attention.key", .tensor = "model.layers.{l}.self_attn.k_proj.weight"},
-    {.kind = "attention.value", .tensor = "model.layers.{l}.self_attn.v_proj.weight"},
-    {.kind = "attention.output", .tensor = "model.layers.{l}.self_attn.o_proj.weight"},
-    {.kind = "attention.query_norm", .tensor = "model.layers.{l}.self_attn.q_norm.weight"},
-    {.kind = "attention.key_norm", .tensor = "model.layers.{l}.self_attn.k_norm.weight"},
-    {.kind = "mlp.norm", .tensor = "model.layers.{l}.post_attention_layernorm.weight"},
-    {.kind = "mlp.gate", .tensor = "model.layers.{l}.mlp.gate_proj.weight"},
-    {.kind = "mlp.up", .tensor = "model.layers.{l}.mlp.up_proj.weight"},
-    {.kind = "mlp.down", .tensor = "model.layers.{l}.mlp.down_proj.weight"},
-    {.kind = "moe.router", .tensor = "model.layers.{l}.mlp.gate.weight"},
-    {.kind = "moe.router_noise", .tensor = "model.layers.{l}.mlp.gate.noise.weight"},
-    {.kind = "moe.router_bias", .tensor = "model.layers.{l}.mlp.gate.e_score_correction_bias"},
-    {.kind = "moe.router_threshold", .tensor = "model.layers.{l}.mlp.gate.threshold"},
-    {.kind = "moe.group_router", .tensor = "model.layers.{l}.mlp.group_gate.weight"},
-    {.kind = "moe.group_router_noise", .tensor = "model.layers.{l}.mlp.group_gate.noise.weight"},
-    {.kind = "shared.gate", .tensor = "model.layers.{l}.mlp.shared_expert.gate_proj.weight"},
-    {.kind = "shared.up", .tensor = "model.layers.{l}.mlp.shared_expert.up_proj.weight"},
-    {.kind = "shared.down", .tensor = "model.layers.{l}.mlp.shared_expert.down_proj.weight"},
-    {.kind = "shared.expert_gate", .tensor = "model.layers.{l}.mlp.shared_expert_gate.weight"},
-    {.kind = "moe.gate",
-     .tensor = "model.layers.{l}.mlp.experts.{e}.gate_proj.weight",
-     .fused = "model.layers.{l}.mlp.experts.gate_up_proj",
-     .part = 0,
-     .parts = 2},
-    {.kind = "moe.up",
-     .tensor = "model.layers.{l}.mlp.experts.{e}.up_proj.weight",
-     .fused = "model.layers.{l}.mlp.experts.gate_up_proj",
-     .part = 1,
-     .parts = 2},
-    {.kind = "moe.down",
-     .tensor = "model.layers.{l}.mlp.experts.{e}.down_proj.weight",
-     .fused = "model.layers.{l}.mlp.experts.down_proj",
-     .part = 0,
-     .parts = 1},
+const family_key family_usual_keys[FAMILY_USUAL_KEYS] = {
+    {"vocab_size", OPTION_INTEGER, AT(vocab_size), 0, false, NULL},
+    {"hidden_size", OPTION_INTEGER, AT(hidden_size), 0, false, NULL},
+    {NULL, OPTION_INTEGER, AT(intermediate_size), 0, false, NULL},
+    {"num_hidden_layers", OPTION_INTEGER, AT(num_hidden_layers), 0, false, NULL},
+    {"num_attention_heads", OPTION_INTEGER, AT(num_attention_heads), 0, false, NULL},
+    {"max_position_embeddings", OPTION_INTEGER, AT(max_position_embeddings), 0, false, NULL},
+    {"num_key_value_heads", OPTION_INTEGER, AT(num_key_value_heads), 0, true, NULL},
+    {"head_dim", OPTION_INTEGER, AT(head_dim), 0, true, NULL},
+    {"rms_norm_eps", OPTION_NUMBER, AT(rms_norm_eps), 0, true, NULL},
+    {"rope_theta", OPTION_NUMBER, AT(rope_theta), 0, true, NULL},
+    {"initializer_range", OPTION_NUMBER, AT(initializer_range), 0, true, "0.02"},
+    {"tie_word_embeddings", OPTION_BOOL, AT(tie_word_embeddings), 0, true, NULL},
 };
 
-static const family_tensor *find_tensor(const family *f, const char *kind) {
-    for (int i = 0; i < f->n_tensors; i++)
-        if (!strcmp(f->tensors[i].kind, kind)) return &f->tensors[i];
-    for (size_t i = 0; i < sizeof usual_tensors / sizeof *usual_tensors; i++)
-        if (!strcmp(usual_tensors[i].kind, kind)) return &usual_tensors[i];
-    CHECK(false, "family %s has no name for weight %s", f->model_type, kind);
+model_config family_defaults(const family *f) {
+    model_config c = {.head_dim = f->head_dim,
+                      .rms_norm_eps = f->rms_norm_eps,
+                      .rope_theta = f->rope_theta,
+                      .initializer_range = 0.02,
+                      .sparse_step = 1,
+                      .max_position_embeddings = f->context,
+                      .biased = -1,
+                      .moe = {.experts = 1, .top_k = f->top_k > 0 ? f->top_k : 1, .normalize = f->always_normalizes, .scale = 1}};
+    strcpy(c.family, f->model_type);
+    strcpy(c.moe.kind, f->router ? f->router->name : router_softmax.name);
+    c.moe.shared_experts = f->shared_experts, c.moe.shared_gate = f->shared_gate, c.moe.weigh_input = f->weigh_input;
+    return c;
 }
 
-static void expand(char name[TENSOR_NAME_BYTES], const char *pattern, int layer, ptrdiff_t group) {
-    size_t length = 0;
-    while (*pattern && length < TENSOR_NAME_BYTES - 24) {
-        if (*pattern != '{') {
-            name[length++] = *pattern++;
-            continue;
-        }
-        length += (size_t)sprintf(name + length, "%td", pattern[1] == 'l' ? (ptrdiff_t)layer : group);
-        pattern += strlen("{l}");
-    }
-    name[length] = 0;
+bool family_has_field(const family *f, size_t offset) {
+    for (int i = 0; i < f->n_keys; i++)
+        if (f->keys[i].offset == offset) return true;
+    return false;
 }
 
-void family_place_group(family_place *place, const family *f, const weight *w, ptrdiff_t group) {
-    if (weight_is_vector(w)) *place = (family_place){.rank = 1, .shape = {w->in}};
-    else *place = (family_place){.rank = 2, .shape = {w->out, w->in}};
-    expand(place->name, find_tensor(f, w->kind)->tensor, w->layer, group);
-}
-
-bool family_place_fused(family_place *place, const family *f, const weight *w, ptrdiff_t group) {
-    const family_tensor *names = find_tensor(f, w->kind);
-    if (!names->fused) return false;
-    if (names->parts == 0) *place = (family_place){.rank = 2, .shape = {w->out, w->in}};
-    else
-        *place = (family_place){.rank = 3,
-                                .shape = {w->groups, names->parts * w->out, w->in},
-                                .first = (group * names->parts + names->part) * w->out * w->in};
-    expand(place->name, names->fused, w->layer, group);
-    return true;
-}
+double family_parameter_count(const model_config *c) { return model_backbone(c)->parameters(c); }

@@ -22,13 +22,14 @@ typedef struct {
     size_t offset; /* of an int64_t, a double or a bool */
     double max;    /* numbers: from 0 to this */
     bool optional;
+    const char *none; /* how 0 is written: null, or another number; NULL: as 0 */
 } family_key;
 
-/* How a family calls one kind of weight. {l} stands for the layer, {e} for the expert. */
+/* How a family calls one kind of weight. {l} stands for the layer, {e} for the expert. A kind may have several names: transformers 5 holds all
+ * experts of a layer in one tensor. */
 typedef struct {
     const char *kind, *tensor;
-    const char *fused;     /* transformers 5 in memory: all experts in one tensor, (E, parts * out, in); NULL if there is no such form */
-    int64_t part, parts;   /* gate is part 0 and up part 1 of 2; parts 0: another name for the tensor as it is */
+    int64_t part, parts; /* of (E, parts * out, in), as gate is part 0 and up part 1 of 2; parts 0: each group is a tensor of its own */
 } family_tensor;
 
 typedef struct {
@@ -48,7 +49,9 @@ typedef struct {
     int64_t top_k, shared_experts;   /* where config.json is silent */
     int64_t context;                 /* the same of max_position_embeddings; 0: it must be there */
     bool shared_gate, weigh_input, biases; /* as in moe_config */
-    attention_bias attention_bias;
+    attention_bias attention_bias;         /* where there is one */
+    const char *bias_key;                  /* which says whether there is; NULL: there is, unless it is BIAS_NONE */
+    bool biased;                           /* where config.json is silent */
     bool attention_sinks, latent, recurrent; /* latent: it has that attention; recurrent: it has none */
     int64_t full_step;                       /* as in model_config, as are those before */
     const family_key *keys; /* that only this family has, or calls otherwise */
@@ -57,7 +60,7 @@ typedef struct {
     int n_tensors;
 } family;
 
-extern const family family_llama, family_mixtral, family_olmoe, family_qwen3, family_qwen3_moe, family_qwen2_moe, family_deepseek_v2,
+extern const family family_llama, family_mixtral, family_olmoe, family_qwen3, family_qwen3_moe, family_qwen2, family_qwen2_moe, family_deepseek_v2,
     family_deepseek_v3, family_gpt_oss, family_llama4, family_switch, family_lstm_moe;
 
 /* LAMP_UNSUPPORTED with the nearest name and all others. where names the source of the word. */
@@ -75,7 +78,16 @@ double family_parameter_count(const model_config *config);
 int family_read_config(model_config *config, const char *path);
 int family_write_config(const model_config *config, buffer *out); /* the text of a config.json that transformers 4 and 5 load */
 
-/* Where a group of a weight lies: shape of the tensor, and its first value in it. */
+/* The keys that all families have, but those whose field a family's own keys name. NULL: the family's inner_key. */
+enum { FAMILY_USUAL_KEYS = 12 };
+extern const family_key family_usual_keys[FAMILY_USUAL_KEYS];
+bool family_has_field(const family *f, size_t offset); /* one of its own keys is for this field */
+
+/* What a config.json says of a family that says nothing. */
+model_config family_defaults(const family *f);
+
+/* Where a group of a weight lies: shape of the tensor, and its first value in it. nth: of the names it may have, 0 being the one we write; false:
+ * there are no more. */
 enum { TENSOR_NAME_BYTES = 128 };
 typedef struct {
     char name[TENSOR_NAME_BYTES];
@@ -84,7 +96,6 @@ typedef struct {
     int64_t first;
 } family_place;
 
-void family_place_group(family_place *place, const family *f, const weight *w, ptrdiff_t group);
-bool family_place_fused(family_place *place, const family *f, const weight *w, ptrdiff_t group); /* false: there is no such form */
+bool family_place_group(family_place *place, const family *f, const weight *w, ptrdiff_t group, int nth);
 
 #endif

@@ -1,5 +1,5 @@
-/* config.json <-> model_config: every spelling that transformers 4 and 5 write, and a refusal of each setting that would make the model
- * another function than the one we run. */
+/* config.json -> model_config: every spelling that transformers 4 and 5 write, and a refusal of each setting that would make the model another
+ * function than the one we run. */
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
@@ -12,8 +12,6 @@
 #include "models/families/family.h"
 #include "models/families/lamplighter.h"
 #include "moe/route.h"
-
-/* ---- reading ----------------------------------------------------------------------------------------------------------------- */
 
 /* Found, and not null: transformers reads a null as the default. */
 static const json_t *setting(const json_t *root, const char *key) {
@@ -60,15 +58,22 @@ static int check_layer_types(const json_t *root, const char *where) {
     return LAMP_OK;
 }
 
+static bool is_known(const family *f, const char *key) {
+    for (int i = 0; i < f->n_keys; i++)
+        if (!strcmp(f->keys[i].key, key)) return true;
+    return f->bias_key && !strcmp(f->bias_key, key);
+}
+
 /* What would change the function computed. A window at least as long as the context changes nothing. */
-static int check_supported(const json_t *root, int64_t context, const char *where) {
+static int check_supported(const json_t *root, const family *f, int64_t context, const char *where) {
     static const char *const must_be_off[] = {
         "attention_bias", "mlp_bias", "clip_qkv", "n_shared_experts", "num_shared_experts", "quantization_config", "shared_expert_intermediate_size"};
     const json_t *act = setting(root, "hidden_act"), *window = setting(root, "sliding_window"),
                  *rotary = setting(root, "partial_rotary_factor");
     problem_list p = {0};
     for (size_t i = 0; i < sizeof must_be_off / sizeof *must_be_off; i++)
-        if (!is_off(json_object_get(root, must_be_off[i]))) problems_add(&p, refuse(root, must_be_off[i], "nothing, false or null", where));
+        if (!is_known(f, must_be_off[i]) && !is_off(json_object_get(root, must_be_off[i])))
+            problems_add(&p, refuse(root, must_be_off[i], "nothing, false or null", where));
     if (act && (!json_is_string(act) || (strcmp(json_string_value(act), "silu") && strcmp(json_string_value(act), "swish"))))
         problems_add(&p, refuse(root, "hidden_act", "\"silu\" or \"swish\"", where));
     if (rotary && json_number_value(rotary) != 1) problems_add(&p, refuse(root, "partial_rotary_factor", "1", where));
@@ -97,26 +102,6 @@ static int read_size(int64_t *size, const json_t *root, const char *key, const c
     return json_get_integer(size, root, key, 1, INT64_MAX, where);
 }
 
-#define AT(field) offsetof(model_config, field)
-
-/* The key of intermediate_size is the family's inner_key. */
-static const family_key usual_keys[] = {
-    {"vocab_size", OPTION_INTEGER, AT(vocab_size), 0, false},
-    {"hidden_size", OPTION_INTEGER, AT(hidden_size), 0, false},
-    {NULL, OPTION_INTEGER, AT(intermediate_size), 0, false},
-    {"num_hidden_layers", OPTION_INTEGER, AT(num_hidden_layers), 0, false},
-    {"num_attention_heads", OPTION_INTEGER, AT(num_attention_heads), 0, false},
-    {"max_position_embeddings", OPTION_INTEGER, AT(max_position_embeddings), 0, false},
-    {"num_key_value_heads", OPTION_INTEGER, AT(num_key_value_heads), 0, true},
-    {"head_dim", OPTION_INTEGER, AT(head_dim), 0, true},
-    {"rms_norm_eps", OPTION_NUMBER, AT(rms_norm_eps), 0, true},
-    {"rope_theta", OPTION_NUMBER, AT(rope_theta), 0, true},
-    {"initializer_range", OPTION_NUMBER, AT(initializer_range), 0, true},
-    {"tie_word_embeddings", OPTION_BOOL, AT(tie_word_embeddings), 0, true},
-};
-
-enum { N_USUAL_KEYS = sizeof usual_keys / sizeof *usual_keys };
-
 /* max 0: family_complete knows what goes, which is at least 1. */
 static int read_key(model_config *c, const json_t *root, const family_key *k, const char *key, const char *where) {
     void *at = (char *)c + k->offset;
@@ -132,10 +117,9 @@ static int read_key(model_config *c, const json_t *root, const family_key *k, co
 /* The usual ones, but those that the family calls otherwise, and the family's own. */
 static int read_keys(model_config *c, const json_t *root, const family *f, const char *where) {
     problem_list p = {0};
-    for (int i = 0; i < N_USUAL_KEYS; i++) {
-        bool renamed = false;
-        for (int j = 0; j < f->n_keys; j++) renamed |= f->keys[j].offset == usual_keys[i].offset;
-        if (!renamed) problems_add(&p, read_key(c, root, &usual_keys[i], usual_keys[i].key ? usual_keys[i].key : f->inner_key, where));
+    for (int i = 0; i < FAMILY_USUAL_KEYS; i++) {
+        const family_key *k = &family_usual_keys[i];
+        if (!family_has_field(f, k->offset)) problems_add(&p, read_key(c, root, k, k->key ? k->key : f->inner_key, where));
     }
     for (int j = 0; j < f->n_keys; j++) problems_add(&p, read_key(c, root, &f->keys[j], f->keys[j].key, where));
     return problems_end(&p);
@@ -162,8 +146,6 @@ static int read_dense_layers(model_config *c, const json_t *root, const family *
 
 static int read_experts(model_config *c, const json_t *root, const family *f, const char *where) {
     moe_config *m = &c->moe;
-    m->experts = 1, m->top_k = f->top_k > 0 ? f->top_k : 1;
-    strcpy(m->kind, f->router ? f->router->name : router_softmax.name);
     TRY(read_dense_layers(c, root, f, where));
     if (!f->experts_key) return LAMP_OK;
     static const char *const spellings[] = {"num_experts", "num_local_experts"};
@@ -193,12 +175,20 @@ static int read_end_of_text(model_config *c, const json_t *root, const char *whe
     return LAMP_OK;
 }
 
+static int read_biases(model_config *c, const json_t *root, const family *f, const char *where) {
+    bool biased = f->biased;
+    if (!f->bias_key) return LAMP_OK;
+    if (setting(root, f->bias_key)) TRY(json_get_bool(&biased, root, f->bias_key, where));
+    c->biased = biased;
+    return LAMP_OK;
+}
+
 /* What must hold of a model that is to run: a price does not depend on it. */
-static int check_function(model_config *c, const json_t *root, const char *where) {
+static int check_function(model_config *c, const json_t *root, const family *f, const char *where) {
     problem_list p = {0};
     problems_add(&p, check_rope(&c->rope_theta, root, "rope_scaling", where));
     problems_add(&p, check_rope(&c->rope_theta, root, "rope_parameters", where));
-    problems_add(&p, check_supported(root, c->max_position_embeddings, where));
+    problems_add(&p, check_supported(root, f, c->max_position_embeddings, where));
     return problems_end(&p);
 }
 
@@ -220,21 +210,15 @@ static int read_config(model_config *c, const json_t *root, const char *where) {
     bool own = !strcmp(model_type, LAMPLIGHTER_MODEL_TYPE);
     if (own) TRY(json_get_word(&model_type, root, "backbone", where));
     TRY(family_find(&f, model_type, where));
-    *c = (model_config){.head_dim = f->head_dim,
-                        .rms_norm_eps = f->rms_norm_eps,
-                        .rope_theta = f->rope_theta,
-                        .initializer_range = 0.02,
-                        .sparse_step = 1,
-                        .max_position_embeddings = f->context,
-                        .moe = {.scale = 1, .shared_experts = f->shared_experts, .shared_gate = f->shared_gate, .weigh_input = f->weigh_input}};
-    strcpy(c->family, f->model_type);
+    *c = family_defaults(f);
     problems_add(&p, read_keys(c, root, f, where));
     if (c->num_key_value_heads == 0) c->num_key_value_heads = c->num_attention_heads;
     problems_add(&p, read_experts(c, root, f, where));
+    problems_add(&p, read_biases(c, root, f, where));
     if (own) problems_add(&p, lamplighter_read(c, root, where));
     if (c->encoder_layers > 0) problems_add(&p, read_activation(c, root, where));
     problems_add(&p, read_end_of_text(c, root, where));
-    if (!f->missing) problems_add(&p, check_function(c, root, where));
+    if (!f->missing) problems_add(&p, check_function(c, root, f, where));
     TRY(problems_end(&p));
     if (setting(root, "auto_map")) log_warning("%s: \"auto_map\" is ignored: no code from a model folder is ever run", where);
     return family_complete(c, where);
@@ -246,61 +230,4 @@ int family_read_config(model_config *config, const char *path) {
     int status = read_config(config, root, path);
     json_decref(root);
     return status;
-}
-
-/* ---- writing ----------------------------------------------------------------------------------------------------------------- */
-
-static void write_dense_layers(json_writer *w, const model_config *c, const family *f) {
-    json_put_integer(w, f->dense_key, c->dense_size);
-    json_put_integer(w, "decoder_sparse_step", c->sparse_step > 1 ? c->sparse_step : 1);
-    json_begin_array(w, "mlp_only_layers");
-    for (int64_t l = 0; l < c->dense_layers; l++) json_put_integer(w, NULL, l);
-    json_end_array(w);
-}
-
-int family_write_config(const model_config *c, buffer *out) {
-    const family *f;
-    TRY(family_check_runs(c, "the model to save"));
-    TRY(family_find(&f, c->family, "the model to save"));
-    json_writer w = {.out = out, .indented = true};
-    bool own = lamplighter_is_needed(c, f);
-    json_begin_object(&w, NULL);
-    json_begin_array(&w, "architectures");
-    json_put_text(&w, NULL, own ? LAMPLIGHTER_ARCHITECTURE : f->architecture);
-    json_end_array(&w);
-    json_put_text(&w, "model_type", own ? LAMPLIGHTER_MODEL_TYPE : f->model_type);
-    if (own) json_put_text(&w, "backbone", f->model_type);
-    json_put_text(&w, "torch_dtype", "float32");
-    json_put_integer(&w, "vocab_size", c->vocab_size);
-    json_put_integer(&w, "hidden_size", c->hidden_size);
-    json_put_integer(&w, f->inner_key, c->intermediate_size);
-    json_put_integer(&w, "num_hidden_layers", c->num_hidden_layers);
-    json_put_integer(&w, "num_attention_heads", c->num_attention_heads);
-    json_put_integer(&w, "num_key_value_heads", c->num_key_value_heads);
-    json_put_integer(&w, "head_dim", c->head_dim);
-    json_put_text(&w, "hidden_act", "silu");
-    json_put_integer(&w, "max_position_embeddings", c->max_position_embeddings);
-    json_put_number(&w, "rope_theta", c->rope_theta);
-    json_put_null(&w, "rope_scaling");
-    json_put_null(&w, "sliding_window");
-    json_put_number(&w, "rms_norm_eps", c->rms_norm_eps);
-    json_put_bool(&w, "attention_bias", false);
-    json_put_number(&w, "attention_dropout", 0);
-    json_put_bool(&w, "tie_word_embeddings", c->tie_word_embeddings);
-    json_put_number(&w, "initializer_range", c->initializer_range > 0 ? c->initializer_range : 0.02);
-    if (f->experts_key) {
-        json_put_integer(&w, f->experts_key, c->moe.experts);
-        json_put_integer(&w, "num_experts_per_tok", c->moe.top_k);
-        json_put_bool(&w, "norm_topk_prob", c->moe.normalize);
-        json_put_number(&w, "router_aux_loss_coef", c->moe.balance[BALANCE_SWITCH]);
-        json_put_bool(&w, "output_router_logits", false);
-    }
-    if (f->dense_key && !own) write_dense_layers(&w, c, f);
-    if (own) lamplighter_write(&w, c);
-    json_put_null(&w, "bos_token_id"); /* absent, it would become the family's own */
-    json_put_null(&w, "pad_token_id");
-    if (c->end_of_text >= 0) json_put_integer(&w, "eos_token_id", c->end_of_text);
-    else json_put_null(&w, "eos_token_id");
-    json_end_object(&w);
-    return buffer_append_byte(out, '\n');
 }

@@ -3,13 +3,12 @@
 #include "models/families/family.h"
 
 static const family_key keys[] = {
-    {"sliding_window", OPTION_INTEGER, offsetof(model_config, window), 1 << 30, true},
+    {"sliding_window", OPTION_INTEGER, offsetof(model_config, window), 1 << 30, true, NULL},
 };
 
 const family family_gpt_oss = {
     .model_type = "gpt_oss",
     .architecture = "GptOssForCausalLM",
-    .qk_norm = QK_NORM_NONE,
     .inner_key = "intermediate_size",
     .experts_key = "num_local_experts",
     .always_normalizes = true,
@@ -19,6 +18,8 @@ const family family_gpt_oss = {
     .missing = "sinks, windows and biases of attention, nor clamped experts with biases",
     .biases = true,
     .attention_bias = BIAS_ALL,
+    .bias_key = "attention_bias",
+    .biased = true,
     .attention_sinks = true,
     .full_step = 2,
     .keys = keys,

@@ -14,45 +14,68 @@
 
 #define AT(field) offsetof(model_config, field)
 
+/* What a field is to the function that a model computes: part of it; part of it where there are shared experts; or beside it, known to training
+ * alone or said by the others. */
+typedef enum { OF_FUNCTION, OF_SHARED, BESIDE } purpose;
+
 static const struct {
     const char *key;
     option_type type;
     size_t offset;
     double max; /* numbers: from 0 to this */
+    purpose purpose;
     bool younger; /* than the first checkpoints, in which it may be absent */
 } fields[] = {
-    {"kind", OPTION_TEXT, AT(moe.kind), 0, false},
-    {"scale", OPTION_NUMBER, AT(moe.scale), 1e6, false},
-    {"weigh_input", OPTION_BOOL, AT(moe.weigh_input), 0, false},
-    {"groups", OPTION_INTEGER, AT(moe.groups), 1 << 20, false},
-    {"top_groups", OPTION_INTEGER, AT(moe.top_groups), 1 << 20, false},
-    {"jitter", OPTION_NUMBER, AT(moe.jitter), 1, false},
-    {"capacity", OPTION_NUMBER, AT(moe.capacity), 1e6, false},
-    {"eval_capacity", OPTION_NUMBER, AT(moe.eval_capacity), 1e6, false},
-    {"drop_by_score", OPTION_BOOL, AT(moe.drop_by_score), 0, false},
-    {"shared_experts", OPTION_INTEGER, AT(moe.shared_experts), 1 << 10, false},
-    {"shared_size", OPTION_INTEGER, AT(moe.shared_size), 1 << 22, false},
-    {"shared_gate", OPTION_BOOL, AT(moe.shared_gate), 0, false},
-    {"dense_layers", OPTION_INTEGER, AT(dense_layers), 1 << 14, false},
-    {"sparse_step", OPTION_INTEGER, AT(sparse_step), 1 << 14, false},
-    {"dense_size", OPTION_INTEGER, AT(dense_size), 1 << 22, false},
-    {"importance_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_IMPORTANCE]), 1e6, false},
-    {"load_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_LOAD]), 1e6, false},
-    {"sequence_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_SEQUENCE]), 1e6, false},
-    {"z_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_Z]), 1e6, false},
-    {"threshold_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_THRESHOLD]), 1e6, false},
-    {"bias_rate", OPTION_NUMBER, AT(moe.bias_rate), 1e6, false},
-    {"relu", OPTION_BOOL, AT(moe.relu), 0, true},
+    {"kind", OPTION_TEXT, AT(moe.kind), 0, OF_FUNCTION, false},
+    {"scale", OPTION_NUMBER, AT(moe.scale), 1e6, OF_FUNCTION, false},
+    {"weigh_input", OPTION_BOOL, AT(moe.weigh_input), 0, OF_FUNCTION, false},
+    {"groups", OPTION_INTEGER, AT(moe.groups), 1 << 20, OF_FUNCTION, false},
+    {"top_groups", OPTION_INTEGER, AT(moe.top_groups), 1 << 20, BESIDE, false},
+    {"jitter", OPTION_NUMBER, AT(moe.jitter), 1, BESIDE, false},
+    {"capacity", OPTION_NUMBER, AT(moe.capacity), 1e6, BESIDE, false},
+    {"eval_capacity", OPTION_NUMBER, AT(moe.eval_capacity), 1e6, OF_FUNCTION, false},
+    {"drop_by_score", OPTION_BOOL, AT(moe.drop_by_score), 0, BESIDE, false},
+    {"shared_experts", OPTION_INTEGER, AT(moe.shared_experts), 1 << 10, OF_FUNCTION, false},
+    {"shared_size", OPTION_INTEGER, AT(moe.shared_size), 1 << 22, OF_SHARED, false},
+    {"shared_gate", OPTION_BOOL, AT(moe.shared_gate), 0, OF_SHARED, false},
+    {"dense_layers", OPTION_INTEGER, AT(dense_layers), 1 << 14, OF_FUNCTION, false},
+    {"sparse_step", OPTION_INTEGER, AT(sparse_step), 1 << 14, OF_FUNCTION, false},
+    {"dense_size", OPTION_INTEGER, AT(dense_size), 1 << 22, BESIDE, false},
+    {"importance_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_IMPORTANCE]), 1e6, BESIDE, false},
+    {"load_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_LOAD]), 1e6, BESIDE, false},
+    {"sequence_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_SEQUENCE]), 1e6, BESIDE, false},
+    {"z_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_Z]), 1e6, BESIDE, false},
+    {"threshold_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_THRESHOLD]), 1e6, BESIDE, false},
+    {"bias_rate", OPTION_NUMBER, AT(moe.bias_rate), 1e6, BESIDE, false},
+    {"relu", OPTION_BOOL, AT(moe.relu), 0, OF_FUNCTION, true},
 };
 
 enum { N_FIELDS = sizeof fields / sizeof *fields };
 
+static bool differs(const model_config *a, const model_config *b, int i) {
+    const char *x = (const char *)a + fields[i].offset, *y = (const char *)b + fields[i].offset;
+    switch (fields[i].type) {
+    case OPTION_INTEGER: return *(const int64_t *)(const void *)x != *(const int64_t *)(const void *)y;
+    case OPTION_NUMBER: return *(const double *)(const void *)x != *(const double *)(const void *)y;
+    case OPTION_BOOL: return *(const bool *)x != *(const bool *)y;
+    default: return strcmp(x, y) && !(router_find(x)->serves_as_softmax && router_find(y)->serves_as_softmax);
+    }
+}
+
+/* The layers with experts are in keys of their own (family_write.c). */
+static bool family_says(const family *f, size_t offset) {
+    return family_has_field(f, offset) || (f->dense_key && (offset == AT(dense_layers) || offset == AT(sparse_step)));
+}
+
 bool lamplighter_is_needed(const model_config *c, const family *f) {
-    const moe_config *m = &c->moe;
-    if (m->experts == 1) return false;
-    bool normalizes_alike = !f->always_normalizes || m->normalize, has_dense = c->dense_layers > 0 || c->sparse_step > 1;
-    return !m->router->serves_as_softmax || !normalizes_alike || m->groups > 0 || m->scale != 1 || m->relu || m->eval_capacity > 0 || m->weigh_input ||
-           m->shared_experts > 0 || (has_dense && !f->dense_key);
+    const model_config usual = family_defaults(f);
+    if (c->moe.experts == 1) return false;
+    if (f->always_normalizes && !c->moe.normalize) return true;
+    for (int i = 0; i < N_FIELDS; i++) {
+        bool counts = fields[i].purpose == OF_FUNCTION || (fields[i].purpose == OF_SHARED && c->moe.shared_experts > 0);
+        if (counts && !family_says(f, fields[i].offset) && differs(c, &usual, i)) return true;
+    }
+    return false;
 }
 
 void lamplighter_write(json_writer *w, const model_config *c) {

@@ -4,9 +4,10 @@
 const family family_llama = {
     .model_type = "llama",
     .architecture = "LlamaForCausalLM",
-    .qk_norm = QK_NORM_NONE,
     .inner_key = "intermediate_size",
     .sparse_family = "mixtral",
     .rms_norm_eps = 1e-6,
     .rope_theta = 1e4,
+    .attention_bias = BIAS_ALL,
+    .bias_key = "attention_bias",
 };

@@ -7,15 +7,14 @@
 #define AT(field) offsetof(model_config, field)
 
 static const family_key keys[] = {
-    {"intermediate_size_mlp", OPTION_INTEGER, AT(dense_size), 1 << 22, false},
-    {"interleave_moe_layer_step", OPTION_INTEGER, AT(sparse_step), 1 << 14, true},
-    {"attention_chunk_size", OPTION_INTEGER, AT(window), 1 << 30, true},
+    {"intermediate_size_mlp", OPTION_INTEGER, AT(dense_size), 1 << 22, false, NULL},
+    {"interleave_moe_layer_step", OPTION_INTEGER, AT(sparse_step), 1 << 14, true, NULL},
+    {"attention_chunk_size", OPTION_INTEGER, AT(window), 1 << 30, true, NULL},
 };
 
 const family family_llama4 = {
     .model_type = "llama4_text",
     .architecture = "Llama4ForCausalLM",
-    .qk_norm = QK_NORM_NONE,
     .inner_key = "intermediate_size",
     .experts_key = "num_local_experts",
     .rms_norm_eps = 1e-5,

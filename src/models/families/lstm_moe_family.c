@@ -3,7 +3,7 @@
 #include "models/model.h"
 
 static const family_key keys[] = {
-    {"num_attention_heads", OPTION_INTEGER, offsetof(model_config, num_attention_heads), 0, true},
+    {"num_attention_heads", OPTION_INTEGER, offsetof(model_config, num_attention_heads), 0, true, NULL},
 };
 
 const family family_lstm_moe = {

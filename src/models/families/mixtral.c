@@ -2,28 +2,19 @@
 #include "models/families/family.h"
 
 static const family_tensor tensors[] = {
-    {.kind = "moe.router", .tensor = "model.layers.{l}.block_sparse_moe.gate.weight", .fused = "model.layers.{l}.mlp.gate.weight"},
-    {.kind = "moe.gate",
-     .tensor = "model.layers.{l}.block_sparse_moe.experts.{e}.w1.weight",
-     .fused = "model.layers.{l}.mlp.experts.gate_up_proj",
-     .part = 0,
-     .parts = 2},
-    {.kind = "moe.up",
-     .tensor = "model.layers.{l}.block_sparse_moe.experts.{e}.w3.weight",
-     .fused = "model.layers.{l}.mlp.experts.gate_up_proj",
-     .part = 1,
-     .parts = 2},
-    {.kind = "moe.down",
-     .tensor = "model.layers.{l}.block_sparse_moe.experts.{e}.w2.weight",
-     .fused = "model.layers.{l}.mlp.experts.down_proj",
-     .part = 0,
-     .parts = 1},
+    {.kind = "moe.router", .tensor = "model.layers.{l}.block_sparse_moe.gate.weight"},
+    {.kind = "moe.router", .tensor = "model.layers.{l}.mlp.gate.weight"},
+    {.kind = "moe.gate", .tensor = "model.layers.{l}.block_sparse_moe.experts.{e}.w1.weight"},
+    {.kind = "moe.gate", .tensor = "model.layers.{l}.mlp.experts.gate_up_proj", .part = 0, .parts = 2},
+    {.kind = "moe.up", .tensor = "model.layers.{l}.block_sparse_moe.experts.{e}.w3.weight"},
+    {.kind = "moe.up", .tensor = "model.layers.{l}.mlp.experts.gate_up_proj", .part = 1, .parts = 2},
+    {.kind = "moe.down", .tensor = "model.layers.{l}.block_sparse_moe.experts.{e}.w2.weight"},
+    {.kind = "moe.down", .tensor = "model.layers.{l}.mlp.experts.down_proj", .part = 0, .parts = 1},
 };
 
 const family family_mixtral = {
     .model_type = "mixtral",
     .architecture = "MixtralForCausalLM",
-    .qk_norm = QK_NORM_NONE,
     .inner_key = "intermediate_size",
     .experts_key = "num_local_experts",
     .always_normalizes = true,

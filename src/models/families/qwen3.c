@@ -10,4 +10,6 @@ const family family_qwen3 = {
     .head_dim = 128,
     .rms_norm_eps = 1e-6,
     .rope_theta = 1e4,
+    .attention_bias = BIAS_ALL,
+    .bias_key = "attention_bias",
 };

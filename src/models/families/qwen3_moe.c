@@ -11,4 +11,6 @@ const family family_qwen3_moe = {
     .dense_key = "intermediate_size",
     .rms_norm_eps = 1e-6,
     .rope_theta = 1e4,
+    .attention_bias = BIAS_ALL,
+    .bias_key = "attention_bias",
 };

@@ -7,19 +7,18 @@
 #define AT(field) offsetof(model_config, field)
 
 static const family_key keys[] = {
-    {"d_model", OPTION_INTEGER, AT(hidden_size), 0, false},
-    {"num_heads", OPTION_INTEGER, AT(num_attention_heads), 0, false},
-    {"d_kv", OPTION_INTEGER, AT(head_dim), 0, false},
-    {"num_layers", OPTION_INTEGER, AT(encoder_layers), 1 << 14, false},
-    {"num_decoder_layers", OPTION_INTEGER, AT(num_hidden_layers), 0, false},
-    {"n_positions", OPTION_INTEGER, AT(max_position_embeddings), 0, true},
-    {"layer_norm_epsilon", OPTION_NUMBER, AT(rms_norm_eps), 0, true},
+    {"d_model", OPTION_INTEGER, AT(hidden_size), 0, false, NULL},
+    {"num_heads", OPTION_INTEGER, AT(num_attention_heads), 0, false, NULL},
+    {"d_kv", OPTION_INTEGER, AT(head_dim), 0, false, NULL},
+    {"num_layers", OPTION_INTEGER, AT(encoder_layers), 1 << 14, false, NULL},
+    {"num_decoder_layers", OPTION_INTEGER, AT(num_hidden_layers), 0, false, NULL},
+    {"n_positions", OPTION_INTEGER, AT(max_position_embeddings), 0, true, NULL},
+    {"layer_norm_epsilon", OPTION_NUMBER, AT(rms_norm_eps), 0, true, NULL},
 };
 
 const family family_switch = {
     .model_type = "switch_transformers",
     .architecture = "SwitchTransformersForConditionalGeneration",
-    .qk_norm = QK_NORM_NONE,
     .inner_key = "d_ff",
     .experts_key = "num_experts",
     .dense_key = "d_ff",

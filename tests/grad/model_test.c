@@ -1,0 +1,69 @@
+/* The whole transformer, with everything that a block may have: its loss against central differences in every weight. */
+#include <string.h>
+
+#include "../test.h"
+#include "gradient_check.h"
+#include "lamp.h"
+#include "models/model.h"
+
+enum { V = 11, N = 9 };
+
+static const model_config base = {
+    .family = "olmoe",
+    .vocab_size = V,
+    .hidden_size = 6,
+    .intermediate_size = 5,
+    .num_hidden_layers = 2,
+    .num_attention_heads = 2,
+    .num_key_value_heads = 1,
+    .head_dim = 4,
+    .max_position_embeddings = 16,
+    .rope_theta = 100,
+    .rms_norm_eps = 1e-6,
+    .initializer_range = 0.5,
+    .end_of_text = -1,
+    .moe = {.router = &router_softmax, .experts = 3, .top_k = 2, .scale = 1},
+};
+
+static tensor *run(tape *t, problem *p) {
+    static const int32_t token[N] = {3, 0, 10, 3, 7, 2, 5, 3, 9}, target[N] = {0, 10, 3, -1, 2, 5, 3, 9, 1};
+    static const ptrdiff_t start[] = {0, 4, N};
+    static token_batch batch = {N, token, target, 2, start};
+    t->loss_scale = 1.0 / N;
+    model_loss(t, p->context, &batch, NULL);
+    return NULL;
+}
+
+static void check(const char *name, const model_config *c) {
+    model m;
+    EXPECT_OK(model_open(&m, c));
+    problem p = {.name = name, .forward = run, .context = &m, .weights = m.weights};
+    problem_ready(&p);
+    problem_check(&p);
+    m.weights = p.weights;
+    model_close(&m);
+}
+
+static void plain(void) {
+    model_config c = base;
+    check("sparse", &c);
+    c.qk_norm = QK_NORM_HEAD, c.tie_word_embeddings = true, c.moe.normalize = true;
+    check("sparse, head norms, tied", &c);
+    c.qk_norm = QK_NORM_FULL, c.num_key_value_heads = 2, c.dense_layers = 1, c.dense_size = 7;
+    check("a dense layer, full norms", &c);
+}
+
+static void biases_and_bounds(void) {
+    model_config c = base;
+    c.attention_bias = BIAS_QUERY_KEY_VALUE;
+    check("biases of queries, keys and values", &c);
+    c.attention_bias = BIAS_ALL, c.clip_qkv = 0.9, c.qk_norm = QK_NORM_FULL;
+    check("all biases, clipped", &c);
+}
+
+static const test_case cases[] = {
+    {"plain", plain},
+    {"biases and bounds", biases_and_bounds},
+};
+
+int main(void) { return test_run("gradients of the transformer", cases, sizeof cases / sizeof *cases); }

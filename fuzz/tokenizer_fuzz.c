@@ -10,7 +10,7 @@ static tokenizer *train(void) {
         "The old keeper climbs the tower at dusk, lights the lamp, and trims the wick: 12 ships, caf\xC3\xA9s,\n\n    aaaa aaaa";
     tokenizer_trainer *trainer = NULL;
     tokenizer *t = NULL;
-    CHECK(tokenizer_trainer_new(&trainer) == LAMP_OK && tokenizer_trainer_feed(trainer, text, sizeof text - 1) == LAMP_OK &&
+    CHECK(tokenizer_trainer_new(&trainer, VOCABULARY_OF_BYTES) == LAMP_OK && tokenizer_trainer_feed(trainer, text, sizeof text - 1) == LAMP_OK &&
               tokenizer_trainer_finish(&t, trainer, 300) == LAMP_OK,
           "%s", lamp_error_message());
     tokenizer_trainer_free(trainer);

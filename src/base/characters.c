@@ -1,6 +1,7 @@
 #include "base/characters.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 size_t character_length(const char *text, size_t length, uint32_t *found) {
     static const struct {
@@ -21,4 +22,33 @@ size_t character_length(const char *text, size_t length, uint32_t *found) {
         return point < forms[extra].least || point > 0x10FFFF || surrogate ? 0 : extra + 1;
     }
     return 0;
+}
+
+size_t character_write(char *bytes, uint32_t point) {
+    static const struct {
+        uint32_t beyond;
+        unsigned char lead;
+    } forms[] = {{0x80, 0x00}, {0x800, 0xC0}, {0x10000, 0xE0}, {0x110000, 0xF0}};
+    size_t extra = 0;
+    while (extra < 3 && point >= forms[extra].beyond) extra++;
+    for (size_t i = extra; i > 0; i--, point >>= 6) bytes[i] = (char)(0x80 | (point & 0x3F));
+    bytes[0] = (char)(forms[extra].lead | point);
+    return extra + 1;
+}
+
+size_t characters_valid(const char *bytes, size_t length) {
+    size_t at = 0, step;
+    while (at < length) {
+        uint64_t eight;
+        if (at + sizeof eight <= length) {
+            memcpy(&eight, bytes + at, sizeof eight);
+            if (!(eight & 0x8080808080808080u)) {
+                at += sizeof eight;
+                continue;
+            }
+        }
+        if (!(step = character_length(bytes + at, length - at, NULL))) break;
+        at += step;
+    }
+    return at;
 }

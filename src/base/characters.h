@@ -8,4 +8,10 @@
 /* Bytes of the valid character at bytes, which `point` (may be NULL) becomes; 0 if there is none. length > 0. */
 size_t character_length(const char *bytes, size_t length, uint32_t *point);
 
+/* Writes the character of a code point; returns its bytes, at most 4. */
+size_t character_write(char *bytes, uint32_t point);
+
+/* Bytes of valid UTF-8 at the beginning of bytes. */
+size_t characters_valid(const char *bytes, size_t length);
+
 #endif

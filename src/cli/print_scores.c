@@ -1,16 +1,22 @@
 #include "cli/print_scores.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 static void print_score(const char *name, const score *s) {
-    printf("%-20s %10.4f %12.2f %14.4f %10lld\n", name, score_loss(s), score_perplexity(s), score_bits_per_byte(s), (long long)s->tokens);
+    char bits[32] = "-";
+    if (isfinite(score_bits_per_byte(s))) snprintf(bits, sizeof bits, "%.4f", score_bits_per_byte(s));
+    printf("%-20s %10.4f %12.2f %14s %10lld\n", name, score_loss(s), score_perplexity(s), bits, (long long)s->tokens);
 }
 
 void print_scores(const evaluation *e) {
     printf("%-20s %10s %12s %14s %10s\n", "domain", "loss", "perplexity", "bits per byte", "tokens");
     for (int i = 0; i < e->n_domains; i++) print_score(e->domain[i].name, &e->domain[i].score);
     if (e->n_domains != 1) print_score("all", &e->total);
+    if (e->total.unknown > 0)
+        printf("%.2f %% of the tokens are words outside the vocabulary: nothing spells them, so there are no bits per byte\n",
+               100 * (double)e->total.unknown / (double)e->total.tokens);
 }
 
 /* A bar per expert, its height the load over the mean: . for none, full at twice the mean. */

@@ -167,7 +167,7 @@ static void score_domain(scored_domain *d, const json_t *scores, int at) {
     d->loss = number_of(scores, "loss"), d->perplexity = number_of(scores, "perplexity"), d->tokens = number_of(scores, "tokens");
     d->bits_per_byte = bits;
     if (!(d->best <= bits)) d->best = bits;
-    add(&d->at[at], bits);
+    add(&d->at[at], isfinite(bits) ? bits : d->loss);
 }
 
 /* The first validation says which domains there are. */

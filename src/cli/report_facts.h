@@ -28,7 +28,7 @@ typedef struct {
 typedef struct {
     char name[DOMAIN_NAME_BYTES];
     double loss, perplexity, bits_per_byte, best, tokens; /* of the last validation; best: bits per byte of all */
-    span at[POINTS]; /* bits per byte */
+    span at[POINTS]; /* bits per byte, or the loss if there are none */
 } scored_domain;
 
 typedef struct {

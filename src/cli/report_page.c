@@ -101,9 +101,12 @@ static void put_validation(buffer *out, const report_facts *f) {
     const char *name[DATASET_DOMAINS + 1];
     int n = f->n_domains;
     for (int i = 0; i <= n; i++) line[i] = f->domain[i].at, name[i] = i < n ? f->domain[i].name : "all";
+    bool is_spelt = isfinite(f->domain[n].bits_per_byte);
+    const char *unit = is_spelt ? "bits per byte" : "loss";
+    const char *title = is_spelt ? "bits per byte of text it was not trained on" : "loss on text it was not trained on";
     buffer_append_text(out, "<h2>Validation</h2>\n<div class=\"grid\">\n");
-    if (n > 1) put_chart(out, &(chart){"domains", "bits per byte", false, false, true, "", n, line, name, f->last, NULL});
-    put_chart(out, &(chart){"all domains", "bits per byte of text it was not trained on", false, false, false, "", 1, line + n, name + n, f->last, NULL});
+    if (n > 1) put_chart(out, &(chart){"domains", unit, false, false, true, "", n, line, name, f->last, NULL});
+    put_chart(out, &(chart){"all domains", title, false, false, false, "", 1, line + n, name + n, f->last, NULL});
     buffer_append_text(out, "</div>\n<div class=\"scroll\"><table><tr><th>domain</th><th>bits per byte</th><th>best</th>"
                             "<th>loss</th><th>perplexity</th><th>tokens</th></tr>\n");
     for (int i = 0; i <= n; i++) {

@@ -12,6 +12,7 @@ static int put_json(const dataset_build_report *report) {
     json_writer w = {&text, .indented = true};
     json_begin_object(&w, NULL);
     json_put_integer(&w, "vocabulary_size", report->vocabulary_size);
+    json_put_number(&w, "unknown_share", report->unknown_share);
     json_begin_object(&w, "domains");
     for (int i = 0; i < report->n_domains; i++) {
         const domain_summary *d = &report->domain[i];
@@ -53,7 +54,9 @@ static void print_report(const dataset_build_report *report, const dataset_build
         bad_lines += d->passed_over.bad_lines;
     }
     if (bad_lines > 0 && options->bad_lines == BAD_LINES_QUARANTINE) printf("the bad lines are in %s/quarantine.jsonl\n", options->out);
-    printf("vocabulary of %d tokens; dataset in %s\n", report->vocabulary_size, options->out);
+    if (report->unknown_share > 0)
+        printf("%.2f %% of the tokens are words outside the vocabulary: their spelling is lost, and with it bits per byte\n", 100 * report->unknown_share);
+    printf("vocabulary of %d %s; dataset in %s\n", report->vocabulary_size, options->vocabulary == VOCABULARY_OF_WORDS ? "words" : "tokens", options->out);
 }
 
 /* The place of a word in a list that ends in NULL; LAMP_INVALID if it has none. */
@@ -70,14 +73,15 @@ static int find_choice(int *place, const char *const *choices, const char *word,
 int verb_data(int argc, char **argv) {
     cli_list arguments, domains = {0};
     bool json;
-    int64_t vocabulary = 8192;
+    int64_t size = 8192;
     dataset_build_options options;
     dataset_build_report report;
     char names[CLI_LIST_ITEMS][DOMAIN_NAME_BYTES] = {0};
     problem_list problems = {0};
-    const char *bad_lines = "error", *field = "text", *standard_input = "txt";
-    int policy, kind;
+    const char *bad_lines = "error", *field = "text", *standard_input = "txt", *vocabulary_name = "bytes";
+    int policy, kind, vocabulary;
     static const char *const policies[] = {[BAD_LINES_ERROR] = "error", [BAD_LINES_SKIP] = "skip", [BAD_LINES_QUARANTINE] = "quarantine", NULL};
+    static const char *const vocabularies[] = {"bytes", "words", NULL};
     static const char *const kinds[] = {"txt", "txt.gz", "txt.zst", "jsonl", "jsonl.gz", "jsonl.zst", NULL};
     const cli_option rows[] = {
         {"domain", "NAME=PATH", "a domain: a text file, .jsonl, either packed as .gz or .zst, a folder of these, or - for standard input", CLI_PATHS,
@@ -86,7 +90,9 @@ int verb_data(int argc, char **argv) {
         {"stdin", "KIND", "what standard input is: txt, jsonl, or one of these and .gz or .zst, as in jsonl.zst (txt)", CLI_TEXT, &standard_input, 0,
          0},
         {"bad-lines", "POLICY", "error, skip, or quarantine, which keeps them in OUT/quarantine.jsonl (error)", CLI_TEXT, &bad_lines, 0, 0},
-        {"vocab", "N", "size of the vocabulary (8192)", CLI_INTEGER, &vocabulary, 258, 1 << 20},
+        {"tokenizer", "KIND", "what tokens are: runs of bytes that occur often (bytes), or the most frequent words (words)", CLI_TEXT,
+         &vocabulary_name, 0, 0},
+        {"vocab", "N", "size of the vocabulary (8192)", CLI_INTEGER, &size, 3, 1 << 20},
     };
     cli_command command = {
         "data",
@@ -102,10 +108,12 @@ int verb_data(int argc, char **argv) {
     if (domains.n == 0) FAIL(LAMP_INVALID, "lamp data build: no text: give at least one --domain NAME=PATH");
     TRY(find_choice(&policy, policies, bad_lines, "bad-lines"));
     TRY(find_choice(&kind, kinds, standard_input, "stdin"));
+    TRY(find_choice(&vocabulary, vocabularies, vocabulary_name, "tokenizer"));
+    if (vocabulary == 0 && size < 258) FAIL(LAMP_INVALID, "lamp data: --vocab: expected at least 258 with every byte a token, found %lld", (long long)size);
     dataset_build_defaults(&options);
     if (domains.n > DATASET_DOMAINS) FAIL(LAMP_INVALID, "lamp data build: more than %d domains", DATASET_DOMAINS);
     options.out = arguments.item[1];
-    options.vocabulary_size = (int)vocabulary;
+    options.vocabulary = vocabulary == 0 ? VOCABULARY_OF_BYTES : VOCABULARY_OF_WORDS, options.vocabulary_size = (int)size;
     options.field = field, options.bad_lines = (bad_line_policy)policy, options.standard_input_kind = kinds[kind];
     options.n_domains = domains.n;
     for (int i = 0; i < domains.n; i++) {

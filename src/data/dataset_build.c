@@ -58,11 +58,13 @@ typedef struct {
     batch_document *batch;
     size_t n_batch;
     shard_writer train, validation;
+    int64_t tokens, unknown; /* written so far; of words that are not in the vocabulary */
 } builder;
 
 void dataset_build_defaults(dataset_build_options *options) {
     *options = (dataset_build_options){.standard_input_kind = "txt",
                                        .field = "text",
+                                       .vocabulary = VOCABULARY_OF_BYTES,
                                        .vocabulary_size = 8192,
                                        .tokenizer_bytes = 50 << 20,
                                        .validation_share = 0.02,
@@ -230,12 +232,18 @@ static int sample_document(void *context, const char *bytes, size_t length) {
     return tokenizer_trainer_feed(b->trainer, bytes, length);
 }
 
+/* Merges hardly change with more text; how frequent rare words are does. */
+static double share_of_text(const builder *b) {
+    if (b->options->vocabulary == VOCABULARY_OF_WORDS) return 1;
+    return (double)b->options->tokenizer_bytes / b->d->n_domains / (double)b->d->domain[b->domain].summary.bytes;
+}
+
 static int train_tokenizer(builder *b) {
-    TRY(tokenizer_trainer_new(&b->trainer));
+    TRY(tokenizer_trainer_new(&b->trainer, b->options->vocabulary));
     b->visited = 0;
     for (b->domain = 0; b->domain < b->d->n_domains; b->domain++) {
         log_progress("tokenizer: counting words of %s", b->d->domain[b->domain].summary.name);
-        b->share = (double)b->options->tokenizer_bytes / b->d->n_domains / (double)b->d->domain[b->domain].summary.bytes;
+        b->share = share_of_text(b);
         TRY(visit_domain_again(b, sample_document));
     }
     log_progress("tokenizer: learning a vocabulary of %d", b->options->vocabulary_size);
@@ -257,6 +265,12 @@ static int write_tokenizer(builder *b) {
 
 /* ---- third pass: the tokens ----------------------------------------------------------------------------------------------------- */
 
+static void count_unknown(builder *b, const token_list *tokens) {
+    int32_t unknown = tokenizer_unknown(b->d->tokenizer);
+    b->tokens += (int64_t)tokens->length;
+    for (size_t i = 0; i < tokens->length; i++) b->unknown += tokens->id[i] == unknown;
+}
+
 static int flush_batch(builder *b) {
     const domain_summary *summary = &b->d->domain[b->domain].summary;
     int32_t end_of_text = tokenizer_end_of_text(b->d->tokenizer);
@@ -272,6 +286,7 @@ static int flush_batch(builder *b) {
         const batch_document *one = &b->batch[i];
         if (one->status < 0) FAIL(one->status, "domain %s: a document of %zu bytes could not be tokenised", summary->name, one->bytes);
         TRY(shard_writer_append(one->side == TRAIN ? &b->train : &b->validation, one->tokens.id, one->tokens.length));
+        count_unknown(b, &one->tokens);
     }
     log_progress("tokenising %s: %.0f %%", summary->name,
                  100.0 * (double)(b->visited - b->start[b->domain]) / (double)(b->start[b->domain + 1] - b->start[b->domain]));
@@ -370,6 +385,7 @@ int dataset_build(const dataset_build_options *options, dataset_build_report *re
         goto done;
     }
     *report = (dataset_build_report){.vocabulary_size = b.d->vocabulary_size, .n_domains = b.d->n_domains};
+    report->unknown_share = (double)b.unknown / (double)b.tokens;
     for (int i = 0; i < b.d->n_domains; i++) report->domain[i] = b.d->domain[i].summary;
 done:
     builder_release(&b);

@@ -1,7 +1,7 @@
 /* From text to a dataset: `lamp data build`.
  *
  * The text is read three times: to hash every document (exact duplicates are dropped, also across domains: the first domain keeps
- * them), to train the tokenizer on an equal share of each domain, and to tokenise. Which documents are held out for validation follows
+ * them), to train the tokenizer on an equal share of each domain (one of words, on all), and to tokenise. Which documents are held out for validation follows
  * from their content hashes, so it depends neither on order nor on threads, and no document is on both sides. The same text and options
  * give the same bytes. Standard input can be read once only, so it is first copied into the folder being made. */
 #ifndef DATASET_BUILD_H
@@ -24,8 +24,9 @@ typedef struct {
     const char *standard_input_kind; /* what standard input is, as the end of a file's name would say: "txt", "jsonl.zst" */
     const char *field;               /* of .jsonl, that holds the text */
     bad_line_policy bad_lines;
-    int vocabulary_size;      /* at most; a small text has fewer merges to learn */
-    int64_t tokenizer_bytes;  /* text the tokenizer is trained on, all domains together */
+    vocabulary_kind vocabulary;
+    int vocabulary_size;      /* at most; a small text has fewer merges to learn, or fewer words */
+    int64_t tokenizer_bytes;  /* text that merges are learned from, all domains together; words are counted in all of it */
     double validation_share;  /* of a domain's bytes */
     int64_t validation_bytes; /* at most, per domain */
 } dataset_build_options;
@@ -34,6 +35,7 @@ void dataset_build_defaults(dataset_build_options *options);
 
 typedef struct {
     int vocabulary_size, n_domains;
+    double unknown_share; /* of all tokens: words that are not in the vocabulary */
     domain_summary domain[DATASET_DOMAINS];
 } dataset_build_report;
 

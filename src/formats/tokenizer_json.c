@@ -6,49 +6,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
-#include "text/pretokenizer.h"
-#include "text/tokenizer_internal.h"
-
-/* ---- the byte alphabet ------------------------------------------------------------------------------------------------------ */
-
-enum { ALPHABET_END = 0x100 + 68 }; /* 68 bytes do not print */
-
-static bool byte_prints(int byte) { return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174; }
-
-static void alphabet(int character_of[256], int byte_of[ALPHABET_END]) {
-    int unprintable = 0x100;
-    for (int i = 0; i < ALPHABET_END; i++) byte_of[i] = -1;
-    for (int byte = 0; byte < 256; byte++) {
-        character_of[byte] = byte_prints(byte) ? byte : unprintable++;
-        byte_of[character_of[byte]] = byte;
-    }
-}
-
-static int append_spelling(buffer *out, const int character_of[256], const char *bytes, size_t length) {
-    for (size_t i = 0; i < length; i++) {
-        int character = character_of[(unsigned char)bytes[i]];
-        if (character >= 0x80) buffer_append_byte(out, (char)(0xC0 | character >> 6));
-        buffer_append_byte(out, (char)(character < 0x80 ? character : 0x80 | (character & 0x3F)));
-    }
-    return out->status;
-}
-
-/* The bytes that a spelling (valid UTF-8) stands for replace what out held; false if a character is outside the alphabet. */
-static bool read_spelling(buffer *out, const int byte_of[ALPHABET_END], const char *spelling, size_t length) {
-    buffer_clear(out);
-    for (size_t i = 0; i < length; i++) {
-        int character = (unsigned char)spelling[i];
-        if (character >= 0x80) {
-            if (character >= 0xE0 || i + 1 == length) return false;
-            character = (character & 0x1F) << 6 | (spelling[++i] & 0x3F);
-        }
-        if (character >= ALPHABET_END || byte_of[character] < 0) return false;
-        buffer_append_byte(out, (char)byte_of[character]);
-    }
-    return true;
-}
-
-/* ---- reading ---------------------------------------------------------------------------------------------------------------- */
+#include "formats/tokenizer_steps.h"
+#include "text/byte_alphabet.h"
+#include "text/tokenizer_parts.h"
 
 typedef struct {
     const char *spelling; /* borrowed from the document; NULL: no token has this id yet */
@@ -57,80 +17,40 @@ typedef struct {
 
 typedef struct {
     const char *path;
-    int byte_of[ALPHABET_END];
     buffer left, right;
-    json_t *added; /* content -> id, of the added tokens so far */
+    json_t *added;  /* content -> id, of the added tokens so far */
     entry *entries; /* (capacity), the index is the id */
     int64_t capacity;
     tokenizer *t;
 } reader;
 
-static bool is_absent(const json_t *value) { return !value || json_is_null(value); }
-
-/* A text that holds a NUL counts as absent: C would see half of it. */
-static const char *text_or(const json_t *object, const char *key, const char *otherwise) {
+/* "" if there is none. A text that holds a NUL counts as none: C would see half of it. */
+static const char *text_of(const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);
     const char *text = json_string_value(value);
-    return text && strlen(text) == json_string_length(value) ? text : otherwise;
+    return text && strlen(text) == json_string_length(value) ? text : "";
 }
 
-static bool flag_or(const json_t *object, const char *key, bool otherwise) {
-    const json_t *flag = json_object_get(object, key);
-    return json_is_boolean(flag) ? json_is_true(flag) : otherwise;
+/* Settings of a model that are absent, false or empty. */
+static int check_unused(const reader *r, const json_t *model) {
+    static const char *const unused[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"};
+    for (size_t i = 0; i < sizeof unused / sizeof *unused; i++) {
+        const json_t *value = json_object_get(model, unused[i]);
+        bool harmless = tokenizer_lacks(value) || json_is_false(value) || (json_is_string(value) && json_string_length(value) == 0);
+        if (!harmless) FAIL(LAMP_UNSUPPORTED, "%s: expected a model without \"%s\", found one", r->path, unused[i]);
+    }
+    return LAMP_OK;
 }
 
-static bool is_type(const json_t *object, const char *type) { return strcmp(text_or(object, "type", ""), type) == 0; }
+static const char *type_of(const json_t *part) { return *text_of(part, "type") ? text_of(part, "type") : "one without a type"; }
 
-static int check_model(const reader *r, const json_t *root, const json_t *model) {
+static int check_other_parts(const reader *r, const json_t *root) {
     const json_t *normalizer = json_object_get(root, "normalizer"), *decoder = json_object_get(root, "decoder");
-    const char *type, *absent[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"};
-    TRY(json_get_word(&type, model, "type", r->path));
-    if (strcmp(type, "BPE") != 0) FAIL(LAMP_UNSUPPORTED, "%s: expected a tokenizer model of type BPE, found %s", r->path, type);
-    if (!is_absent(normalizer))
-        FAIL(LAMP_UNSUPPORTED, "%s: expected no normalizer, found %s", r->path, text_or(normalizer, "type", "one without a type"));
-    if (!is_absent(decoder) && !is_type(decoder, "ByteLevel"))
-        FAIL(LAMP_UNSUPPORTED, "%s: expected the decoder ByteLevel, found %s", r->path, text_or(decoder, "type", "one without a type"));
-    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
-        const json_t *value = json_object_get(model, absent[i]);
-        bool harmless = is_absent(value) || json_is_false(value) || (json_is_string(value) && json_string_length(value) == 0);
-        if (!harmless) FAIL(LAMP_UNSUPPORTED, "%s: expected a model without \"%s\", found one", r->path, absent[i]);
-    }
+    bool is_bytes = r->t->kind == VOCABULARY_OF_BYTES;
+    if (!tokenizer_lacks(normalizer)) FAIL(LAMP_UNSUPPORTED, "%s: expected no normalizer, found %s", r->path, type_of(normalizer));
+    if (!tokenizer_lacks(decoder) && !(is_bytes && !strcmp(type_of(decoder), "ByteLevel")))
+        FAIL(LAMP_UNSUPPORTED, "%s: expected %s, found %s", r->path, is_bytes ? "the decoder ByteLevel" : "no decoder", type_of(decoder));
     return LAMP_OK;
-}
-
-/* One step stands for itself, a Sequence for its steps. */
-static int read_pattern(const reader *r, const json_t *root, const char **pattern) {
-    static const char supported[] = "ByteLevel, or Sequence [Split by a Regex, Isolated; ByteLevel without use_regex], no add_prefix_space";
-    json_t *steps = NULL, *split = NULL, *found = json_object_get(root, "pre_tokenizer");
-    bool is_sequence = is_type(found, "Sequence");
-    if (is_sequence) TRY(json_get_array(&steps, found, "pretokenizers", r->path));
-    size_t n = is_sequence ? json_array_size(steps) : 1;
-    const json_t *last = is_sequence ? json_array_get(steps, n - 1) : found;
-    if (n == 2) split = json_array_get(steps, 0);
-
-    for (size_t i = 0; i < n; i++) {
-        const json_t *step = is_sequence ? json_array_get(steps, i) : found;
-        if (!is_type(step, "ByteLevel") && !is_type(step, "Split"))
-            FAIL(LAMP_UNSUPPORTED, "%s: expected the pre-tokenizer %s, found %s", r->path, supported, text_or(step, "type", "none"));
-    }
-    const char *regex = text_or(json_object_get(split, "pattern"), "Regex", NULL);
-    bool byte_level = is_type(last, "ByteLevel") && !flag_or(last, "add_prefix_space", true);
-    bool uses_regex = flag_or(last, "use_regex", true);
-    bool alone = n == 1 && uses_regex;
-    bool splits = is_type(split, "Split") && strcmp(text_or(split, "behavior", ""), "Isolated") == 0 && !flag_or(split, "invert", false);
-    bool after_split = n == 2 && !uses_regex && splits && regex;
-    if (!byte_level || (!alone && !after_split))
-        FAIL(LAMP_UNSUPPORTED, "%s: expected the pre-tokenizer %s, found these steps with other settings", r->path, supported);
-    *pattern = alone ? PRETOKENIZER_GPT2 : regex;
-    return LAMP_OK;
-}
-
-/* Says whether the pattern compiles, now rather than when text comes. */
-static int check_pattern(const reader *r, const char *pattern) {
-    pretokenizer *p = NULL;
-    int status = pretokenizer_new(&p, pattern);
-    pretokenizer_free(p);
-    return status < 0 ? error_add_context(status, "%s", r->path) : LAMP_OK;
 }
 
 static int collect_vocabulary(reader *r, json_t *vocabulary) {
@@ -174,29 +94,37 @@ static int collect_added_tokens(reader *r, const json_t *added, const json_t *vo
     return LAMP_OK;
 }
 
+/* What the vocabulary means by a spelling: bytes of the alphabet, or itself. Borrowed from it, or from part. */
+static bool read_spelling(piece *meant, const reader *r, buffer *part, const char *spelling, size_t length) {
+    bool is_spelt = true;
+    *meant = (piece){spelling, length};
+    if (r->t->kind == VOCABULARY_OF_BYTES) {
+        is_spelt = byte_alphabet_read(part, spelling, length);
+        *meant = (piece){part->bytes, part->length};
+    }
+    return is_spelt && meant->length > 0;
+}
+
 static int add_tokens(reader *r, int64_t n) {
     for (int64_t id = 0; id < n; id++) {
         entry e = r->entries[id];
+        piece meant = {e.spelling, e.spelling ? strlen(e.spelling) : 0};
         if (!e.spelling) FAIL(LAMP_MALFORMED, "%s: expected the ids 0 to %d, found no token with id %d", r->path, (int)n - 1, (int)id);
-        if (e.kind != TOKEN_TEXT) {
-            TRY(tokenizer_add_token(r->t, e.spelling, strlen(e.spelling), e.kind));
-            continue;
-        }
-        if (!read_spelling(&r->left, r->byte_of, e.spelling, strlen(e.spelling)) || r->left.length == 0)
+        if (e.kind == TOKEN_TEXT && !read_spelling(&meant, r, &r->left, e.spelling, meant.length))
             FAIL(LAMP_MALFORMED, "%s: \"vocab\": expected tokens spelt in the byte-level alphabet, found \"%.100s\"", r->path, e.spelling);
         TRY(r->left.status);
-        TRY(tokenizer_add_token(r->t, r->left.bytes, r->left.length, TOKEN_TEXT));
+        TRY(tokenizer_add_token(r->t, meant.bytes, meant.length, e.kind));
     }
     return LAMP_OK;
 }
 
 static int find_merge_part(int32_t *id, reader *r, buffer *part, const char *spelling, size_t length, size_t rank) {
-    bool is_spelt = read_spelling(part, r->byte_of, spelling, length);
+    piece meant;
+    bool is_spelt = read_spelling(&meant, r, part, spelling, length);
     TRY(part->status);
-    *id = is_spelt && part->length > 0 ? tokenizer_find(r->t, part->bytes, part->length) : -1;
+    *id = is_spelt ? tokenizer_find(r->t, meant.bytes, meant.length) : -1;
     if (*id < 0)
-        FAIL(LAMP_MALFORMED, "%s: \"merges\", entry %zu: expected two tokens, found \"%.*s\", which is none", r->path, rank, (int)length,
-             spelling);
+        FAIL(LAMP_MALFORMED, "%s: \"merges\", entry %zu: expected two tokens, found \"%.*s\", which is none", r->path, rank, (int)length, spelling);
     return LAMP_OK;
 }
 
@@ -222,151 +150,91 @@ static int add_merges(reader *r, const json_t *merges) {
     return LAMP_OK;
 }
 
-static int build(reader *r, json_t *root) {
-    json_t *model, *vocabulary, *merges, *added = NULL;
-    const char *pattern = NULL;
-    TRY(json_get_object(&model, root, "model", r->path));
-    TRY(check_model(r, root, model));
-    TRY(read_pattern(r, root, &pattern));
-    TRY(check_pattern(r, pattern));
-    TRY(json_get_object(&vocabulary, model, "vocab", r->path));
-    TRY(json_get_array(&merges, model, "merges", r->path));
-    if (!is_absent(json_object_get(root, "added_tokens"))) TRY(json_get_array(&added, root, "added_tokens", r->path));
+static int read_kind(vocabulary_kind *kind, const reader *r, const json_t *model) {
+    const char *type;
+    TRY(json_get_word(&type, model, "type", r->path));
+    if (strcmp(type, "BPE") && strcmp(type, "WordLevel"))
+        FAIL(LAMP_UNSUPPORTED, "%s: expected a tokenizer model of type BPE or WordLevel, found %s", r->path, type);
+    if (*type == 'W') *kind = VOCABULARY_OF_WORDS;
+    return LAMP_OK;
+}
 
+static int read_tokens(reader *r, json_t *root, json_t *model) {
+    json_t *vocabulary, *added = NULL;
+    TRY(json_get_object(&vocabulary, model, "vocab", r->path));
+    if (!tokenizer_lacks(json_object_get(root, "added_tokens"))) TRY(json_get_array(&added, root, "added_tokens", r->path));
     r->capacity = (int64_t)(json_object_size(vocabulary) + json_array_size(added));
     TRY(memory_new(&r->entries, (size_t)r->capacity, sizeof *r->entries, "a vocabulary"));
     TRY(collect_vocabulary(r, vocabulary));
     TRY(collect_added_tokens(r, added, vocabulary));
     int64_t n = 0;
     for (int64_t id = 0; id < r->capacity; id++) n += r->entries[id].spelling != NULL;
+    return add_tokens(r, n);
+}
 
-    TRY(tokenizer_new(&r->t, pattern));
-    r->t->ignore_merges = flag_or(model, "ignore_merges", false);
-    TRY(add_tokens(r, n));
-    TRY(add_merges(r, merges));
+static int read_merges(reader *r, const json_t *model) {
+    json_t *merges;
+    TRY(check_unused(r, model));
+    TRY(tokenizer_flag(&r->t->ignore_merges, model, "ignore_merges", false, r->path));
+    TRY(json_get_array(&merges, model, "merges", r->path));
+    return add_merges(r, merges);
+}
+
+static int read_unknown(reader *r, const json_t *model) {
+    const char *unknown;
+    TRY(json_get_word(&unknown, model, "unk_token", r->path));
+    r->t->unknown = tokenizer_find(r->t, unknown, strlen(unknown));
+    if (r->t->unknown < 0) FAIL(LAMP_UNSUPPORTED, "%s: \"unk_token\": expected a token, found \"%.100s\", which is none", r->path, unknown);
+    return LAMP_OK;
+}
+
+static int build(reader *r, json_t *root) {
+    json_t *model;
+    vocabulary_kind kind = VOCABULARY_OF_CHARACTERS;
+    TRY(json_get_object(&model, root, "model", r->path));
+    TRY(read_kind(&kind, r, model));
+    TRY(tokenizer_new(&r->t, kind));
+    TRY(tokenizer_steps_read(r->t, root, r->path));
+    if (r->t->kind == VOCABULARY_OF_CHARACTERS) FAIL(LAMP_UNSUPPORTED, "%s: expected the pre-tokenizer ByteLevel, found none", r->path);
+    TRY(check_other_parts(r, root));
+    TRY(read_tokens(r, root, model));
+    TRY(kind == VOCABULARY_OF_WORDS ? read_unknown(r, model) : read_merges(r, model));
     int status = tokenizer_complete(r->t);
     return status < 0 ? error_add_context(status, "%s", r->path) : LAMP_OK;
 }
 
+/* Parses the file and keeps it, to be written as it was. */
+static int read_source(json_t **root, buffer *source, const char *path) {
+    mapped_file map;
+    TRY(json_read_file(root, path));
+    int status = file_map(&map, path);
+    if (status >= 0) {
+        status = buffer_append(source, map.bytes, map.length);
+        file_unmap(&map);
+    }
+    if (status < 0) json_decref(*root);
+    return status;
+}
+
 int tokenizer_json_read(tokenizer **t, const char *path) {
     json_t *root;
+    buffer source = {0};
     reader r = {.path = path};
-    alphabet((int[256]){0}, r.byte_of);
-    TRY(json_read_file(&root, path));
+    int status = read_source(&root, &source, path);
+    if (status < 0) goto done;
     r.added = json_object();
-    int status = build(&r, root);
-    if (status < 0) tokenizer_free(r.t);
-    else *t = r.t;
+    status = build(&r, root);
+    if (status >= 0) {
+        r.t->source = source, source = (buffer){0};
+        *t = r.t, r.t = NULL;
+    }
+    tokenizer_free(r.t);
     memory_free(r.entries);
     buffer_release(&r.left);
     buffer_release(&r.right);
     json_decref(r.added);
     json_decref(root);
-    return status;
-}
-
-/* ---- writing ---------------------------------------------------------------------------------------------------------------- */
-
-static void put_added_tokens(json_writer *w, const tokenizer *t) {
-    json_begin_array(w, "added_tokens");
-    for (int id = 0; id < t->size; id++) {
-        const token *added = &t->tokens[id];
-        if (added->kind == TOKEN_TEXT) continue;
-        json_begin_object(w, NULL);
-        json_put_integer(w, "id", id);
-        json_put_bytes(w, "content", t->text.bytes + added->start, added->length);
-        json_put_bool(w, "single_word", false);
-        json_put_bool(w, "lstrip", false);
-        json_put_bool(w, "rstrip", false);
-        json_put_bool(w, "normalized", false);
-        json_put_bool(w, "special", added->kind == TOKEN_SPECIAL);
-        json_end_object(w);
-    }
-    json_end_array(w);
-}
-
-/* The settings matter to a pre-tokenizer alone, and false is the plain one; decoders always have true. */
-static void put_byte_level(json_writer *w, const char *key, bool setting) {
-    json_begin_object(w, key);
-    json_put_text(w, "type", "ByteLevel");
-    json_put_bool(w, "add_prefix_space", setting);
-    json_put_bool(w, "trim_offsets", setting);
-    json_put_bool(w, "use_regex", setting);
-    json_end_object(w);
-}
-
-static void put_pre_tokenizer(json_writer *w, const tokenizer *t) {
-    json_begin_object(w, "pre_tokenizer");
-    json_put_text(w, "type", "Sequence");
-    json_begin_array(w, "pretokenizers");
-    json_begin_object(w, NULL);
-    json_put_text(w, "type", "Split");
-    json_begin_object(w, "pattern");
-    json_put_text(w, "Regex", t->pattern);
-    json_end_object(w);
-    json_put_text(w, "behavior", "Isolated");
-    json_put_bool(w, "invert", false);
-    json_end_object(w);
-    put_byte_level(w, NULL, false);
-    json_end_array(w);
-    json_end_object(w);
-}
-
-static const char *spell(buffer *spelling, const int character_of[256], const tokenizer *t, int32_t id) {
-    const token *spelt = &t->tokens[id];
-    const char *bytes = t->text.bytes + spelt->start;
-    spelling->length = 0;
-    if (spelt->kind == TOKEN_TEXT) append_spelling(spelling, character_of, bytes, spelt->length);
-    else buffer_append(spelling, bytes, spelt->length);
-    return spelling->status < 0 ? "" : spelling->bytes;
-}
-
-static int put_model(json_writer *w, const tokenizer *t) {
-    static const char *const unused[] = {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"};
-    int character_of[256], byte_of[ALPHABET_END];
-    buffer spelling = {0};
-    alphabet(character_of, byte_of);
-    json_begin_object(w, "model");
-    json_put_text(w, "type", "BPE");
-    for (size_t i = 0; i < sizeof unused / sizeof *unused; i++) json_put_null(w, unused[i]);
-    json_put_bool(w, "fuse_unk", false);
-    json_put_bool(w, "byte_fallback", false);
-    json_put_bool(w, "ignore_merges", t->ignore_merges);
-    json_begin_object(w, "vocab");
-    for (int id = 0; id < t->size; id++) json_put_integer(w, spell(&spelling, character_of, t, id), id);
-    json_end_object(w);
-    json_begin_array(w, "merges");
-    for (int rank = 0; rank < t->n_merges; rank++) {
-        json_begin_array(w, NULL);
-        json_put_text(w, NULL, spell(&spelling, character_of, t, t->merges[rank].left));
-        json_put_text(w, NULL, spell(&spelling, character_of, t, t->merges[rank].right));
-        json_end_array(w);
-    }
-    json_end_array(w);
-    json_end_object(w);
-    int status = spelling.status;
-    buffer_release(&spelling);
-    return status;
-}
-
-int tokenizer_json_write(const tokenizer *t, const char *path) {
-    int status = LAMP_OK;
-    buffer text = {0};
-    json_writer w = {&text, .indented = true};
-    json_begin_object(&w, NULL);
-    json_put_text(&w, "version", "1.0");
-    json_put_null(&w, "truncation");
-    json_put_null(&w, "padding");
-    put_added_tokens(&w, t);
-    json_put_null(&w, "normalizer");
-    put_pre_tokenizer(&w, t);
-    json_put_null(&w, "post_processor");
-    put_byte_level(&w, "decoder", true);
-    TRY_TO(done, put_model(&w, t));
-    json_end_object(&w);
-    TRY_TO(done, buffer_append_byte(&text, '\n'));
-    TRY_TO(done, file_write_whole(path, text.bytes, text.length));
 done:
-    buffer_release(&text);
+    buffer_release(&source);
     return status;
 }

@@ -1,15 +1,16 @@
 /* tokenizer.json of Hugging Face's tokenizers, for byte-level byte-pair encodings (GPT-2, Llama 3, Qwen's form without a normalizer, and
- * what Lamplighter trains):
+ * what Lamplighter trains) and for vocabularies of words:
  *
  *     added_tokens    [{"id", "content", "special", ...}]           never looked for inside text here: a caller adds their ids
  *     normalizer      null
- *     pre_tokenizer   ByteLevel (the GPT-2 pattern), or Sequence [Split by a regular expression, ByteLevel without one]
+ *     pre_tokenizer   ByteLevel (the GPT-2 pattern), or a Sequence of Split, Digits ..., and ByteLevel; for words Whitespace and its like
  *     post_processor  ignored: a caller adds the ids of special tokens
  *     decoder         ByteLevel, or none
  *     model           BPE: "vocab" {token: id}, "merges" ["a b"] or [["a", "b"]] in the order of their ranks, "ignore_merges"
+ *                     WordLevel: "vocab", "unk_token"
  *
- * In vocab and merges each byte of a token is written as one character: itself if it prints (33-126, 161-172, 174-255), else U+0100
- * and up in byte order, so that a space is U+0120. What the reader cannot honour is LAMP_UNSUPPORTED; what is broken, LAMP_MALFORMED. */
+ * A vocabulary of bytes is spelt in an alphabet of its own (text/byte_alphabet.h). What the reader cannot honour is LAMP_UNSUPPORTED; what is
+ * broken, LAMP_MALFORMED. What was read is written as it was, to the byte. */
 #ifndef TOKENIZER_JSON_H
 #define TOKENIZER_JSON_H
 

@@ -1,55 +1,68 @@
 #include "text/pretokenizer.h"
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <string.h>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
+#include "base/buffer.h"
+#include "base/characters.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "text/pattern.h"
 
 const char PRETOKENIZER_QWEN2[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
                                   " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 const char PRETOKENIZER_GPT2[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+#define LETTER "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}"
+const char PRETOKENIZER_WORDS[] = "[" LETTER "]+|[^" LETTER "\\s]+";
 
-/* Patterns may come from files of others: a match that needs more than this fails, loudly, instead of running for ever. The patterns above
- * stay far below on any text. */
-enum { STACK_START = 32 << 10, STACK_LIMIT = 8 << 20, STEPS_AT_LEAST = 10000000, STEPS_PER_BYTE = 8 };
+typedef struct {
+    piece piece;
+    bool is_broken;   /* not UTF-8: no step touches it */
+    bool begins_text; /* the whole text begins with it */
+    bool goes_on;     /* stands right behind broken bytes: nothing is put in between */
+} part;
+
+typedef struct {
+    size_t start, end; /* in the bytes of the part at hand */
+    bool is_match;
+} span;
+
+typedef struct {
+    const pretokenizer_step *step;
+    pattern *pattern; /* NULL: STEP_PREFIX */
+    buffer changed;   /* the part, where the step changes it */
+
+    bool is_busy; /* with a part */
+    part part;
+    size_t at;                     /* spans end here so far */
+    size_t match_start, match_end; /* the match that comes next, if has_match; start is the part's length after the last */
+    bool has_match, has_peeked;
+    span peeked;
+} stage;
 
 struct pretokenizer {
-    pcre2_code *code;
-    pcre2_match_data *match;
-    pcre2_match_context *limits;
-    pcre2_jit_stack *stack;
-
+    stage *stages; /* (n) */
+    size_t n;
+    bool cuts_at_broken;
     const char *bytes;
-    size_t length;
-    size_t position;               /* everything before it was handed out */
-    size_t run_start, run_end;     /* the stretch of UTF-8 being matched */
-    size_t match_start, match_end; /* the match at or after position; none if match_end <= position */
+    size_t length, at;
+    bool begins_text, was_broken; /* what stands before `at` */
 };
 
-int pretokenizer_new(pretokenizer **result, const char *pattern) {
-    int status = LAMP_OK, problem;
-    size_t offset;
+static int new_pattern(pattern **p, const pretokenizer_step *step) {
+    return step->is_regex ? pattern_new(p, step->text) : pattern_new_plain(p, step->text, strlen(step->text));
+}
+
+int pretokenizer_new(pretokenizer **result, const pretokenizer_step *steps, size_t n) {
+    int status = LAMP_OK;
     pretokenizer *p = NULL;
     TRY_TO(done, memory_new(&p, 1, sizeof *p, "a pre-tokenizer"));
-    uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C;
-    p->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &problem, &offset, NULL);
-    if (!p->code) {
-        char text[256];
-        pcre2_get_error_message(problem, (PCRE2_UCHAR *)text, sizeof text);
-        FAIL_TO(done, LAMP_UNSUPPORTED, "the pre-tokenizer's pattern cannot be compiled: %s, at byte %zu of %s", text, offset, pattern);
-    }
-    p->match = pcre2_match_data_create(1, NULL);
-    p->limits = pcre2_match_context_create(NULL);
-    if (!p->match || !p->limits) FAIL_TO(done, LAMP_NO_MEMORY, "no memory for a pre-tokenizer");
-    /* Without a just-in-time compiler on this machine PCRE2 interprets: same pieces, slower. */
-    if (pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0) {
-        p->stack = pcre2_jit_stack_create(STACK_START, STACK_LIMIT, NULL);
-        if (!p->stack) FAIL_TO(done, LAMP_NO_MEMORY, "no memory for a pre-tokenizer");
-        pcre2_jit_stack_assign(p->limits, NULL, p->stack);
+    TRY_TO(done, memory_new(&p->stages, n, sizeof *p->stages, "a pre-tokenizer"));
+    for (p->n = 0; p->n < n; p->n++) {
+        stage *s = &p->stages[p->n];
+        s->step = &steps[p->n];
+        if (s->step->kind == STEP_PREFIX) continue;
+        TRY_TO(done, new_pattern(&s->pattern, s->step));
+        p->cuts_at_broken |= s->step->is_regex;
     }
     *result = p;
     p = NULL;
@@ -60,71 +73,155 @@ done:
 
 void pretokenizer_free(pretokenizer *p) {
     if (!p) return;
-    pcre2_jit_stack_free(p->stack);
-    pcre2_match_context_free(p->limits);
-    pcre2_match_data_free(p->match);
-    pcre2_code_free(p->code);
+    for (size_t i = 0; i < p->n; i++) {
+        buffer_release(&p->stages[i].changed);
+        pattern_free(p->stages[i].pattern);
+    }
+    memory_free(p->stages);
     memory_free(p);
 }
 
-void pretokenizer_begin(pretokenizer *p, const char *bytes, size_t length) {
-    size_t steps = STEPS_AT_LEAST + (length < UINT32_MAX / 2 / STEPS_PER_BYTE ? length * STEPS_PER_BYTE : UINT32_MAX / 2);
-    pcre2_set_match_limit(p->limits, (uint32_t)steps);
-    p->bytes = bytes, p->length = length;
-    p->position = p->run_start = p->run_end = p->match_start = p->match_end = 0;
-}
-
-static int run_matcher(pretokenizer *p, size_t end, uint32_t options) {
-    return pcre2_match(p->code, (PCRE2_SPTR)p->bytes + p->run_start, end - p->run_start, p->position - p->run_start, options | PCRE2_NOTEMPTY,
-                       p->match, p->limits);
-}
-
-static bool is_utf_error(int found) { return found <= PCRE2_ERROR_UTF8_ERR1 && found >= PCRE2_ERROR_UTF8_ERR21; }
-
-/* Finds the next match in the current run. At the end of a run the next begins: PCRE2 checks all that is left and says where it stops
- * being UTF-8, which is where the new run ends; it is empty if that is right here. */
-static int find_match(pretokenizer *p) {
-    int found;
-    if (p->position < p->run_end) {
-        found = run_matcher(p, p->run_end, PCRE2_NO_UTF_CHECK);
-    } else {
-        p->run_start = p->position, p->run_end = p->length;
-        found = run_matcher(p, p->run_end, 0);
-        if (is_utf_error(found)) {
-            p->run_end = p->run_start + pcre2_get_startchar(p->match);
-            if (p->run_end == p->run_start) return LAMP_OK;
-            found = run_matcher(p, p->run_end, PCRE2_NO_UTF_CHECK);
-        }
-    }
-    if (found == PCRE2_ERROR_NOMATCH) {
-        p->match_start = p->match_end = p->run_end;
-        return LAMP_OK;
-    }
-    if (found < 0)
-        FAIL(LAMP_UNSUPPORTED, "the pre-tokenizer's pattern needs too much work at byte %zu of the text (PCRE2 error %d)", p->position, found);
-    const size_t *range = pcre2_get_ovector_pointer(p->match);
-    p->match_start = p->run_start + range[0], p->match_end = p->run_start + range[1];
-    if (p->match_start < p->position || p->match_end <= p->match_start)
-        FAIL(LAMP_UNSUPPORTED, "the pre-tokenizer's pattern matches backwards at byte %zu of the text", p->position);
+int pretokenizer_begin(pretokenizer *p, const char *bytes, size_t length, bool begins_text) {
+    p->bytes = bytes, p->length = length, p->at = 0, p->begins_text = begins_text, p->was_broken = false;
+    for (size_t i = 0; i < p->n; i++) p->stages[i].is_busy = false;
     return LAMP_OK;
 }
 
-static void hand_out(pretokenizer *p, piece *next, size_t end) {
-    *next = (piece){p->bytes + p->position, end - p->position};
-    p->position = end;
+/* ---- a step that cuts ------------------------------------------------------------------------------------------------------------ */
+
+/* Matches and what lies between them, in turn, inverted where that is asked for. 0 after the last. */
+static int next_span(stage *s, span *next) {
+    if (!s->has_match && s->match_start < s->part.piece.length) {
+        int found = pattern_next(s->pattern, &s->match_start, &s->match_end);
+        TRY(found);
+        s->has_match = found;
+        if (!found) s->match_start = s->part.piece.length;
+    }
+    if (s->at < s->match_start) {
+        *next = (span){s->at, s->match_start, s->step->inverted};
+        s->at = s->match_start;
+        return 1;
+    }
+    if (!s->has_match) return 0;
+    *next = (span){s->match_start, s->match_end, !s->step->inverted};
+    s->at = s->match_end, s->has_match = false;
+    return 1;
+}
+
+static int take_span(stage *s, span *next) {
+    if (!s->has_peeked) return next_span(s, next);
+    *next = s->peeked, s->has_peeked = false;
+    return 1;
+}
+
+static bool belong_together(split_behavior behavior, const span *a, const span *b) {
+    switch (behavior) {
+    case SPLIT_CONTIGUOUS: return a->is_match == b->is_match;
+    case SPLIT_WITH_PREVIOUS: return !a->is_match && b->is_match;
+    case SPLIT_WITH_NEXT: return a->is_match && !b->is_match;
+    default: return false;
+    }
+}
+
+/* Joins what follows to *s. */
+static int join_spans(stage *g, span *s) {
+    split_behavior behavior = g->step->behavior;
+    if (behavior == SPLIT_ISOLATED || behavior == SPLIT_REMOVED) return LAMP_OK;
+    for (;;) {
+        int more = next_span(g, &g->peeked);
+        TRY(more);
+        g->has_peeked = more;
+        if (!more || !belong_together(behavior, s, &g->peeked)) return LAMP_OK;
+        s->end = g->peeked.end, g->has_peeked = false;
+        if (behavior != SPLIT_CONTIGUOUS) return LAMP_OK;
+    }
+}
+
+static int next_split(stage *g, part *next) {
+    span s;
+    for (;;) {
+        int more = take_span(g, &s);
+        if (more <= 0) return more;
+        TRY(join_spans(g, &s));
+        if (s.start < s.end && !(s.is_match && g->step->behavior == SPLIT_REMOVED)) break;
+    }
+    bool is_first = s.start == 0;
+    *next = (part){{g->part.piece.bytes + s.start, s.end - s.start}, false, is_first && g->part.begins_text, is_first && g->part.goes_on};
+    return 1;
+}
+
+/* ---- steps that change ----------------------------------------------------------------------------------------------------------- */
+
+static int replace(stage *s) {
+    size_t start, end, at = 0;
+    bool any = false;
+    int found;
+    buffer_clear(&s->changed);
+    TRY(pattern_begin(s->pattern, s->part.piece.bytes, s->part.piece.length));
+    while ((found = pattern_next(s->pattern, &start, &end)) > 0) {
+        buffer_append(&s->changed, s->part.piece.bytes + at, start - at);
+        TRY(buffer_append_text(&s->changed, s->step->with));
+        at = end, any = true;
+    }
+    TRY(found);
+    if (!any) return LAMP_OK;
+    TRY(buffer_append(&s->changed, s->part.piece.bytes + at, s->part.piece.length - at));
+    s->part.piece = (piece){s->changed.bytes, s->changed.length};
+    return LAMP_OK;
+}
+
+static int put_before(stage *s) {
+    size_t n = strlen(s->step->text);
+    bool begins_so = s->part.piece.length >= n && !memcmp(s->part.piece.bytes, s->step->text, n);
+    if (begins_so || s->part.goes_on || (s->step->first_only && !s->part.begins_text)) return LAMP_OK;
+    buffer_clear(&s->changed);
+    TRY(buffer_append(&s->changed, s->step->text, n));
+    TRY(buffer_append(&s->changed, s->part.piece.bytes, s->part.piece.length));
+    s->part.piece = (piece){s->changed.bytes, s->changed.length};
+    return LAMP_OK;
+}
+
+/* ---- all steps ------------------------------------------------------------------------------------------------------------------- */
+
+/* Text before any step: all of it, or if that matters its stretches of UTF-8 and of other bytes in turn. */
+static int next_stretch(pretokenizer *p, part *next) {
+    if (p->at == p->length) return 0;
+    const char *bytes = p->bytes + p->at;
+    size_t left = p->length - p->at, n = p->cuts_at_broken ? characters_valid(bytes, left) : left;
+    bool is_broken = n == 0;
+    while (n < left && is_broken && !character_length(bytes + n, left - n, NULL)) n++;
+    *next = (part){{bytes, n}, is_broken, p->begins_text && p->at == 0, p->was_broken};
+    p->was_broken = is_broken;
+    p->at += n;
+    return 1;
+}
+
+/* The next part that the first n steps give. */
+static int next_part(pretokenizer *p, size_t n, part *next) {
+    if (n == 0) return next_stretch(p, next);
+    stage *s = &p->stages[n - 1];
+    for (;;) {
+        if (s->is_busy) {
+            int more = next_split(s, next);
+            if (more) return more;
+            s->is_busy = false;
+        }
+        int more = next_part(p, n - 1, &s->part);
+        if (more <= 0) return more;
+        if (!s->part.is_broken && s->step->kind == STEP_SPLIT) {
+            TRY(pattern_begin(s->pattern, s->part.piece.bytes, s->part.piece.length));
+            s->at = s->match_start = 0, s->has_match = s->has_peeked = false, s->is_busy = true;
+            continue;
+        }
+        if (!s->part.is_broken) TRY(s->step->kind == STEP_REPLACE ? replace(s) : put_before(s));
+        *next = s->part;
+        if (next->piece.length > 0) return 1;
+    }
 }
 
 int pretokenizer_next(pretokenizer *p, piece *next) {
-    if (p->position == p->length) return 0;
-    if (p->match_end <= p->position) TRY(find_match(p));
-    if (p->run_end <= p->position) {
-        size_t start = p->position;
-        while (p->run_end == p->position && ++p->position < p->length) TRY(find_match(p));
-        size_t end = p->position;
-        p->position = start;
-        hand_out(p, next, end);
-    } else {
-        hand_out(p, next, p->match_start > p->position ? p->match_start : p->match_end);
-    }
-    return 1;
+    part found;
+    int more = next_part(p, p->n, &found);
+    if (more > 0) *next = found.piece;
+    return more;
 }

@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/memory.h"
-#include "text/tokenizer_internal.h"
+#include "text/tokenizer_parts.h"
+
+const char END_OF_TEXT[] = "<|endoftext|>";
 
 int token_list_append(token_list *list, int32_t id) {
     TRY(memory_reserve(&list->id, &list->capacity, list->length + 1, sizeof *list->id, "token ids"));
@@ -18,28 +20,43 @@ void token_list_release(token_list *list) {
     *list = (token_list){0};
 }
 
-int tokenizer_new(tokenizer **result, const char *pattern) {
-    int status = LAMP_OK;
-    tokenizer *t = NULL;
-    TRY_TO(done, memory_new(&t, 1, sizeof *t, "a tokenizer"));
-    TRY_TO(done, memory_copy_text(&t->pattern, pattern, "a pre-tokenizer's pattern"));
-    t->end_of_text = -1;
-    *result = t;
-    t = NULL;
-done:
-    tokenizer_free(t);
-    return status;
+int tokenizer_new(tokenizer **t, vocabulary_kind kind) {
+    TRY(memory_new(t, 1, sizeof **t, "a tokenizer"));
+    (*t)->kind = kind, (*t)->end_of_text = (*t)->unknown = -1;
+    return LAMP_OK;
 }
 
 void tokenizer_free(tokenizer *t) {
     if (!t) return;
-    index_map_release(&t->rank_of_pair);
+    index_map_release(&t->merge_of_pair);
     index_map_release(&t->id_of_hash);
     memory_free(t->merges);
     memory_free(t->tokens);
     buffer_release(&t->text);
-    memory_free(t->pattern);
+    buffer_release(&t->source);
+    memory_free(t->steps);
+    for (size_t i = 0; i < t->n_texts; i++) memory_free(t->texts[i]);
+    memory_free(t->texts);
     memory_free(t);
+}
+
+static int own_text(tokenizer *t, const char **copy, const char *text) {
+    static const char purpose[] = "a tokenizer's settings";
+    *copy = NULL;
+    if (!text) return LAMP_OK;
+    TRY(memory_reserve(&t->texts, &t->text_capacity, t->n_texts + 1, sizeof *t->texts, purpose));
+    TRY(memory_copy_text(&t->texts[t->n_texts], text, purpose));
+    *copy = t->texts[t->n_texts++];
+    return LAMP_OK;
+}
+
+int tokenizer_add_step(tokenizer *t, const pretokenizer_step *step) {
+    pretokenizer_step copy = *step;
+    TRY(memory_reserve(&t->steps, &t->step_capacity, t->n_steps + 1, sizeof *t->steps, "the steps of a pre-tokenizer"));
+    TRY(own_text(t, &copy.text, step->text));
+    TRY(own_text(t, &copy.with, step->with));
+    t->steps[t->n_steps++] = copy;
+    return LAMP_OK;
 }
 
 int32_t tokenizer_find(const tokenizer *t, const char *bytes, size_t length) {
@@ -51,6 +68,7 @@ int32_t tokenizer_find(const tokenizer *t, const char *bytes, size_t length) {
 int tokenizer_add_token(tokenizer *t, const char *bytes, size_t length, token_kind kind) {
     if (t->size == INT32_MAX) FAIL(LAMP_UNSUPPORTED, "a vocabulary has at most %d tokens", INT32_MAX);
     TRY(memory_reserve(&t->tokens, &t->token_capacity, (size_t)t->size + 1, sizeof *t->tokens, "a vocabulary"));
+    if (t->kind == VOCABULARY_OF_WORDS) TRY(buffer_append_byte(&t->text, ' '));
     t->tokens[t->size] = (token){t->text.length, length, kind};
     TRY(buffer_append(&t->text, bytes, length));
     /* An added token may be spelt like a token of the vocabulary; merges mean the latter. */
@@ -72,20 +90,26 @@ int tokenizer_add_merge(tokenizer *t, int32_t left, int32_t right) {
     buffer_release(&joined);
     TRY(status);
     if (result < 0) FAIL(LAMP_MALFORMED, "expected a token that joins tokens %d and %d, found none", left, right);
-    if (index_map_find(&t->rank_of_pair, merge_key(left, right)) >= 0)
+    if (index_map_find(&t->merge_of_pair, pair_key(left, right)) >= 0)
         FAIL(LAMP_MALFORMED, "expected tokens %d and %d to be merged once, found them twice", left, right);
     TRY(memory_reserve(&t->merges, &t->merge_capacity, (size_t)t->n_merges + 1, sizeof *t->merges, "merges"));
-    TRY(index_map_set(&t->rank_of_pair, merge_key(left, right), t->n_merges));
+    TRY(index_map_set(&t->merge_of_pair, pair_key(left, right), (int64_t)t->n_merges << 32 | result));
     t->merges[t->n_merges++] = (merge){left, right, result};
+    return LAMP_OK;
+}
+
+static int find_bytes(tokenizer *t) {
+    for (int byte = 0; byte < 256; byte++) {
+        t->byte_id[byte] = tokenizer_find(t, &(char){(char)byte}, 1);
+        if (t->byte_id[byte] < 0) FAIL(LAMP_UNSUPPORTED, "expected a vocabulary with a token for each byte, found none for byte 0x%02X", byte);
+    }
     return LAMP_OK;
 }
 
 int tokenizer_complete(tokenizer *t) {
     static const char *const names[] = {"<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>"};
-    for (int byte = 0; byte < 256; byte++) {
-        t->byte_id[byte] = tokenizer_find(t, &(char){(char)byte}, 1);
-        if (t->byte_id[byte] < 0) FAIL(LAMP_UNSUPPORTED, "expected a vocabulary with a token for each byte, found none for byte 0x%02X", byte);
-    }
+    if (t->kind == VOCABULARY_OF_BYTES) TRY(find_bytes(t));
+    else if (t->unknown < 0) FAIL(LAMP_UNSUPPORTED, "expected a vocabulary with a token for unknown words, found none");
     for (size_t i = sizeof names / sizeof *names; i-- > 0;) {
         int32_t id = tokenizer_find(t, names[i], strlen(names[i]));
         if (id >= 0 && t->tokens[id].kind == TOKEN_SPECIAL) t->end_of_text = id;
@@ -97,20 +121,26 @@ int tokenizer_vocabulary_size(const tokenizer *t) { return t->size; }
 
 int32_t tokenizer_end_of_text(const tokenizer *t) { return t->end_of_text; }
 
+int32_t tokenizer_unknown(const tokenizer *t) { return t->unknown; }
+
 bool tokenizer_is_special(const tokenizer *t, int32_t id) { return t->tokens[id].kind == TOKEN_SPECIAL; }
 
 const char *tokenizer_token_bytes(const tokenizer *t, int32_t id, size_t *length) {
-    *length = tokenizer_is_special(t, id) ? 0 : t->tokens[id].length;
-    return t->text.bytes + t->tokens[id].start;
+    size_t space = t->kind == VOCABULARY_OF_WORDS;
+    *length = tokenizer_is_special(t, id) ? 0 : t->tokens[id].length + space;
+    return t->text.bytes + t->tokens[id].start - space;
 }
 
 int tokenizer_decode(const tokenizer *t, buffer *out, const int32_t *ids, size_t n) {
+    size_t to_skip = t->kind == VOCABULARY_OF_WORDS;
     for (size_t i = 0; i < n; i++) {
         size_t length;
         if (ids[i] < 0 || ids[i] >= t->size)
             FAIL(LAMP_MALFORMED, "token %zu of %zu: expected an id from 0 to %d, found %d", i, n, t->size - 1, ids[i]);
         const char *bytes = tokenizer_token_bytes(t, ids[i], &length);
-        TRY(buffer_append(out, bytes, length));
+        size_t skipped = length < to_skip ? length : to_skip;
+        TRY(buffer_append(out, bytes + skipped, length - skipped));
+        to_skip -= skipped;
     }
     return LAMP_OK;
 }

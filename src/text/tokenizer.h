@@ -1,8 +1,11 @@
-/* Byte-level byte-pair encoding: train, encode, decode. decode(encode(x)) == x for arbitrary bytes.
+/* From text to token ids and back, with one of these vocabularies:
  *
- * Text is cut into pieces by a pre-tokenizer pattern; the bytes of each piece are merged pair by pair, lowest rank first (leftmost on
- * ties), until no merge applies (Sennrich et al. 2016; byte-level as GPT-2). Special tokens are matched nowhere inside text: a caller
- * who wants one adds its id. Reading and writing tokenizer.json is formats/tokenizer_json.h. */
+ *     of bytes      byte-level byte-pair encoding, as GPT-2 and most since: decode(encode(x)) == x for arbitrary bytes
+ *     of words      whole words of text that is cut at white space and signs; the rare ones are all one token, whose spelling is lost
+ *
+ * Text is cut into pieces by patterns; of a piece, the bytes are merged pair by pair, lowest rank first (leftmost on ties), until no merge
+ * applies (Sennrich et al. 2016). Special tokens are matched nowhere inside text: a caller who wants one adds its id. Reading and writing
+ * tokenizer.json is formats/tokenizer_json.h; how to build one from parts, text/tokenizer_parts.h. */
 #ifndef TOKENIZER_H
 #define TOKENIZER_H
 
@@ -11,6 +14,8 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+
+typedef enum { VOCABULARY_OF_BYTES, VOCABULARY_OF_CHARACTERS, VOCABULARY_OF_WORDS } vocabulary_kind;
 
 typedef struct tokenizer tokenizer;
 
@@ -27,9 +32,10 @@ void tokenizer_free(tokenizer *t);
 
 int tokenizer_vocabulary_size(const tokenizer *t); /* ids are 0 .. size - 1 */
 int32_t tokenizer_end_of_text(const tokenizer *t); /* separates documents; -1 if the vocabulary has none */
+int32_t tokenizer_unknown(const tokenizer *t);     /* stands for text that has no token of its own; -1 if all text has */
 bool tokenizer_is_special(const tokenizer *t, int32_t id);
 
-/* The bytes an id stands for, borrowed; a special token stands for none in text (*length 0). */
+/* The bytes an id stands for inside a text, borrowed; a special token stands for none (*length 0). A word comes with a space before it. */
 const char *tokenizer_token_bytes(const tokenizer *t, int32_t id, size_t *length);
 
 /* Appends the ids of bytes to list. Any bytes are valid. Safe from several threads, each with its own encoder. */
@@ -43,10 +49,11 @@ int tokenizer_decode(const tokenizer *t, buffer *out, const int32_t *ids, size_t
 
 /* ---- training ---------------------------------------------------------------------------------------------------------------- */
 
-/* Counts pieces of the text it is fed, then learns merges until the vocabulary has the size asked for (or no pair occurs twice). The most
- * frequent pair is merged first; ties go to the pair with the smaller (left, right) ids. The result is a function of the text alone. */
+/* Counts pieces of the text it is fed, then makes a vocabulary of the size asked for, or smaller if the text has too little. Of bytes: the most
+ * frequent pair is merged first; ties go to the pair with the smaller (left, right) ids. Of words: the most frequent ones, the most frequent
+ * first. The result is a function of the text alone. */
 typedef struct tokenizer_trainer tokenizer_trainer;
-int tokenizer_trainer_new(tokenizer_trainer **trainer);
+int tokenizer_trainer_new(tokenizer_trainer **trainer, vocabulary_kind kind);
 void tokenizer_trainer_free(tokenizer_trainer *trainer);
 int tokenizer_trainer_feed(tokenizer_trainer *trainer, const char *bytes, size_t length); /* one document */
 int tokenizer_trainer_finish(tokenizer **t, tokenizer_trainer *trainer, int vocabulary_size);

@@ -8,7 +8,7 @@
 
 double score_loss(const score *s) { return s->tokens > 0 ? s->nats / (double)s->tokens : NAN; }
 double score_perplexity(const score *s) { return exp(score_loss(s)); }
-double score_bits_per_byte(const score *s) { return s->bytes > 0 ? s->nats / (M_LN2 * (double)s->bytes) : NAN; }
+double score_bits_per_byte(const score *s) { return s->bytes > 0 && s->unknown == 0 ? s->nats / (M_LN2 * (double)s->bytes) : NAN; }
 
 int evaluation_open(evaluation *e, const model *m, int B, int T) {
     *e = (evaluation){0};
@@ -48,6 +48,7 @@ static void score_batch(evaluation *e, tape *t, const model *m, const tokenizer 
         size_t bytes = 0;
         tokenizer_token_bytes(words, e->batch.target[n], &bytes);
         s->nats += loss[n], s->tokens++, s->bytes += (int64_t)bytes;
+        s->unknown += e->batch.target[n] == tokenizer_unknown(words);
     }
     if (e->watch) e->watch(e->watch_context, e, loss);
     e->tokens_before += N;
@@ -58,6 +59,7 @@ static void add_up(evaluation *e) {
     for (int i = 0; i < e->n_domains; i++) {
         const score *s = &e->domain[i].score;
         e->total.nats += s->nats, e->total.tokens += s->tokens, e->total.bytes += s->bytes;
+        e->total.unknown += s->unknown;
     }
 }
 

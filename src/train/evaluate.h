@@ -9,11 +9,12 @@
 typedef struct {
     double nats;           /* summed over tokens */
     int64_t tokens, bytes; /* predicted; an end-of-text token counts as a token of no bytes */
+    int64_t unknown;       /* of the tokens: words outside the vocabulary, whose bytes nothing predicts */
 } score;
 
 double score_loss(const score *s);          /* nats per token */
 double score_perplexity(const score *s);    /* exp(loss) */
-double score_bits_per_byte(const score *s);
+double score_bits_per_byte(const score *s); /* NAN if some words are unknown: their spelling would come for nothing */
 
 typedef struct evaluation evaluation;
 

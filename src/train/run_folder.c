@@ -285,6 +285,7 @@ static void put_score(json_writer *w, const score *s) {
     json_put_number(w, "bits_per_byte", score_bits_per_byte(s));
     json_put_integer(w, "tokens", s->tokens);
     json_put_integer(w, "bytes", s->bytes);
+    json_put_integer(w, "unknown", s->unknown);
 }
 
 void json_put_scores(json_writer *w, const evaluation *e) {

@@ -219,7 +219,7 @@ int tensorboard_add_probe(tensorboard *t, const probe_reading *r) {
 static void add_score(tensorboard *t, const score *s, const char *kind, const char *name) {
     if (s->tokens == 0) return;
     add(t, score_loss(s), "validation_loss/%s%s", kind, name);
-    if (s->bytes > 0) add(t, score_bits_per_byte(s), "validation_bits_per_byte/%s%s", kind, name);
+    if (s->bytes > 0 && s->unknown == 0) add(t, score_bits_per_byte(s), "validation_bits_per_byte/%s%s", kind, name);
 }
 
 int tensorboard_add_evaluation(tensorboard *t, int64_t step, const evaluation *e) {

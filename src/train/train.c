@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -85,8 +86,10 @@ static int evaluate(train_session *s) {
     TRY(evaluate_dataset(&s->evaluation, &tr->tape, &tr->model, tr->data, tr->recipe.eval_tokens));
     s->evaluated_at = tr->step;
     TRY(run_folder_add_evaluation(&s->folder, tr, &s->evaluation));
-    TRY(say(s, "step %lld: validation loss %.3f, %.3f bits per byte", (long long)tr->step, score_loss(&s->evaluation.total),
-            score_bits_per_byte(&s->evaluation.total)));
+    const score *total = &s->evaluation.total;
+    bool is_spelt = isfinite(score_bits_per_byte(total));
+    TRY(say(s, "step %lld: validation loss %.3f, %.*f %s", (long long)tr->step, score_loss(total), is_spelt ? 3 : 1,
+            is_spelt ? score_bits_per_byte(total) : score_perplexity(total), is_spelt ? "bits per byte" : "perplexity"));
     if (!s->watcher->sample) return LAMP_OK;
     TRY(choose_prompt(s, tr->recipe.eval_every > 0 ? tr->step / tr->recipe.eval_every : 0));
     buffer_clear(&s->sample);

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "formats/tokenizer_json.h"
 #include "lamp.h"
+#include "text/tokenizer_parts.h"
 
 #define FOLDER "tests/golden/tokenizer/"
 
@@ -46,12 +47,14 @@ static void check(const char *name, const char *path) {
     json_decref(cases);
 }
 
+/* From its parts, as if no file had been read. */
 static void written_again(char path[PATH_BYTES], const char *name) {
     tokenizer *t = NULL;
     char fixture[PATH_BYTES];
     EXPECT_OK(file_join(path, test_folder(), name));
     EXPECT_OK(file_join(fixture, FOLDER, name));
     EXPECT_OK(tokenizer_json_read(&t, fixture));
+    if (t) buffer_release(&t->source);
     if (t) EXPECT_OK(tokenizer_json_write(t, path));
     tokenizer_free(t);
 }
@@ -67,6 +70,21 @@ static void every_form_survives_being_written_again(void) {
         written_again(path, names[i]);
         check(names[i], path);
     }
+}
+
+static void what_was_read_is_written_as_it_was(void) {
+    tokenizer *t = NULL;
+    mapped_file before = {0}, after = {0};
+    char path[PATH_BYTES];
+    EXPECT_OK(file_join(path, test_folder(), "same.json"));
+    EXPECT_OK(tokenizer_json_read(&t, FOLDER "gpt2.json"));
+    if (t) EXPECT_OK(tokenizer_json_write(t, path));
+    EXPECT_OK(file_map(&before, FOLDER "gpt2.json"));
+    EXPECT_OK(file_map(&after, path));
+    EXPECT(before.length == after.length && !memcmp(before.bytes, after.bytes, after.length), "%zu bytes became %zu", before.length, after.length);
+    file_unmap(&before);
+    file_unmap(&after);
+    tokenizer_free(t);
 }
 
 static void what_we_write_is_what_the_library_writes(void) {
@@ -88,6 +106,7 @@ static const test_case cases[] = {
     {"the form of GPT-2 gives equal ids", the_form_of_gpt2_gives_equal_ids},
     {"the form of Llama 3 gives equal ids", the_form_of_llama3_gives_equal_ids},
     {"every form survives being written again", every_form_survives_being_written_again},
+    {"what was read is written as it was", what_was_read_is_written_as_it_was},
     {"what we write is what the library writes", what_we_write_is_what_the_library_writes},
 };
 

@@ -9,7 +9,10 @@
 #include "lamp.h"
 
 static const char model[] = "\"type\": \"BPE\"", vocabulary[] = "\"vocab\": {", merges[] = "\"merges\": [", added[] = "\"added_tokens\": [",
-                  token[] = "\"!\": 34", regex[] = "\"Regex\": \"", special[] = "\"content\": \"<|endoftext|>\"";
+                  token[] = "\"!\": 34", regex[] = "\"Regex\": \"", special[] = "\"content\": \"<|endoftext|>\"",
+                  steps[] = "\"pre_tokenizer\": {";
+
+#define SEQUENCE "{\"type\": \"Sequence\", \"pretokenizers\": ["
 
 /* The sound file is of the text "aaabdaaabac": ids 0 <|endoftext|>, 1 to 256 the bytes, 257 aa, 258 aaa ... */
 static const struct {
@@ -69,23 +72,52 @@ static const struct {
     {"special that is a number", "\"special\": true", "\"special\": 1", LAMP_MALFORMED, "\"special\": expected a boolean"},
 
     /* sound, and another tokenizer than those we have */
-    {"another model", model, "\"type\": \"WordPiece\"", LAMP_UNSUPPORTED, "type BPE, found WordPiece"},
+    {"another model", model, "\"type\": \"WordPiece\"", LAMP_UNSUPPORTED, "type BPE or WordLevel, found WordPiece"},
     {"model of no type", model, "\"type\": 3", LAMP_MALFORMED, "\"type\": expected text"},
     {"normalizer", "\"normalizer\": null", "\"normalizer\": {\"type\": \"NFC\"}", LAMP_UNSUPPORTED, "no normalizer, found NFC"},
     {"normalizer without a type", "\"normalizer\": null", "\"normalizer\": 7", LAMP_UNSUPPORTED, "no normalizer, found one without a type"},
-    {"unknown pre-tokenizer", "\"type\": \"Split\"", "\"type\": \"Digits\"", LAMP_UNSUPPORTED, "found Digits"},
+    {"unknown pre-tokenizer", "\"type\": \"Split\"", "\"type\": \"BertPreTokenizer\"", LAMP_UNSUPPORTED, "found BertPreTokenizer"},
     {"no pre-tokenizer", "\"pre_tokenizer\"", "\"pre\"", LAMP_UNSUPPORTED, "found none"},
-    {"pieces thrown away", "\"behavior\": \"Isolated\"", "\"behavior\": \"Removed\"", LAMP_UNSUPPORTED, "Isolated"},
-    {"pattern that says where not to cut", "\"invert\": false", "\"invert\": true", LAMP_UNSUPPORTED, "these steps with other settings"},
-    {"space put before text", "\"add_prefix_space\": false", "\"add_prefix_space\": true", LAMP_UNSUPPORTED, "no add_prefix_space"},
-    {"two patterns", "\"use_regex\": false", "\"use_regex\": true", LAMP_UNSUPPORTED, "without use_regex"},
+    {"pre-tokenizer of no type", steps, "\"pre_tokenizer\": 7, \"was\": {", LAMP_MALFORMED, "\"type\": expected text, found nothing"},
+    {"sequence of nothing", steps, "\"pre_tokenizer\": {\"type\": \"Sequence\"}, \"was\": {", LAMP_MALFORMED, "\"pretokenizers\": expected an array"},
+    {"sequences without end", steps,
+     "\"pre_tokenizer\": " SEQUENCE SEQUENCE SEQUENCE SEQUENCE SEQUENCE "]}]}]}]}]}, \"was\": {", LAMP_UNSUPPORTED, "at most 4 deep"},
+    {"step after bytes", "\"pretokenizers\": [", "\"pretokenizers\": [{\"type\": \"ByteLevel\"}, ", LAMP_UNSUPPORTED, "found Split after it"},
+    {"split by nothing", "\"pattern\"", "\"patter\"", LAMP_MALFORMED, "\"pattern\": expected an object"},
+    {"split by a number", regex, "\"Regex\": 7, \"x\": \"", LAMP_MALFORMED, "\"Regex\": expected text"},
+    {"split by no text", regex, "\"String\": \"\", \"x\": \"", LAMP_UNSUPPORTED, "found an empty one"},
+    {"unknown behaviour", "\"Isolated\"", "\"Kept\"", LAMP_MALFORMED, "expected Isolated or one of its like, found Kept"},
+    {"no behaviour", "\"behavior\"", "\"behaviour\"", LAMP_MALFORMED, "\"behavior\": expected text"},
+    {"invert that is a number", "\"invert\": false", "\"invert\": 0", LAMP_MALFORMED, "\"invert\": expected a boolean"},
+    {"prefix that is text", "\"add_prefix_space\": false", "\"add_prefix_space\": \" \"", LAMP_MALFORMED, "\"add_prefix_space\": expected a boolean"},
     {"invalid pattern", regex, "\"Regex\": \"(", LAMP_UNSUPPORTED, "cannot be compiled"},
-    {"pattern that matches single bytes", regex, "\"Regex\": \"\\\\C|", LAMP_UNSUPPORTED, "cannot be compiled"},
+    {"pattern that matches single bytes", regex, "\"Regex\": \"\\\\C|", LAMP_UNSUPPORTED, "read in different ways at byte 2"},
+    {"pattern with hexadecimal digits, or blanks", regex, "\"Regex\": \"\\\\h|", LAMP_UNSUPPORTED, "read in different ways"},
+    {"pattern with a class in a class", regex, "\"Regex\": \"[a[b]]|", LAMP_UNSUPPORTED, "a class within a class at byte 2"},
+    {"pattern with an intersection", regex, "\"Regex\": \"[a&&b]|", LAMP_UNSUPPORTED, "an intersection of classes at byte 2"},
+    {"pattern with a class that ends at once", regex, "\"Regex\": \"[]a]|", LAMP_UNSUPPORTED, "begins with ]"},
+    {"pattern with a class without end", regex, "\"Regex\": \"[a\", \"x\": \"", LAMP_UNSUPPORTED, "a class without an end"},
+    {"pattern with an interval repeated", regex, "\"Regex\": \"a{1,3}+|", LAMP_UNSUPPORTED, "repeated, or possessive"},
+    {"pattern with an interval that begins nowhere", regex, "\"Regex\": \"a{,3}|", LAMP_UNSUPPORTED, "without a beginning"},
+    {"pattern with settings inside", regex, "\"Regex\": \"a(?i)b|", LAMP_UNSUPPORTED, "a group that engines read"},
+    {"pattern with a command", regex, "\"Regex\": \"(*UTF)a|", LAMP_UNSUPPORTED, "a command to the engine"},
+    {"pattern with an unknown property", regex, "\"Regex\": \"\\\\p{Magic}|", LAMP_UNSUPPORTED, "cannot be compiled"},
+    {"pattern with a property of one letter", regex, "\"Regex\": \"\\\\pL|", LAMP_UNSUPPORTED, "a property without braces"},
+    {"pattern with a byte", regex, "\"Regex\": \"\\\\xA0|", LAMP_UNSUPPORTED, "a byte that is no character"},
+    {"pattern with half a code point", regex, "\"Regex\": \"\\\\uA0|", LAMP_UNSUPPORTED, "\\u without four digits"},
+    {"pattern with what is no word, in a class", regex, "\"Regex\": \"[\\\\W]|", LAMP_UNSUPPORTED, "\\W in a class"},
+    {"pattern with an edge in a class", regex, "\"Regex\": \"[\\\\b]|", LAMP_UNSUPPORTED, "\\b in a class"},
+    {"pattern with an anchor in a class", regex, "\"Regex\": \"[\\\\z]|", LAMP_UNSUPPORTED, "an anchor in a class"},
+    {"pattern that ends in a backslash", regex, "\"Regex\": \"a\\\\\", \"x\": \"", LAMP_UNSUPPORTED, "a backslash before nothing"},
     {"dropout", "\"dropout\": null", "\"dropout\": 0.1", LAMP_UNSUPPORTED, "without \"dropout\""},
     {"suffixes of words", "\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"</w>\"", LAMP_UNSUPPORTED, "without \"end_of_word_suffix\""},
     {"bytes spelt as tokens", "\"byte_fallback\": false", "\"byte_fallback\": true", LAMP_UNSUPPORTED, "without \"byte_fallback\""},
 
+    {"words out of bytes", model, "\"type\": \"WordLevel\"", LAMP_UNSUPPORTED, "expected words cut at white space, found bytes"},
+
     /* harmless */
+    {"pieces thrown away", "\"behavior\": \"Isolated\"", "\"behavior\": \"Removed\"", LAMP_OK, ""},
+    {"space put before text", "\"add_prefix_space\": false", "\"add_prefix_space\": true", LAMP_OK, ""},
     {"added tokens that begin alike", added,
      "\"added_tokens\": [{\"id\": 260, \"content\": \"<x\", \"special\": true}, {\"id\": 261, "
      "\"content\": \"<x>\", \"special\": false}, ",
@@ -98,23 +130,27 @@ static const struct {
 static tokenizer *small_tokenizer(void) {
     tokenizer_trainer *trainer = NULL;
     tokenizer *t = NULL;
-    EXPECT_OK(tokenizer_trainer_new(&trainer));
+    EXPECT_OK(tokenizer_trainer_new(&trainer, VOCABULARY_OF_BYTES));
     EXPECT_OK(tokenizer_trainer_feed(trainer, "aaabdaaabac", 11));
     EXPECT_OK(tokenizer_trainer_finish(&t, trainer, 1000));
     tokenizer_trainer_free(trainer);
     return t;
 }
 
-static buffer sound_file(void) {
+/* Frees the tokenizer. */
+static void write_sound_file(buffer *text, tokenizer *t) {
     const char *path = test_path("sound.json");
     mapped_file map = {0};
-    buffer text = {0};
-    tokenizer *t = small_tokenizer();
     EXPECT_OK(tokenizer_json_write(t, path));
     EXPECT_OK(file_map(&map, path));
-    EXPECT_OK(buffer_append(&text, map.bytes, map.length));
+    EXPECT_OK(buffer_append(text, map.bytes, map.length));
     file_unmap(&map);
     tokenizer_free(t);
+}
+
+static buffer sound_file(void) {
+    buffer text = {0};
+    write_sound_file(&text, small_tokenizer());
     return text;
 }
 
@@ -145,6 +181,38 @@ static void malformed_tokenizers_are_refused_by_name(void) {
         test_row(rows[i].class);
         replace(&edited, &sound, rows[i].from, rows[i].to);
         expect_read(&edited, rows[i].code, rows[i].text);
+    }
+    buffer_release(&edited), buffer_release(&sound);
+}
+
+/* The sound file is of the text "a b a": ids 0 a, 1 <|endoftext|>, 2 b, 3 <unk>. */
+static void malformed_vocabularies_of_words_are_refused_by_name(void) {
+    static const struct {
+        const char *class, *from, *to;
+        int code;
+        const char *text;
+    } of_words[] = {
+        {"no unknown word", "\"unk_token\"", "\"unk\"", LAMP_MALFORMED, "\"unk_token\": expected text, found nothing"},
+        {"unknown word outside the vocabulary", "\"unk_token\": \"<unk>\"", "\"unk_token\": \"c\"", LAMP_UNSUPPORTED, "found \"c\", which is none"},
+        {"NUL in the unknown word", "\"unk_token\": \"<unk>\"", "\"unk_token\": \"a\\u0000\"", LAMP_MALFORMED, "without NUL"},
+        {"empty word", "\"b\": 2", "\"\": 2", LAMP_MALFORMED, "found \"\""},
+        {"hole in the ids", "\"b\": 2", "\"b\": 4", LAMP_MALFORMED, "found no token with id 2"},
+        {"decoder", "\"decoder\": null", "\"decoder\": {\"type\": \"WordPiece\"}", LAMP_UNSUPPORTED, "no decoder, found WordPiece"},
+        {"white space alone", "\"Whitespace\"", "\"WhitespaceSplit\"", LAMP_OK, ""},
+        {"no pre-tokenizer", "\"pre_tokenizer\"", "\"pre\"", LAMP_OK, ""},
+    };
+    tokenizer_trainer *trainer = NULL;
+    tokenizer *t = NULL;
+    buffer sound = {0}, edited = {0};
+    EXPECT_OK(tokenizer_trainer_new(&trainer, VOCABULARY_OF_WORDS));
+    EXPECT_OK(tokenizer_trainer_feed(trainer, "a b a", 5));
+    EXPECT_OK(tokenizer_trainer_finish(&t, trainer, 10));
+    write_sound_file(&sound, t);
+    tokenizer_trainer_free(trainer);
+    for (size_t i = 0; i < sizeof of_words / sizeof *of_words; i++) {
+        test_row(of_words[i].class);
+        replace(&edited, &sound, of_words[i].from, of_words[i].to);
+        expect_read(&edited, of_words[i].code, of_words[i].text);
     }
     buffer_release(&edited), buffer_release(&sound);
 }
@@ -250,6 +318,7 @@ static void a_pattern_without_end_is_refused_when_it_meets_its_text(void) {
 
 static const test_case cases[] = {
     {"malformed tokenizers are refused by name", malformed_tokenizers_are_refused_by_name},
+    {"malformed vocabularies of words are refused by name", malformed_vocabularies_of_words_are_refused_by_name},
     {"large files are read or refused in time", large_files_are_read_or_refused_in_time},
     {"any text survives encoding in time", any_text_survives_encoding_in_time},
     {"a pattern without end is refused when it meets its text", a_pattern_without_end_is_refused_when_it_meets_its_text},

@@ -478,7 +478,7 @@ static void the_tokenizer_travels_with_the_weights(void) {
     tokenizer *t = NULL;
     fixture f;
     fixture_make(&f);
-    EXPECT_OK(tokenizer_trainer_new(&trainer));
+    EXPECT_OK(tokenizer_trainer_new(&trainer, VOCABULARY_OF_BYTES));
     EXPECT_OK(tokenizer_trainer_feed(trainer, text, strlen(text)));
     EXPECT_OK(tokenizer_trainer_finish(&t, trainer, 270));
     tokenizer_trainer_free(trainer);

@@ -6,8 +6,9 @@
 #include "base/random.h"
 #include "formats/tokenizer_json.h"
 #include "lamp.h"
+#include "text/piece_counts.h"
 #include "text/pretokenizer.h"
-#include "text/tokenizer_internal.h"
+#include "text/tokenizer_parts.h"
 
 static const char TEXT[] = "The old keeper climbs the tower at dusk, lights the lamp, and trims the wick. Ships that pass see the light and "
                            "keep their course. In the morning she climbs the tower again, puts the lamp out, and writes the weather in the "
@@ -17,7 +18,7 @@ static const char TEXT[] = "The old keeper climbs the tower at dusk, lights the 
 static tokenizer *train(const char *text, size_t length, int vocabulary_size) {
     tokenizer_trainer *trainer = NULL;
     tokenizer *t = NULL;
-    EXPECT_OK(tokenizer_trainer_new(&trainer));
+    EXPECT_OK(tokenizer_trainer_new(&trainer, VOCABULARY_OF_BYTES));
     EXPECT_OK(tokenizer_trainer_feed(trainer, text, length));
     EXPECT_OK(tokenizer_trainer_finish(&t, trainer, vocabulary_size));
     tokenizer_trainer_free(trainer);
@@ -95,8 +96,8 @@ static void pieces_are_words_digits_signs_and_space(void) {
     pretokenizer *p = NULL;
     piece next;
     buffer pieces = {0};
-    EXPECT_OK(pretokenizer_new(&p, PRETOKENIZER_QWEN2));
-    pretokenizer_begin(p, text, sizeof text - 1);
+    EXPECT_OK(pretokenizer_new(&p, &merge_step, 1));
+    EXPECT_OK(pretokenizer_begin(p, text, sizeof text - 1, true));
     while (pretokenizer_next(p, &next) > 0) {
         buffer_append(&pieces, next.bytes, next.length);
         buffer_append_byte(&pieces, '|');
@@ -110,8 +111,8 @@ static void a_pattern_may_leave_gaps(void) {
     pretokenizer *p = NULL;
     piece next;
     buffer pieces = {0};
-    EXPECT_OK(pretokenizer_new(&p, "[0-9]*"));
-    pretokenizer_begin(p, "ab12cd", 6);
+    EXPECT_OK(pretokenizer_new(&p, &(pretokenizer_step){.text = "[0-9]+", .is_regex = true}, 1));
+    EXPECT_OK(pretokenizer_begin(p, "ab12cd", 6, true));
     while (pretokenizer_next(p, &next) > 0) buffer_append(&pieces, next.bytes, next.length), buffer_append_byte(&pieces, '|');
     EXPECT(!strcmp(pieces.bytes, "ab|12|cd|"), "%s", pieces.bytes);
     buffer_release(&pieces);
@@ -123,9 +124,9 @@ static void a_pattern_that_would_run_for_ever_is_refused(void) {
     piece next;
     char text[201];
     memset(text, 'a', sizeof text);
-    EXPECT_ERROR(pretokenizer_new(&p, "a("), LAMP_UNSUPPORTED, "cannot be compiled");
-    EXPECT_OK(pretokenizer_new(&p, "(?:a|aa)+[!?]"));
-    pretokenizer_begin(p, text, sizeof text);
+    EXPECT_ERROR(pretokenizer_new(&p, &(pretokenizer_step){.text = "a(", .is_regex = true}, 1), LAMP_UNSUPPORTED, "cannot be compiled");
+    EXPECT_OK(pretokenizer_new(&p, &(pretokenizer_step){.text = "(?:a|aa)+[!?]", .is_regex = true}, 1));
+    EXPECT_OK(pretokenizer_begin(p, text, sizeof text, true));
     EXPECT_ERROR(pretokenizer_next(p, &next), LAMP_UNSUPPORTED, "too much work");
     pretokenizer_free(p);
 }
@@ -163,8 +164,8 @@ static void merges_equal_those_of_plain_counting(void) {
     int n = 0;
     for (int i = 0; i < N; i++) text[i] = "aaabc "[random_below(key, (uint64_t)i, 6)];
     tokenizer *t = train(text, N, 257 + MERGES);
-    EXPECT_OK(pretokenizer_new(&p, PRETOKENIZER_QWEN2));
-    pretokenizer_begin(p, text, N);
+    EXPECT_OK(pretokenizer_new(&p, &merge_step, 1));
+    EXPECT_OK(pretokenizer_begin(p, text, N, true));
     for (; pretokenizer_next(p, &next) > 0; symbols[n++] = 0)
         for (size_t i = 0; i < next.length; i++) symbols[n++] = 1 + next.bytes[i];
     pretokenizer_free(p);
@@ -198,7 +199,7 @@ static void training_depends_on_the_text_alone(void) {
     for (int reversed = 0; reversed < 2; reversed++) {
         tokenizer_trainer *trainer = NULL;
         tokenizer *t = NULL;
-        EXPECT_OK(tokenizer_trainer_new(&trainer));
+        EXPECT_OK(tokenizer_trainer_new(&trainer, VOCABULARY_OF_BYTES));
         for (int i = 0; i < 4; i++) {
             const char *document = documents[reversed ? 3 - i : i];
             EXPECT_OK(tokenizer_trainer_feed(trainer, document, strlen(document)));
@@ -218,7 +219,7 @@ static void training_depends_on_the_text_alone(void) {
 static void training_refuses_a_vocabulary_below_the_bytes(void) {
     tokenizer_trainer *trainer = NULL;
     tokenizer *t = NULL;
-    EXPECT_OK(tokenizer_trainer_new(&trainer));
+    EXPECT_OK(tokenizer_trainer_new(&trainer, VOCABULARY_OF_BYTES));
     EXPECT_ERROR(tokenizer_trainer_finish(&t, trainer, 256), LAMP_INVALID, "expected at least 257");
     tokenizer_trainer_free(trainer);
 }
@@ -245,7 +246,7 @@ static size_t encode_by_definition(const tokenizer *t, int32_t *ids, const char 
         int best_rank = t->n_merges;
         size_t best = 0;
         for (size_t i = 0; i + 1 < n; i++) {
-            int64_t rank = index_map_find(&t->rank_of_pair, merge_key(ids[i], ids[i + 1]));
+            int64_t rank = index_map_find(&t->merge_of_pair, pair_key(ids[i], ids[i + 1])) >> 32;
             if (rank >= 0 && rank < best_rank) best_rank = (int)rank, best = i;
         }
         if (best_rank == t->n_merges) return n;
@@ -302,6 +303,45 @@ static void special_tokens_stand_for_no_text(void) {
     EXPECT_ERROR(tokenizer_decode(t, &out, (int32_t[]){-1}, 1), LAMP_MALFORMED, "found -1");
     buffer_release(&out);
     tokenizer_free(t);
+}
+
+/* "The" and signs occur twice, the rest once; the vocabulary has room for three words. Seven pieces are left out, so, <unk>
+ * is the most frequent token. */
+static void words_are_sorted_by_frequency(void) {
+    static const char text[] = "the lamp, the wick; and oil, a \xE2\x80\x99 caf\xC3\xA9\n";
+    tokenizer_trainer *trainer = NULL;
+    tokenizer *t = NULL;
+    buffer out = {0};
+    EXPECT_OK(tokenizer_trainer_new(&trainer, VOCABULARY_OF_WORDS));
+    EXPECT_ERROR(tokenizer_trainer_finish(&t, trainer, 2), LAMP_INVALID, "expected at least 3");
+    EXPECT_OK(tokenizer_trainer_feed(trainer, text, sizeof text - 1));
+    EXPECT_OK(tokenizer_trainer_finish(&t, trainer, 5));
+    EXPECT(t->size == 5 && tokenizer_unknown(t) == 0 && tokenizer_end_of_text(t) == 4, "%d words, unknown %d, end %d", t->size, t->unknown, t->end_of_text);
+    EXPECT_IDS(t, "the lamp,\xFF a the<unk>", 2, 0, 1, 0, 0, 2, 0, 0, 0);
+    EXPECT_OK(tokenizer_decode(t, &out, (int32_t[]){4, 2, 0, 1, 3}, 5));
+    EXPECT(!strcmp(out.bytes, "the <unk> , ;"), "\"%s\"", out.bytes);
+    buffer_release(&out);
+    tokenizer_trainer_free(trainer);
+    tokenizer_free(t);
+}
+
+static void a_vocabulary_of_words_survives_writing_and_reading(void) {
+    tokenizer_trainer *trainer = NULL;
+    tokenizer *t = NULL, *again = NULL;
+    char path[PATH_BYTES];
+    EXPECT_OK(tokenizer_trainer_new(&trainer, VOCABULARY_OF_WORDS));
+    EXPECT_OK(tokenizer_trainer_feed(trainer, TEXT, sizeof TEXT - 1));
+    EXPECT_OK(tokenizer_trainer_finish(&t, trainer, 30));
+    EXPECT_OK(file_join(path, test_folder(), "words.json"));
+    EXPECT_OK(tokenizer_json_write(t, path));
+    EXPECT_OK(tokenizer_json_read(&again, path));
+    token_list before = encode(t, TEXT, sizeof TEXT - 1), after = encode(again, TEXT, sizeof TEXT - 1);
+    bool same = again->size == 30 && again->unknown == t->unknown && again->end_of_text == t->end_of_text && before.length == after.length;
+    EXPECT(same && !memcmp(before.id, after.id, before.length * sizeof *before.id), "%zu ids became %zu", before.length, after.length);
+    token_list_release(&before), token_list_release(&after);
+    tokenizer_free(again);
+    tokenizer_free(t);
+    tokenizer_trainer_free(trainer);
 }
 
 /* ---- tokenizer.json --------------------------------------------------------------------------------------------------------- */
@@ -374,6 +414,8 @@ static const test_case cases[] = {
     {"long and short pieces follow the definition", long_and_short_pieces_follow_the_definition},
     {"a word of five million bytes is encoded", a_word_of_five_million_bytes_is_encoded},
     {"special tokens stand for no text", special_tokens_stand_for_no_text},
+    {"words are sorted by frequency", words_are_sorted_by_frequency},
+    {"a vocabulary of words survives writing and reading", a_vocabulary_of_words_survives_writing_and_reading},
     {"a tokenizer survives writing and reading", a_tokenizer_survives_writing_and_reading},
     {"spoilt bytes do not crash the reader", spoilt_bytes_do_not_crash_the_reader},
 };

@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "formats/model_folder.h"
+#include "formats/model_source.h"
 #include "fuzz.h"
 
 static const char config[] = "{\"model_type\": \"llama\", \"vocab_size\": 1, \"hidden_size\": 2, \"intermediate_size\": 1, \"num_hidden_layers\": 1, "
@@ -31,16 +31,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {
                     103);
         is_ready = true;
     }
-    model_folder *folder = NULL;
+    model_source *folder = NULL;
     weights table = {0};
     weight *norm, *head;
     fuzz_file("model.safetensors.index.json", bytes, length);
-    if (model_folder_open(&folder, fuzz_folder()) < 0) return 0;
+    if (model_source_open(&folder, fuzz_folder()) < 0) return 0;
     CHECK(weights_declare(&norm, &table, "norm", -1, ROLE_NORM, 1, 1, 2, 0) == LAMP_OK, "%s", lamp_error_message());
     CHECK(weights_declare(&head, &table, "head", -1, ROLE_MATRIX, 1, 1, 2, 0) == LAMP_OK, "%s", lamp_error_message());
-    if (model_folder_load(folder, &table, VALUES_REAL) == LAMP_OK)
+    if (model_source_load(folder, &table, VALUES_REAL) == LAMP_OK)
         CHECK(norm->value[0][1] == 0 && head->value[0][1] == 0, "other values than the file's");
     weights_release(&table);
-    model_folder_close(folder);
+    model_source_close(folder);
     return 0;
 }

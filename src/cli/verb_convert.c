@@ -165,7 +165,7 @@ static int upcycle(const request *q, bool json) {
     int status;
     TRY_TO(done, loaded_model_open(&dense, q->dense, VALUES_REAL));
     TRY_TO(done, checkpoint_verify(dense.path));
-    TRY_TO(done, model_folder_check_finite(dense.folder, &dense.model.weights));
+    TRY_TO(done, model_source_check_finite(dense.source, &dense.model.weights));
     strcpy(r.dense_family, dense.model.config.family);
     if ((status = upcycle_config(&r.config, &dense.model.config, q->family, &q->how)) < 0) {
         error_add_context(status, "%s", q->dense);

@@ -98,7 +98,7 @@ int verb_eval(int argc, char **argv) {
     } else {
         TRY_TO(done, evaluate_file(&e, &t, &m, data_name));
     }
-    if (!isfinite(e.total.nats)) TRY_TO(done, model_folder_check_finite(m.folder, &m.model.weights));
+    if (!isfinite(e.total.nats)) TRY_TO(done, model_source_check_finite(m.source, &m.model.weights));
     TRY_TO(done, report(&e, flips, clock_seconds() - begin, json));
 done:
     memory_free(flips);

@@ -10,6 +10,7 @@
 #include "cli/inspect_experts.h"
 #include "cli/print_price.h"
 #include "formats/checkpoint.h"
+#include "formats/gguf_architecture.h"
 #include "models/families/family.h"
 #include "train/recipe.h"
 
@@ -18,10 +19,13 @@ static bool is_json(const char *name) {
     return length > suffix && !strcmp(name + length - suffix, ".json");
 }
 
+static bool is_model(const char *name) { return file_is_folder(name) || model_source_is_gguf(name); }
+
 /* What is priced and not inside: training as the run's recipe has it, or by default. */
 static int read_config(recipe *r, const char *name) {
     char folder[PATH_BYTES], path[PATH_BYTES];
-    if (!file_is_folder(name)) return family_read_config(&r->model, name);
+    if (is_json(name)) return family_read_config(&r->model, name);
+    if (model_source_is_gguf(name)) return gguf_read_config_of(&r->model, name);
     TRY(file_join(path, name, "recipe.ini"));
     if (file_exists(path)) TRY(options_read_file(&recipe_options, r, path));
     TRY(checkpoint_resolve(folder, name));
@@ -30,7 +34,7 @@ static int read_config(recipe *r, const char *name) {
 }
 
 static int read_priced(recipe *r, const char *name, const cli_list *settings) {
-    bool is_config = file_is_folder(name) || is_json(name);
+    bool is_config = is_model(name) || is_json(name);
     memset(r, 0, sizeof *r);
     options_set_defaults(&recipe_options, r);
     TRY(is_config ? read_config(r, name) : options_read_file(&recipe_options, r, name));
@@ -104,16 +108,16 @@ int verb_inspect(int argc, char **argv) {
         {"html", "OUT.html", "with --text: write it as a page instead", CLI_PATH, &wishes.html, 0, 0},
         {"layer", "L", "which layer (default: the middle one)", CLI_INTEGER, &wishes.layer, 0, 1e9},
     };
-    const char *details = "Sizes come from a RECIPE, with 8192 tokens where it leaves the vocabulary to the data, a CONFIG.json, or a MODEL\n"
-                          "folder, which need not hold weights; nothing is allocated. Training is priced as the recipe has it, or by default.\n";
+    const char *details = "Sizes come from a RECIPE, with 8192 tokens where it leaves the vocabulary to the data, a CONFIG.json, a GGUF file,\n"
+                          "or a MODEL folder, which need not hold weights; none are read. Training is priced as the recipe has it, or by default.\n";
     TRY(cli_parse(&arguments, &json, &(cli_command){"inspect", details, rows, sizeof rows / sizeof *rows, 1, 1}, argc, argv));
     const char *name = arguments.item[0];
     if ((wishes.ablate || wishes.all || wishes.data) && !wishes.experts)
         FAIL(LAMP_INVALID, "lamp inspect: --%s goes with --experts", wishes.ablate ? "ablate" : wishes.all ? "all" : "data");
     if (wishes.html && !wishes.text) FAIL(LAMP_INVALID, "lamp inspect: --html goes with --text");
     if (wishes.layer >= 0 && !wishes.experts && !wishes.text) FAIL(LAMP_INVALID, "lamp inspect: --layer goes with --experts or --text");
-    if (!file_exists(name)) FAIL(LAMP_IO, "%s: expected a model folder, a run folder, a config.json or a recipe, found nothing", name);
-    if ((wishes.experts || wishes.text) && !file_is_folder(name))
+    if (!file_exists(name)) FAIL(LAMP_IO, "%s: expected a model folder, a run folder, a GGUF file, a config.json or a recipe, found nothing", name);
+    if ((wishes.experts || wishes.text) && !is_model(name))
         FAIL(LAMP_INVALID, "lamp inspect: --%s needs a trained model, %s is %s", wishes.experts ? "experts" : "text", name,
              is_json(name) ? "a config" : "a recipe");
     return inspect(name, &wishes, &settings, context, json);

@@ -147,8 +147,8 @@ static int resolve_newest(char path[PATH_BYTES], const char *checkpoints) {
 int checkpoint_resolve(char path[PATH_BYTES], const char *model) {
     char inside[PATH_BYTES];
     TRY(file_join(inside, model, "config.json"));
-    if (!file_exists(model)) FAIL(LAMP_IO, "%s: expected a model folder or a run folder, found nothing", model);
-    if (file_exists(inside)) {
+    if (!file_exists(model)) FAIL(LAMP_IO, "%s: expected a model folder, a run folder or a GGUF file, found nothing", model);
+    if (file_exists(inside) || !file_is_folder(model)) {
         snprintf(path, PATH_BYTES, "%s", model);
         return LAMP_OK;
     }

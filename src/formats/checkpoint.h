@@ -36,7 +36,7 @@ int checkpoint_save(const char *run, int64_t step, const checkpoint *contents, i
 /* Finishes what a save of this step was killed over once it was the latest: what is older than keep, or half-written, goes. */
 int checkpoint_tidy(const char *run, int64_t step, int keep);
 
-/* The folder a MODEL argument means: a folder with config.json is itself; of a run, its latest checkpoint, or with a warning the newest
+/* What a MODEL argument means: a file, or a folder with config.json, is itself; of a run, its latest checkpoint, or with a warning the newest
  * that is whole. LAMP_IO or LAMP_CHECKPOINT says what was looked for. */
 int checkpoint_resolve(char path[PATH_BYTES], const char *model);
 

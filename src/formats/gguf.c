@@ -23,6 +23,8 @@ static const struct {
     [GGUF_U64] = {"u64", 8}, [GGUF_I64] = {"i64", 8}, [GGUF_F64] = {"f64", 8},
 };
 
+size_t gguf_setting_bytes(gguf_setting_type type) { return setting_types[type].bytes; }
+
 /* Gaps are types that older programs wrote. */
 static const gguf_type types[] = {
     [0] = {"F32", 1, 4},        [1] = {"F16", 1, 2},         [2] = {"Q4_0", 32, 18},    [3] = {"Q4_1", 32, 20},    [6] = {"Q5_0", 32, 22},
@@ -325,12 +327,21 @@ int gguf_get_integer(int64_t *value, const gguf *file, const char *key, int64_t 
     return LAMP_OK;
 }
 
+static double shortest_decimal(float value) {
+    char text[32];
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value) break;
+    }
+    return strtod(text, NULL);
+}
+
 int gguf_get_number(double *value, const gguf *file, const char *key) {
     const gguf_setting *s;
     float narrow;
     TRY(find_wanted(&s, file, key, "a number"));
     if (s->type == GGUF_F64) memcpy(value, s->bytes, sizeof *value);
-    else if (s->type == GGUF_F32) memcpy(&narrow, s->bytes, sizeof narrow), *value = narrow;
+    else if (s->type == GGUF_F32) memcpy(&narrow, s->bytes, sizeof narrow), *value = shortest_decimal(narrow);
     else return refuse_type(s, file, key, "f32 or f64");
     return LAMP_OK;
 }

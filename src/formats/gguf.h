@@ -84,7 +84,8 @@ const gguf_setting *gguf_find(const gguf *file, const char *key);
 const gguf_tensor *gguf_find_tensor(const gguf *file, const char *name);
 
 /* A setting as what is wanted: LAMP_MALFORMED with path and key, expected and found, if it is absent or something else. An integer of any width
- * will do for an integer; an array where one number is expected is LAMP_UNSUPPORTED: layers that differ. */
+ * will do for an integer, and an f32 becomes the shortest decimal number that it stands for (1e-5, not 9.99999974737875e-06); an array where one
+ * number is expected is LAMP_UNSUPPORTED: layers that differ. */
 int gguf_get_integer(int64_t *value, const gguf *file, const char *key, int64_t min, int64_t max);
 int gguf_get_number(double *value, const gguf *file, const char *key);
 int gguf_get_bool(bool *value, const gguf *file, const char *key);
@@ -97,6 +98,9 @@ int gguf_get_word(char word[GGUF_WORD_BYTES], const gguf *file, const char *key)
 
 /* The texts of an array, one after another: begin with array->bytes. */
 gguf_text gguf_next_text(const unsigned char **next);
+
+/* Bytes of a value; 0 for texts and arrays, which vary. */
+size_t gguf_setting_bytes(gguf_setting_type type);
 
 /* NULL unless it is a type of the format. */
 const gguf_type *gguf_type_of(int64_t number);

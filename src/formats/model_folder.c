@@ -1,7 +1,6 @@
 #include "formats/model_folder.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,12 +20,6 @@ typedef struct {
     bool *wanted; /* (file->n): some weight lies in this tensor */
 } shard;
 
-/* Where one group of a weight was found. */
-typedef struct {
-    const safetensors_entry *entry;
-    int64_t first;
-} source;
-
 struct model_folder {
     char path[PATH_BYTES];
     model_config config;
@@ -34,8 +27,6 @@ struct model_folder {
     const json_t *weight_map; /* borrowed from the index */
     shard *shards;
     size_t n_shards, capacity;
-    source *sources; /* of all groups of the table that was loaded, in its order */
-    real *converted; /* values that the files do not hold as reals */
 };
 
 /* ---- opening ----------------------------------------------------------------------------------------------------------------- */
@@ -94,8 +85,7 @@ static int check_holds_parameters(const model_folder *folder) {
     for (size_t s = 0; s < folder->n_shards; s++)
         for (size_t i = 0; i < folder->shards[s].file->n; i++) stored += (double)folder->shards[s].file->entry[i].size;
     if (needed > stored)
-        FAIL(LAMP_MALFORMED, "%s: config.json describes %.0f parameters, but the safetensors files hold %.0f", folder->path, needed,
-             stored);
+        FAIL(LAMP_MALFORMED, "%s: config.json describes %.0f parameters, but the safetensors files hold %.0f", folder->path, needed, stored);
     return LAMP_OK;
 }
 
@@ -130,15 +120,13 @@ void model_folder_close(model_folder *folder) {
         memory_free(folder->shards[i].wanted);
     }
     memory_free(folder->shards);
-    memory_free(folder->sources);
-    memory_free(folder->converted);
     json_decref(folder->index);
     memory_free(folder);
 }
 
 const model_config *model_folder_config(const model_folder *folder) { return &folder->config; }
 
-/* ---- loading ----------------------------------------------------------------------------------------------------------------- */
+/* ---- finding ----------------------------------------------------------------------------------------------------------------- */
 
 static const safetensors_entry *find_tensor(model_folder *folder, const char *name) {
     const json_t *file = folder->weight_map ? json_object_get(folder->weight_map, name) : NULL;
@@ -155,38 +143,46 @@ typedef struct {
     int n;
 } problems;
 
-static void check_shape(problems *p, const family_place *place, const safetensors_entry *found) {
+static bool check_shape(problems *p, const family_place *place, const safetensors_entry *found) {
     char expected[SHAPE_TEXT_BYTES], other[SHAPE_TEXT_BYTES];
-    if (found && found->rank == place->rank && !memcmp(found->shape, place->shape, sizeof *place->shape * (size_t)place->rank)) return;
-    if (p->n++ >= NAMES_LISTED) return;
+    if (found && found->rank == place->rank && !memcmp(found->shape, place->shape, sizeof *place->shape * (size_t)place->rank)) return true;
+    if (p->n++ >= NAMES_LISTED) return false;
     safetensors_shape_to_text(expected, place->shape, place->rank);
     if (found) safetensors_shape_to_text(other, found->shape, found->rank);
     buffer_printf(&p->text, "\n  %s: expected %s, found %s", place->name, expected, found ? other : "nothing");
+    return false;
 }
 
-/* Finds every group of every weight, (total groups) in the order of the table. */
-static int find_sources(source *sources, model_folder *folder, const weights *table) {
+static int read_entry(real *values, const stored_group *g, int64_t first, int64_t n) {
+    return safetensors_read(values, g->from, g->first + first, n);
+}
+
+static stored_group group_at(const safetensors_entry *entry, int64_t first) {
+    stored_group g = {.tensor = entry->name, .first = first, .read = read_entry, .from = entry};
+    g.bytes = safetensors_borrow(&g.type, entry, first);
+    return g;
+}
+
+static int find_groups(stored_group *groups, model_folder *folder, const weights *table) {
     const family *f;
     family_place place;
     problems p = {0};
     TRY(family_find(&f, folder->config.family, folder->path));
     for (int i = 0; i < table->n; i++) {
         const weight *w = table->row[i];
-        for (ptrdiff_t g = 0; g < w->groups; g++, sources++) {
+        for (ptrdiff_t g = 0; g < w->groups; g++, groups++) {
             const safetensors_entry *entry = NULL;
             family_place other;
             for (int nth = 0; !entry && family_place_group(&other, f, w, g, nth); nth++) {
                 entry = find_tensor(folder, other.name);
                 if (entry || nth == 0) place = other;
             }
-            check_shape(&p, &place, entry);
-            *sources = (source){entry, place.first};
+            if (check_shape(&p, &place, entry)) *groups = group_at(entry, place.first);
         }
     }
     if (p.n > NAMES_LISTED) buffer_printf(&p.text, "\n  and %d more", p.n - NAMES_LISTED);
     int status = p.text.status;
-    if (p.n > 0 && status == LAMP_OK)
-        status = error_set(LAMP_MALFORMED, "%s: the tensors do not fit config.json:%s", folder->path, p.text.bytes);
+    if (p.n > 0 && status == LAMP_OK) status = error_set(LAMP_MALFORMED, "%s: the tensors do not fit config.json:%s", folder->path, p.text.bytes);
     buffer_release(&p.text);
     return status;
 }
@@ -208,94 +204,8 @@ static void warn_of_extra_tensors(const model_folder *folder) {
     if (n > 0) log_warning("%s: %d tensors that this model has no use for are ignored: %s%s", folder->path, n, names, n > 4 ? ", ..." : "");
 }
 
-static int copy_values(const weights *table, const source *from) {
-    for (int i = 0; i < table->n; i++) {
-        const weight *w = table->row[i];
-        for (ptrdiff_t g = 0; g < w->groups; g++, from++) TRY(safetensors_read(w->value[g], from->entry, from->first, w->out * w->in));
-    }
-    return LAMP_OK;
-}
-
-/* The values where they lie, if they are of the weight's type there. */
-static const void *borrow(const weight *w, const source *from) {
-    stored_type type;
-    const void *bytes = safetensors_borrow(&type, from->entry, from->first);
-    return bytes && type == w->type ? bytes : NULL;
-}
-
-/* As all of its groups are stored, if kernels can read that in place. */
-static stored_type type_to_run(const weight *w, const source *from) {
-    stored_type type, other;
-    if (weight_is_vector(w) || w->role == ROLE_ROUTER) return STORED_REAL;
-    for (ptrdiff_t g = 0; g < w->groups; g++)
-        if (!safetensors_borrow(g ? &other : &type, from[g].entry, from[g].first) || (g && other != type)) return STORED_REAL;
-    return stored_has_rows(type, w->in) ? type : STORED_REAL;
-}
-
-static int borrow_values(model_folder *folder, weights *table, bool to_run) {
-    const source *from = folder->sources;
-    int64_t n_converted = 0;
-    for (int i = 0; i < table->n; i++) {
-        weight *w = table->row[i];
-        w->type = to_run ? type_to_run(w, from) : STORED_REAL;
-        for (ptrdiff_t g = 0; g < w->groups; g++, from++) n_converted += borrow(w, from) ? 0 : w->out * w->in;
-    }
-    TRY(weights_allocate_groups(table));
-    TRY(memory_new(&folder->converted, (size_t)n_converted, sizeof(real), "converted weights"));
-    real *next = folder->converted;
-    from = folder->sources;
-    for (int i = 0; i < table->n; i++) {
-        weight *w = table->row[i];
-        for (ptrdiff_t g = 0; g < w->groups; g++, from++) {
-            const void *mapped = borrow(w, from);
-            if (w->type != STORED_REAL) w->stored[g] = mapped;
-            else w->value[g] = mapped ? (real *)(uintptr_t)mapped : next;
-            if (mapped) continue;
-            TRY(safetensors_read(next, from->entry, from->first, w->out * w->in));
-            next += w->out * w->in;
-        }
-    }
-    return LAMP_OK;
-}
-
-static int check_row(const model_folder *folder, const source *from, const real *row, ptrdiff_t first, ptrdiff_t n) {
-    for (ptrdiff_t i = 0; i < n; i++)
-        if (!isfinite(row[i]))
-            FAIL(LAMP_MALFORMED, "%s: tensor %s: expected finite numbers, found %g at place %" PRId64 "; an earlier checkpoint may be sound",
-                 folder->path, from->entry->name, (double)row[i], from->first + first + i);
-    return LAMP_OK;
-}
-
-int model_folder_check_finite(const model_folder *folder, const weights *table) {
-    const source *from = folder->sources;
-    real *reals = NULL;
-    ptrdiff_t widest = 0;
-    int status = LAMP_OK;
-    for (int i = 0; i < table->n; i++)
-        if (table->row[i]->type != STORED_REAL && table->row[i]->in > widest) widest = table->row[i]->in;
-    TRY(memory_new(&reals, (size_t)widest, sizeof *reals, "a row of a weight"));
-    for (int i = 0; i < table->n; i++) {
-        const weight *w = table->row[i];
-        for (ptrdiff_t g = 0; g < w->groups; g++, from++)
-            for (int32_t o = 0; o < w->out; o++) {
-                const real *row = w->type == STORED_REAL ? w->value[g] + o * w->in : reals;
-                if (row == reals) kernels_scalar.stored_rows(reals, w->stored[g], w->type, &o, 1, w->in);
-                TRY_TO(done, check_row(folder, from, row, o * w->in, w->in));
-            }
-    }
-done:
-    memory_free(reals);
-    return status;
-}
-
-int model_folder_load(model_folder *folder, weights *table, values_wanted wanted) {
-    CHECK(!folder->sources && (wanted != VALUES_COPIED || table->values), "a folder loads one table, and one that is copied needs its block");
-    ptrdiff_t n_groups = 0;
-    for (int i = 0; i < table->n; i++) n_groups += table->row[i]->groups;
-    TRY(memory_new(&folder->sources, (size_t)n_groups, sizeof *folder->sources, "places of weights"));
-    TRY(find_sources(folder->sources, folder, table));
+int model_folder_find(stored_group *groups, model_folder *folder, const weights *table) {
+    TRY(find_groups(groups, folder, table));
     warn_of_extra_tensors(folder);
-    int status = wanted == VALUES_COPIED ? copy_values(table, folder->sources) : borrow_values(folder, table, wanted == VALUES_STORED);
-    if (status == LAMP_UNSUPPORTED) error_add_context(status, "%s", folder->path);
-    return status < 0 || wanted != VALUES_COPIED ? status : model_folder_check_finite(folder, table);
+    return LAMP_OK;
 }

@@ -8,7 +8,7 @@
 
 enum { BLOCK = 32, HALF_BLOCK = BLOCK / 2 };
 
-static const double LARGEST_HALF = 65504;
+#define LARGEST_HALF 65504.0
 
 /* ---- halves ------------------------------------------------------------------------------------------------------------------ */
 
@@ -39,50 +39,20 @@ static uint16_t half_of(float value) {
     return (uint16_t)(sign | round_off(size - ((127 - 15) << 23), 13));
 }
 
-static float float_of_half(uint16_t half) {
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
-    if (exponent == 31) return float_of(sign | 0x7F800000 | fraction << 13);
-    if (exponent > 0) return float_of(sign | (exponent + 127 - 15) << 23 | fraction << 13);
-    float size = (float)fraction * 0x1p-24f;
-    return sign ? -size : size;
-}
-
 static void put_half(unsigned char *bytes, float value) {
     uint16_t half = half_of(value);
     memcpy(bytes, &half, sizeof half);
 }
 
-static float take_half(const unsigned char *bytes) {
-    uint16_t half;
-    memcpy(&half, bytes, sizeof half);
-    return float_of_half(half);
-}
-
 /* ---- blocks ------------------------------------------------------------------------------------------------------------------ */
 
-static void encode_f32(unsigned char *bytes, const real *values) {
-    float value = (float)*values;
-    memcpy(bytes, &value, sizeof value);
-}
-
-static void decode_f32(real *values, const unsigned char *bytes) {
-    float value;
-    memcpy(&value, bytes, sizeof value);
-    *values = value;
-}
+static void encode_real(unsigned char *bytes, const real *values) { memcpy(bytes, values, sizeof *values); }
 
 static void encode_f16(unsigned char *bytes, const real *values) { put_half(bytes, (float)*values); }
-static void decode_f16(real *values, const unsigned char *bytes) { *values = take_half(bytes); }
 
 static void encode_bf16(unsigned char *bytes, const real *values) {
     uint16_t upper = (uint16_t)round_off(bits_of((float)*values), 16);
     memcpy(bytes, &upper, sizeof upper);
-}
-
-static void decode_bf16(real *values, const unsigned char *bytes) {
-    uint16_t upper;
-    memcpy(&upper, bytes, sizeof upper);
-    *values = float_of((uint32_t)upper << 16);
 }
 
 /* The value of largest magnitude, the first of equals. */
@@ -107,11 +77,6 @@ static void encode_q8_0(unsigned char *bytes, const real *values) {
     for (int i = 0; i < BLOCK; i++) bytes[2 + i] = (unsigned char)(int8_t)roundf(product((float)values[i], inverse));
 }
 
-static void decode_q8_0(real *values, const unsigned char *bytes) {
-    float scale = take_half(bytes);
-    for (int i = 0; i < BLOCK; i++) values[i] = scale * (float)(int8_t)bytes[2 + i];
-}
-
 static unsigned nibble_q4_0(float value, float inverse) {
     int level = (int)(product(value, inverse) + 8.5F);
     return (unsigned)(level < 15 ? level : 15);
@@ -122,14 +87,6 @@ static void encode_q4_0(unsigned char *bytes, const real *values) {
     put_half(bytes, scale);
     for (int i = 0; i < HALF_BLOCK; i++)
         bytes[2 + i] = (unsigned char)(nibble_q4_0((float)values[i], inverse) | nibble_q4_0((float)values[i + HALF_BLOCK], inverse) << 4);
-}
-
-static void decode_q4_0(real *values, const unsigned char *bytes) {
-    float scale = take_half(bytes);
-    for (int i = 0; i < HALF_BLOCK; i++) {
-        values[i] = scale * (float)((bytes[2 + i] & 15) - 8);
-        values[i + HALF_BLOCK] = scale * (float)((bytes[2 + i] >> 4) - 8);
-    }
 }
 
 static const float mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, -0.F, -1, -2, -3, -4, -6, -8, -12};
@@ -154,61 +111,41 @@ static void encode_mxfp4(unsigned char *bytes, const real *values) {
         bytes[1 + i] = (unsigned char)(nibble_mxfp4((float)values[i], scale) | nibble_mxfp4((float)values[i + HALF_BLOCK], scale) << 4);
 }
 
-static void decode_mxfp4(real *values, const unsigned char *bytes) {
-    float scale = mxfp4_scale(bytes[0]);
-    for (int i = 0; i < HALF_BLOCK; i++) {
-        values[i] = scale * mxfp4_values[bytes[1 + i] & 15];
-        values[i + HALF_BLOCK] = scale * mxfp4_values[bytes[1 + i] >> 4];
-    }
-}
+/* ---- types ------------------------------------------------------------------------------------------------------------------- */
 
-/* ---- forms ------------------------------------------------------------------------------------------------------------------- */
-
-static const stored_form forms[] = {
-    {"f32", 0, 1, 4, 0x1.fffffep127, encode_f32, decode_f32},           {"f16", 1, 1, 2, LARGEST_HALF, encode_f16, decode_f16},
-    {"bf16", 30, 1, 2, 0x1.fep127, encode_bf16, decode_bf16},           {"q8_0", 8, BLOCK, 34, 127 * LARGEST_HALF, encode_q8_0, decode_q8_0},
-    {"q4_0", 2, BLOCK, 18, 8 * LARGEST_HALF, encode_q4_0, decode_q4_0}, {"mxfp4", 39, BLOCK, 17, 0x1.fp127, encode_mxfp4, decode_mxfp4},
+static const struct {
+    double largest;                                           /* magnitude that it can hold */
+    void (*encode)(unsigned char *bytes, const real *values); /* a block */
+} encodings[STORED_TYPES] = {
+    [STORED_REAL] = {INFINITY, encode_real},           [STORED_F16] = {LARGEST_HALF, encode_f16},       [STORED_BF16] = {0x1.fep127, encode_bf16},
+    [STORED_Q8_0] = {127 * LARGEST_HALF, encode_q8_0}, [STORED_Q4_0] = {8 * LARGEST_HALF, encode_q4_0}, [STORED_MXFP4] = {0x1.fp127, encode_mxfp4},
 };
 
-enum { N_FORMS = sizeof forms / sizeof *forms };
-
-const stored_form *stored_form_named(const char *name) {
-    for (int i = 0; i < N_FORMS; i++)
-        if (!strcmp(forms[i].name, name)) return &forms[i];
-    return NULL;
+stored_type quantise_type_named(const char *name) {
+    stored_type type = STORED_REAL;
+    while (type < STORED_TYPES && strcmp(stored_formats[type].name, name)) type++;
+    return type;
 }
 
-const stored_form *stored_form_numbered(int number) {
-    for (int i = 0; i < N_FORMS; i++)
-        if (forms[i].number == number) return &forms[i];
-    return NULL;
-}
-
-const char *stored_form_names(void) { return "f32, f16, bf16, q8_0, q4_0, mxfp4"; }
-
-/* The place of the first value that the form cannot hold, or n. */
-static int64_t find_unfit(const stored_form *form, const real *values, int64_t n) {
+/* The place of the first value that the type cannot hold, or n. */
+static int64_t find_unfit(stored_type type, const real *values, int64_t n) {
     int64_t first = n;
 #pragma omp parallel for reduction(min : first)
     for (int64_t i = 0; i < n; i++)
-        if (!(fabs((double)values[i]) <= form->largest) && i < first) first = i;
+        if (!(isfinite(values[i]) && fabs((double)values[i]) <= encodings[type].largest) && i < first) first = i;
     return first;
 }
 
-int quantise(unsigned char *bytes, const stored_form *form, const real *values, int64_t n) {
-    CHECK(n % form->block == 0, "%" PRId64 " values of %s", n, form->name);
-    int64_t unfit = find_unfit(form, values, n);
+int quantise(void *bytes, stored_type type, const real *values, int64_t n) {
+    const stored_format *format = &stored_formats[type];
+    CHECK(n % format->values == 0, "%" PRId64 " values of %s", n, format->name);
+    int64_t unfit = find_unfit(type, values, n);
+    if (unfit < n && !isfinite(values[unfit]))
+        FAIL(LAMP_MALFORMED, "place %" PRId64 ": expected finite numbers, found %g", unfit, (double)values[unfit]);
     if (unfit < n)
-        FAIL(isfinite(values[unfit]) ? LAMP_UNSUPPORTED : LAMP_MALFORMED,
-             "place %" PRId64 ": expected a number of at most %g, which %s can hold, found %g", unfit, form->largest, form->name,
+        FAIL(LAMP_UNSUPPORTED, "place %" PRId64 ": expected at most %g, which %s can hold, found %g", unfit, encodings[type].largest, format->name,
              (double)values[unfit]);
 #pragma omp parallel for
-    for (int64_t b = 0; b < n / form->block; b++) form->encode(bytes + b * form->block_bytes, values + b * form->block);
+    for (int64_t b = 0; b < n / format->values; b++) encodings[type].encode((unsigned char *)bytes + b * format->bytes, values + b * format->values);
     return LAMP_OK;
-}
-
-void dequantise(real *values, const stored_form *form, const unsigned char *bytes, int64_t n) {
-    CHECK(n % form->block == 0, "%" PRId64 " values of %s", n, form->name);
-#pragma omp parallel for
-    for (int64_t b = 0; b < n / form->block; b++) form->decode(values + b * form->block, bytes + b * form->block_bytes);
 }

@@ -1,20 +1,20 @@
-/* A MODEL argument, ready to run: its folder mapped, its weights borrowed from the map, its tokenizer. */
+/* A MODEL argument, ready to run: its files mapped, its weights borrowed from the map, its tokenizer. */
 #ifndef LOADED_MODEL_H
 #define LOADED_MODEL_H
 
 #include "base/file.h"
-#include "formats/model_folder.h"
+#include "formats/model_source.h"
 #include "models/model.h"
 #include "text/tokenizer.h"
 
 typedef struct {
-    char path[PATH_BYTES]; /* of the folder that MODEL stands for */
-    model_folder *folder;
+    char path[PATH_BYTES]; /* of the folder or file that MODEL stands for */
+    model_source *source;
     model model;
-    tokenizer *tokenizer; /* NULL if the folder has no tokenizer.json */
+    tokenizer *tokenizer; /* NULL if it came without */
 } loaded_model;
 
-/* name: a Hugging Face folder, or a run (its latest checkpoint). wanted: VALUES_STORED to run it, VALUES_REAL to look at its weights. */
+/* name: a Hugging Face folder, a GGUF file, or a run (its latest checkpoint). wanted: VALUES_STORED to run it, VALUES_REAL to look at its weights. */
 int loaded_model_open(loaded_model *m, const char *name, values_wanted wanted);
 void loaded_model_close(loaded_model *m);
 

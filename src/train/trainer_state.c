@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "formats/checkpoint.h"
-#include "formats/model_folder.h"
+#include "formats/model_source.h"
 #include "train/trainer.h"
 
 enum { VERSION = 1 };
@@ -150,12 +150,12 @@ int trainer_save(const trainer *tr, const char *run) {
 /* Weights, moments, and the document of the rest, which is the caller's. */
 static int load_folder(json_t **root, char where[PATH_BYTES], trainer *tr, const char *checkpoint_folder) {
     int status = LAMP_OK;
-    model_folder *folder = NULL;
+    model_source *folder = NULL;
     buffer text = {0};
     *root = NULL;
     TRY_TO(done, checkpoint_verify(checkpoint_folder));
-    TRY_TO(done, model_folder_open(&folder, checkpoint_folder));
-    TRY_TO(done, model_folder_load(folder, &tr->model.weights, VALUES_COPIED));
+    TRY_TO(done, model_source_open(&folder, checkpoint_folder));
+    TRY_TO(done, model_source_load(folder, &tr->model.weights, VALUES_COPIED));
     weights_pack(&tr->model.weights, tr->tape.products);
     TRY_TO(done, checkpoint_load_moments(checkpoint_folder, tr->optimizer.n_moments, tr->optimizer.moment));
     TRY_TO(done, checkpoint_load_state(&text, checkpoint_folder));
@@ -163,7 +163,7 @@ static int load_folder(json_t **root, char where[PATH_BYTES], trainer *tr, const
     TRY_TO(done, json_read_bytes(root, text.bytes, text.length, where));
 done:
     buffer_release(&text);
-    model_folder_close(folder);
+    model_source_close(folder);
     return status;
 }
 
@@ -208,16 +208,17 @@ static int check_same_tokenizer(const trainer *tr, const char *folder) {
 
 int trainer_take_initial(trainer *tr) {
     int status = LAMP_OK;
-    model_folder *folder = NULL;
+    model_source *folder = NULL;
     char path[PATH_BYTES];
     TRY_TO(done, checkpoint_resolve(path, tr->recipe.initial));
+    if (!file_is_folder(path)) FAIL_TO(done, LAMP_INVALID, "train.initial: %s: expected a folder, found a file; lamp convert makes one of a GGUF file", path);
     TRY_TO(done, checkpoint_verify(path));
-    TRY_TO(done, model_folder_open(&folder, path));
-    TRY_TO(done, check_same_model(tr, model_folder_config(folder), path));
+    TRY_TO(done, model_source_open(&folder, path));
+    TRY_TO(done, check_same_model(tr, model_source_config(folder), path));
     TRY_TO(done, check_same_tokenizer(tr, path));
-    TRY_TO(done, model_folder_load(folder, &tr->model.weights, VALUES_COPIED));
+    TRY_TO(done, model_source_load(folder, &tr->model.weights, VALUES_COPIED));
     weights_pack(&tr->model.weights, tr->tape.products);
 done:
-    model_folder_close(folder);
+    model_source_close(folder);
     return status;
 }

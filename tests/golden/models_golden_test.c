@@ -1,6 +1,6 @@
 /* Our models against those of transformers, per family: tiny random ones that transformers made (tools/golden_models.py), with their logits, the
  * tokens that follow when the most probable one is taken, and every decision of their routers; and tiny ones that we trained and transformers loaded
- * (tools/golden_trained.sh), with their logits. */
+ * (tools/golden_trained.sh), with their logits. Those of GGUF are random ones in a file that the package gguf wrote (tools/golden_gguf.py). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,11 @@ static const char *const names[] = {
     "trained/llama",         "trained/qwen2",
     "trained/qwen3",         "trained/olmoe",
     "trained/mixtral",       "trained/qwen2_moe",
-    "trained/qwen3_moe",
+    "trained/qwen3_moe",     "gguf/llama",
+    "gguf/llama_tied",       "gguf/mixtral",
+    "gguf/olmoe",            "gguf/qwen2",
+    "gguf/qwen2moe",         "gguf/qwen3",
+    "gguf/qwen3moe",
 };
 
 /* What transformers says: of the first T tokens logits (T, V); and of models that it made, the tokens that follow, and which experts (L, T + G - 1,
@@ -163,13 +167,14 @@ static void check_decoding(const subject *s, const char *name) {
 static void models_agree(void) {
     static subject s;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char folder[PATH_BYTES];
+        char folder[PATH_BYTES], file[PATH_BYTES];
         test_row(names[i]);
         EXPECT_OK(file_join(folder, "tests/golden", names[i]));
+        EXPECT_OK(file_join(file, folder, "model.gguf"));
         read_answer(&s.said, folder);
-        EXPECT_OK(loaded_model_open(&s.m, folder, VALUES_STORED));
-        EXPECT(s.m.folder && s.m.model.config.vocab_size == s.said.V, "%s does not load", names[i]);
-        if (!s.m.folder) continue;
+        EXPECT_OK(loaded_model_open(&s.m, file_exists(file) ? file : folder, VALUES_STORED));
+        EXPECT(s.m.source && s.m.model.config.vocab_size == s.said.V, "%s does not load", names[i]);
+        if (!s.m.source) continue;
         check_logits(&s, names[i]);
         check_decoding(&s, names[i]);
         loaded_model_close(&s.m);

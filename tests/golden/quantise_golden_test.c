@@ -1,4 +1,4 @@
-/* Our bytes of every stored form against those of the package gguf (tools/golden_quantise.py), and what both read back from them. */
+/* Our bytes of every stored type against those of the package gguf (tools/golden_quantise.py), and what both read back from them. */
 #include "formats/quantise.h"
 
 #include <math.h>
@@ -8,6 +8,7 @@
 
 #include "../test.h"
 #include "formats/safetensors.h"
+#include "kernels/kernels.h"
 #include "lamp.h"
 
 enum { MOST_VALUES = 1 << 14 };
@@ -26,32 +27,28 @@ static int64_t first_difference(const unsigned char *a, const unsigned char *b, 
 
 static void compare_bytes(const safetensors *golden, int64_t n) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const stored_form *form = stored_form_named(names[i]);
+        const stored_type type = quantise_type_named(names[i]);
         const safetensors_entry *expected = safetensors_find(golden, names[i]);
-        int64_t n_bytes = n / form->block * form->block_bytes;
+        const int64_t n_bytes = stored_row_bytes(type, n);
         test_row(names[i]);
-        EXPECT(stored_form_numbered(form->number) == form, "number %d", form->number);
         EXPECT(expected && expected->size == n_bytes, "the golden file has other sizes");
-        EXPECT_OK(quantise(bytes, form, values, n));
+        EXPECT_OK(quantise(bytes, type, values, n));
         int64_t at = first_difference(bytes, expected->bytes, n_bytes);
-        EXPECT(at == n_bytes, "block %lld, byte %lld: %d, expected %d", (long long)(at / form->block_bytes), (long long)(at % form->block_bytes),
-               bytes[at], expected->bytes[at]);
+        EXPECT(at == n_bytes, "byte %lld: %d, expected %d", (long long)at, bytes[at], expected->bytes[at]);
     }
 }
 
-static void compare_reading(const safetensors *golden, int64_t n) {
+static void compare_reading(const safetensors *golden, int64_t n, const struct kernels *k) {
     static real found[MOST_VALUES], expected[MOST_VALUES];
+    const int32_t row = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "%s.read", names[i]);
-        test_row(name);
-        dequantise(found, stored_form_named(names[i]), safetensors_find(golden, names[i])->bytes, n);
         EXPECT_OK(safetensors_read(expected, safetensors_find(golden, name), 0, n));
-        for (int64_t at = 0; at < n; at++)
-            if (found[at] != expected[at]) {
-                EXPECT(false, "value %lld: %g, expected %g", (long long)at, (double)found[at], (double)expected[at]);
-                break;
-            }
+        k->stored_rows(found, safetensors_find(golden, names[i])->bytes, quantise_type_named(names[i]), &row, 1, n);
+        int64_t at = 0;
+        while (at < n && found[at] == expected[at]) at++;
+        EXPECT(at == n, "%s with %s: value %lld: %g, expected %g", name, k->name, (long long)at, (double)found[at], (double)expected[at]);
     }
 }
 
@@ -66,32 +63,34 @@ static void bytes_are_those_of_the_package(void) {
         omp_set_num_threads(threads);
         compare_bytes(golden, entry->size);
     }
-    compare_reading(golden, entry->size);
+    test_row(NULL);
+    const struct kernels *tables[8];
+    for (int i = kernels_available(tables); i-- > 0;) compare_reading(golden, entry->size, tables[i]);
     safetensors_close(golden);
 }
 
 static void what_does_not_fit_is_refused_with_its_place(void) {
     static const struct {
-        const char *form;
+        const char *type;
         double value;
         int code;
         const char *text;
     } rows[] = {
-        {"f16", 65536, LAMP_UNSUPPORTED, "place 10: expected a number of at most 65504, which f16 can hold, found 65536"},
+        {"f16", 65536, LAMP_UNSUPPORTED, "place 10: expected at most 65504, which f16 can hold, found 65536"},
         {"q8_0", -1e7, LAMP_UNSUPPORTED, "which q8_0 can hold, found -1e+07"},
         {"q4_0", 6e5, LAMP_UNSUPPORTED, "at most 524032, which q4_0 can hold, found 600000"},
         {"q8_0", 8e6, LAMP_OK, ""},
-        {"f32", NAN, LAMP_MALFORMED, "found"},
+        {"f32", NAN, LAMP_MALFORMED, "place 10: expected finite numbers, found"},
         {"bf16", INFINITY, LAMP_MALFORMED, "found inf"},
         {"mxfp4", -INFINITY, LAMP_MALFORMED, "found -inf"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        test_row(rows[i].form);
+        test_row(rows[i].type);
         memset(values, 0, sizeof values);
         values[10] = (real)rows[i].value, values[50] = NAN;
-        EXPECT_ERROR(quantise(bytes, stored_form_named(rows[i].form), values, rows[i].code == LAMP_OK ? 32 : 64), rows[i].code, rows[i].text);
+        EXPECT_ERROR(quantise(bytes, quantise_type_named(rows[i].type), values, rows[i].code == LAMP_OK ? 32 : 64), rows[i].code, rows[i].text);
     }
-    EXPECT(!stored_form_named("q5_k") && !stored_form_numbered(13), "types that we do not write");
+    EXPECT(quantise_type_named("q5_k") == STORED_TYPES, "a type that we do not write");
 }
 
 static const test_case cases[] = {
@@ -99,4 +98,4 @@ static const test_case cases[] = {
     {"what does not fit is refused with its place", what_does_not_fit_is_refused_with_its_place},
 };
 
-int main(void) { return test_run("stored forms against the package gguf", cases, sizeof cases / sizeof *cases); }
+int main(void) { return test_run("stored types against the package gguf", cases, sizeof cases / sizeof *cases); }

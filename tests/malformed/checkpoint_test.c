@@ -10,7 +10,7 @@
 
 #include "../test.h"
 #include "base/log.h"
-#include "formats/model_folder.h"
+#include "formats/model_source.h"
 #include "formats/safetensors_writer.h"
 #include "lamp.h"
 #include "models/families/family.h"
@@ -288,11 +288,11 @@ static void write_shard(const char *folder, const char *name, const char *tensor
 
 static int open_index(const char *folder, const char *index, size_t length) {
     char path[PATH_BYTES];
-    model_folder *model = NULL;
+    model_source *model = NULL;
     EXPECT_OK(file_join(path, folder, "model.safetensors.index.json"));
     EXPECT_OK(file_write_whole(path, index, length));
-    int status = model_folder_open(&model, folder);
-    model_folder_close(model);
+    int status = model_source_open(&model, folder);
+    model_source_close(model);
     return status;
 }
 

@@ -266,7 +266,7 @@ static void a_run_begins_with_given_weights(void) {
     EXPECT_OK(train_run(&report, &r, run, "test", &(train_watcher){0}));
     EXPECT_OK(file_remove_folder(from));
     EXPECT_OK(train_run(&report, &r, run, "test", &(train_watcher){0}));
-    EXPECT_ERROR(train_run(&report, &r, world_path(run, "never"), "test", &(train_watcher){0}), LAMP_IO, "expected a model folder or a run folder");
+    EXPECT_ERROR(train_run(&report, &r, world_path(run, "never"), "test", &(train_watcher){0}), LAMP_IO, "expected a model folder, a run folder or a GGUF file");
     EXPECT(!file_exists(run), "a run was begun without its weights");
 
     EXPECT_OK(trainer_save(&first, from));

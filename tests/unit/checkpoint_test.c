@@ -13,7 +13,7 @@
 #include "base/random.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "formats/model_folder.h"
+#include "formats/model_source.h"
 #include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
 #include "models/families/family.h"
@@ -126,7 +126,7 @@ static void what_is_saved_loads_bit_for_bit(void) {
     fixture f, g;
     char path[PATH_BYTES];
     buffer state = {0};
-    model_folder *folder = NULL;
+    model_source *folder = NULL;
     fixture_make(&f), fixture_make(&g);
     EXPECT_OK(save(&f, run, 1200, 3));
     EXPECT_OK(checkpoint_resolve(path, run));
@@ -137,17 +137,17 @@ static void what_is_saved_loads_bit_for_bit(void) {
     const weight_moment *last = &g.moment[2 * g.table.n - 1];
     size_t moment_bytes = (size_t)(last->values + moment_size(last) - g.moments) * sizeof(real);
     memset(g.table.values, 0, bytes), memset(g.moments, 0, moment_bytes);
-    EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_OK(model_folder_load(folder, &g.table, VALUES_COPIED));
+    EXPECT_OK(model_source_open(&folder, path));
+    EXPECT_OK(model_source_load(folder, &g.table, VALUES_COPIED));
     EXPECT_OK(checkpoint_load_moments(path, 2 * g.table.n, g.moment));
     EXPECT_OK(checkpoint_load_state(&state, path));
     EXPECT(!memcmp(f.table.values, g.table.values, bytes), "weights differ");
     EXPECT(!memcmp(f.moments, g.moments, moment_bytes), "moments differ");
     EXPECT(!strcmp(state.bytes, "{\"step\": 3}\n"), "state \"%s\"", state.bytes);
-    EXPECT(!strcmp(model_folder_config(folder)->family, "mixtral"), "family %s", model_folder_config(folder)->family);
+    EXPECT(!strcmp(model_source_config(folder)->family, "mixtral"), "family %s", model_source_config(folder)->family);
     g.moment[0].name = "third_moment";
     EXPECT_ERROR(checkpoint_load_moments(path, 1, g.moment), LAMP_MALFORMED, "tensor third_moment.embedding: expected [1, 11, 8], found nothing");
-    model_folder_close(folder);
+    model_source_close(folder);
     buffer_release(&state);
     fixture_release(&f), fixture_release(&g);
 }
@@ -156,21 +156,21 @@ static void weights_can_stay_in_the_file(void) {
     const char *run = test_path("mapped");
     fixture f;
     char path[PATH_BYTES];
-    model_folder *folder = NULL;
+    model_source *folder = NULL;
     weights table = {0};
     fixture_make(&f);
     EXPECT_OK(save(&f, run, 1, 1));
     EXPECT_OK(checkpoint_resolve(path, run));
     declare_all(&table, &f.config);
-    EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_OK(model_folder_load(folder, &table, VALUES_REAL));
+    EXPECT_OK(model_source_open(&folder, path));
+    EXPECT_OK(model_source_load(folder, &table, VALUES_REAL));
     EXPECT(!table.values, "a block was allocated");
     for (int i = 0; i < table.n; i++)
         for (ptrdiff_t g = 0; g < table.row[i]->groups; g++)
             EXPECT(!memcmp(table.row[i]->value[g], f.table.row[i]->value[g], sizeof(real) * (size_t)(table.row[i]->out * table.row[i]->in)),
                    "%s of layer %d, group %td", table.row[i]->kind, table.row[i]->layer, g);
     weights_release(&table);
-    model_folder_close(folder);
+    model_source_close(folder);
     fixture_release(&f);
 }
 
@@ -319,15 +319,15 @@ static void killing_a_save_loses_nothing(void) {
         EXPECT_OK(checkpoint_verify(path));
         long after = strtol(strstr(path, "step-") + 5, NULL, 10);
         EXPECT(after >= before, "step %ld became %ld", before, after);
-        model_folder *folder = NULL;
+        model_source *folder = NULL;
         weights table = {0};
         declare_all(&table, &f.config);
-        EXPECT_OK(model_folder_open(&folder, path));
-        EXPECT_OK(model_folder_load(folder, &table, VALUES_REAL));
+        EXPECT_OK(model_source_open(&folder, path));
+        EXPECT_OK(model_source_load(folder, &table, VALUES_REAL));
         for (int i = 0; i < table.n && after > 0; i++)
             EXPECT(table.row[i]->value[0][0] == (real)after, "%s: %g in step %ld", table.row[i]->kind, (double)table.row[i]->value[0][0], after);
         weights_release(&table);
-        model_folder_close(folder);
+        model_source_close(folder);
     }
     fixture_release(&f);
 }
@@ -335,15 +335,15 @@ static void killing_a_save_loses_nothing(void) {
 static void what_is_no_model_is_told_so(void) {
     char path[PATH_BYTES], empty[PATH_BYTES];
     snprintf(empty, sizeof empty, "%s", test_path("empty/checkpoints"));
-    EXPECT_ERROR(checkpoint_resolve(path, test_path("absent")), LAMP_IO, "absent: expected a model folder or a run folder, found nothing");
+    EXPECT_ERROR(checkpoint_resolve(path, test_path("absent")), LAMP_IO, "absent: expected a model folder, a run folder or a GGUF file, found nothing");
     EXPECT_ERROR(checkpoint_resolve(path, test_folder()), LAMP_CHECKPOINT, "found neither");
     EXPECT_OK(file_make_folder(empty));
     EXPECT_ERROR(checkpoint_resolve(path, test_path("empty")), LAMP_CHECKPOINT, "expected a whole checkpoint step-NNNNNNNN, found none");
     EXPECT_OK(checkpoint_verify(empty));
     buffer state = {0};
     EXPECT_ERROR(checkpoint_load_state(&state, empty), LAMP_CHECKPOINT, "it can be run but not resumed");
-    model_folder *folder;
-    EXPECT_ERROR(model_folder_open(&folder, empty), LAMP_IO, "config.json: cannot open");
+    model_source *folder;
+    EXPECT_ERROR(model_source_open(&folder, empty), LAMP_IO, "config.json: cannot open");
 }
 
 /* A folder with a config.json and as yet no weights. */
@@ -382,47 +382,47 @@ static void tensors_that_do_not_fit_are_listed(void) {
     static const tensor_row rows[] = {{"model.norm.weight", 1, {9}}, {"lm_head.weight", 2, {11, 8}}, {"spare", 2, {100, 100}}};
     const char *path = test_path("misfit");
     fixture f;
-    model_folder *folder = NULL;
+    model_source *folder = NULL;
     fixture_make(&f);
     write_folder(path, &f.config);
-    EXPECT_ERROR(model_folder_open(&folder, path), LAMP_IO, "expected model.safetensors or model.safetensors.index.json, found neither");
+    EXPECT_ERROR(model_source_open(&folder, path), LAMP_IO, "expected model.safetensors or model.safetensors.index.json, found neither");
     write_tensors(path, "model.safetensors", rows, 2);
-    EXPECT_ERROR(model_folder_open(&folder, path), LAMP_MALFORMED, "but the safetensors files hold 97");
+    EXPECT_ERROR(model_source_open(&folder, path), LAMP_MALFORMED, "but the safetensors files hold 97");
     write_tensors(path, "model.safetensors", rows, 3);
-    EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_ERROR(model_folder_load(folder, &f.table, VALUES_COPIED), LAMP_MALFORMED, "\n  model.embed_tokens.weight: expected [11, 8], found nothing");
+    EXPECT_OK(model_source_open(&folder, path));
+    EXPECT_ERROR(model_source_load(folder, &f.table, VALUES_COPIED), LAMP_MALFORMED, "\n  model.embed_tokens.weight: expected [11, 8], found nothing");
     EXPECT(strstr(lamp_error_message(), "and 26 more"), "%s", lamp_error_message());
-    model_folder_close(folder);
+    model_source_close(folder);
 
     weights table = {0};
     weight *w;
     folder = NULL;
     EXPECT_OK(weights_declare(&w, &table, "norm", -1, ROLE_NORM, 1, 1, 8, 0));
-    EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_ERROR(model_folder_load(folder, &table, VALUES_REAL), LAMP_MALFORMED, "\n  model.norm.weight: expected [8], found [9]");
-    model_folder_close(folder);
+    EXPECT_OK(model_source_open(&folder, path));
+    EXPECT_ERROR(model_source_load(folder, &table, VALUES_REAL), LAMP_MALFORMED, "\n  model.norm.weight: expected [8], found [9]");
+    model_source_close(folder);
     weights_release(&table);
 
     log_set_sink(keep_warnings, NULL);
     folder = NULL;
     EXPECT_OK(weights_declare(&w, &table, "norm", -1, ROLE_NORM, 1, 1, 9, 0));
-    EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_OK(model_folder_load(folder, &table, VALUES_REAL));
+    EXPECT_OK(model_source_open(&folder, path));
+    EXPECT_OK(model_source_load(folder, &table, VALUES_REAL));
     EXPECT(strstr(warnings.bytes, "2 tensors that this model has no use for are ignored: lm_head.weight, spare"), "%s", warnings.bytes);
     log_set_sink(NULL, NULL);
     buffer_release(&warnings);
-    model_folder_close(folder);
+    model_source_close(folder);
     weights_release(&table);
     fixture_release(&f);
 }
 
 static int open_index(const char *path, const char *index) {
     char file[PATH_BYTES];
-    model_folder *folder = NULL;
+    model_source *folder = NULL;
     EXPECT_OK(file_join(file, path, "model.safetensors.index.json"));
     EXPECT_OK(file_write_whole(file, index, strlen(index)));
-    int status = model_folder_open(&folder, path);
-    model_folder_close(folder);
+    int status = model_source_open(&folder, path);
+    model_source_close(folder);
     return status;
 }
 
@@ -437,36 +437,36 @@ static void shards_are_files_of_the_folder(void) {
     EXPECT_OK(open_index(
         path, "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {\"model.norm.weight\": \"one.safetensors\", "
               "\"lm_head.weight\": \"two.safetensors\", \"spare\": \"one.safetensors\", \"model.embed_tokens.weight\": \"two.safetensors\"}}"));
-    model_folder *folder = NULL;
+    model_source *folder = NULL;
     weights table = {0};
     weight *norm, *head;
     EXPECT_OK(weights_declare(&norm, &table, "norm", -1, ROLE_NORM, 1, 1, 8, 0));
     EXPECT_OK(weights_declare(&head, &table, "head", -1, ROLE_MATRIX, 1, 11, 8, 0));
-    EXPECT_OK(model_folder_open(&folder, path));
-    EXPECT_OK(model_folder_load(folder, &table, VALUES_REAL));
+    EXPECT_OK(model_source_open(&folder, path));
+    EXPECT_OK(model_source_load(folder, &table, VALUES_REAL));
     EXPECT(norm->value[0][7] == 1 && head->value[0][87] == 1, "found %g and %g", (double)norm->value[0][7], (double)head->value[0][87]);
-    model_folder_close(folder);
+    model_source_close(folder);
     weights_release(&table);
     fixture_release(&f);
 }
 
 /* The same model twice, by transformers: a tensor per expert as on the hub, and all experts in one. */
 static void fused_experts_are_the_same_weights(void) {
-    model_folder *plain = NULL, *fused = NULL;
+    model_source *plain = NULL, *fused = NULL;
     weights a = {0}, b = {0};
-    EXPECT_OK(model_folder_open(&plain, "tests/golden/models/mixtral"));
-    EXPECT_OK(model_folder_open(&fused, "tests/golden/models/mixtral_fused"));
+    EXPECT_OK(model_source_open(&plain, "tests/golden/models/mixtral"));
+    EXPECT_OK(model_source_open(&fused, "tests/golden/models/mixtral_fused"));
     if (plain && fused) {
-        declare_all(&a, model_folder_config(plain)), declare_all(&b, model_folder_config(fused));
-        EXPECT_OK(model_folder_load(plain, &a, VALUES_REAL));
-        EXPECT_OK(model_folder_load(fused, &b, VALUES_REAL));
+        declare_all(&a, model_source_config(plain)), declare_all(&b, model_source_config(fused));
+        EXPECT_OK(model_source_load(plain, &a, VALUES_REAL));
+        EXPECT_OK(model_source_load(fused, &b, VALUES_REAL));
         for (int i = 0; i < a.n; i++)
             for (ptrdiff_t g = 0; g < a.row[i]->groups; g++)
                 EXPECT(a.row[i]->value[g] && b.row[i]->value[g] &&
                            !memcmp(a.row[i]->value[g], b.row[i]->value[g], sizeof(real) * (size_t)(a.row[i]->out * a.row[i]->in)),
                        "%s of layer %d, expert %td", a.row[i]->kind, a.row[i]->layer, g);
     }
-    model_folder_close(plain), model_folder_close(fused);
+    model_source_close(plain), model_source_close(fused);
     weights_release(&a), weights_release(&b);
 }
 

@@ -78,7 +78,7 @@ static void check_logits(const char *folder, stored_type type) {
                      *y = model_logits(&b, &converted.model, &batch, NULL, false, NULL);
         EXPECT(!memcmp(x->x, y->x, sizeof(real) * (size_t)(x->rows * x->cols)), "%s: logits of %td tokens differ", stored_formats[type].name, tokens);
     }
-    EXPECT_OK(model_folder_check_finite(stored.folder, &stored.model.weights));
+    EXPECT_OK(model_source_check_finite(stored.source, &stored.model.weights));
     tape_close(&a), tape_close(&b);
     loaded_model_close(&stored), loaded_model_close(&converted);
 }
@@ -101,7 +101,7 @@ static void what_is_not_finite_is_found_as_it_is_stored(void) {
     memcpy(bytes.bytes + bytes.length - 2, "\x80\x7F", 2);
     EXPECT_OK(file_write_whole(path, bytes.bytes, bytes.length));
     EXPECT_OK(loaded_model_open(&m, test_path("damaged"), VALUES_STORED));
-    EXPECT_ERROR(model_folder_check_finite(m.folder, &m.model.weights), LAMP_MALFORMED, "expected finite numbers, found inf");
+    EXPECT_ERROR(model_source_check_finite(m.source, &m.model.weights), LAMP_MALFORMED, "expected finite numbers, found inf");
     loaded_model_close(&m);
     buffer_release(&bytes);
 }

@@ -98,4 +98,11 @@ typedef struct {
 
 bool family_place_group(family_place *place, const family *f, const weight *w, ptrdiff_t group, int nth);
 
+/* The same in any table of names: own ones, which take the place of the usual ones of their kind. */
+typedef struct {
+    const family_tensor *own, *usual;
+    int n_own, n_usual;
+} family_names;
+bool family_place_named(family_place *place, const family_names *names, const weight *w, ptrdiff_t group, int nth);
+
 #endif

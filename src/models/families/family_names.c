@@ -49,11 +49,11 @@ static const family_tensor *find_kind(const family_tensor *rows, int n, const ch
     return NULL;
 }
 
-/* Names that the family has for this kind take the place of the usual ones. NULL: there are no more. */
-static const family_tensor *find_tensor(const family *f, const char *kind, int nth) {
+/* NULL: there are no more. */
+static const family_tensor *find_tensor(const family_names *names, const char *kind, int nth) {
     int first = 0;
-    if (find_kind(f->tensors, f->n_tensors, kind, &first)) return find_kind(f->tensors, f->n_tensors, kind, &nth);
-    return find_kind(usual_tensors, sizeof usual_tensors / sizeof *usual_tensors, kind, &nth);
+    if (find_kind(names->own, names->n_own, kind, &first)) return find_kind(names->own, names->n_own, kind, &nth);
+    return find_kind(names->usual, names->n_usual, kind, &nth);
 }
 
 static void expand(char name[TENSOR_NAME_BYTES], const char *pattern, int layer, ptrdiff_t group) {
@@ -69,9 +69,8 @@ static void expand(char name[TENSOR_NAME_BYTES], const char *pattern, int layer,
     name[length] = 0;
 }
 
-bool family_place_group(family_place *place, const family *f, const weight *w, ptrdiff_t group, int nth) {
-    const family_tensor *row = find_tensor(f, w->kind, nth);
-    CHECK(row || nth > 0, "family %s has no name for weight %s", f->model_type, w->kind);
+bool family_place_named(family_place *place, const family_names *names, const weight *w, ptrdiff_t group, int nth) {
+    const family_tensor *row = find_tensor(names, w->kind, nth);
     if (!row) return false;
     if (row->parts > 0)
         *place =
@@ -80,4 +79,11 @@ bool family_place_group(family_place *place, const family *f, const weight *w, p
     else *place = (family_place){.rank = 2, .shape = {w->out, w->in}};
     expand(place->name, row->tensor, w->layer, group);
     return true;
+}
+
+bool family_place_group(family_place *place, const family *f, const weight *w, ptrdiff_t group, int nth) {
+    const family_names names = {f->tensors, usual_tensors, f->n_tensors, sizeof usual_tensors / sizeof *usual_tensors};
+    bool found = family_place_named(place, &names, w, group, nth);
+    CHECK(found || nth > 0, "family %s has no name for weight %s", f->model_type, w->kind);
+    return found;
 }

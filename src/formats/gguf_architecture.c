@@ -1,0 +1,190 @@
+#include "formats/gguf_architecture.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "models/families/family.h"
+#include "models/families/lamplighter.h"
+
+#define AT(field) offsetof(model_config, field)
+
+/* ---- what they are called ---------------------------------------------------------------------------------------------------- */
+
+static const gguf_key dense_keys[] = {
+    {"feed_forward_length", OPTION_INTEGER, AT(intermediate_size), 1, 1 << 22, false},
+};
+
+static const gguf_key mixture_keys[] = {
+    {"feed_forward_length", OPTION_INTEGER, AT(intermediate_size), 1, 1 << 22, false},
+    {"expert_count", OPTION_INTEGER, AT(moe.experts), 1, 1 << 20, false},
+    {"expert_used_count", OPTION_INTEGER, AT(moe.top_k), 1, 1 << 20, false},
+};
+
+/* Experts have a width of their own; that of dense layers is kept, though there are none. */
+static const gguf_key narrow_mixture_keys[] = {
+    {"expert_feed_forward_length", OPTION_INTEGER, AT(intermediate_size), 1, 1 << 22, false},
+    {"feed_forward_length", OPTION_INTEGER, AT(dense_size), 0, 1 << 22, true},
+    {"expert_count", OPTION_INTEGER, AT(moe.experts), 1, 1 << 20, false},
+    {"expert_used_count", OPTION_INTEGER, AT(moe.top_k), 1, 1 << 20, false},
+};
+
+static const gguf_key shared_mixture_keys[] = {
+    {"expert_shared_feed_forward_length", OPTION_INTEGER, AT(moe.shared_size), 1, 1 << 22, false},
+    {"expert_feed_forward_length", OPTION_INTEGER, AT(intermediate_size), 1, 1 << 22, false},
+    {"feed_forward_length", OPTION_INTEGER, AT(dense_size), 0, 1 << 22, true},
+    {"expert_count", OPTION_INTEGER, AT(moe.experts), 1, 1 << 20, false},
+    {"expert_used_count", OPTION_INTEGER, AT(moe.top_k), 1, 1 << 20, false},
+};
+
+#define KEYS(table) .keys = (table), .n_keys = sizeof(table) / sizeof *(table)
+
+static const gguf_architecture architectures[] = {
+    {.name = "llama", .family = "llama", .biased = true, .paired = true, KEYS(dense_keys)},
+    {.name = "llama", .family = "mixtral", .normalizes = true, .paired = true, KEYS(mixture_keys)},
+    {.name = "olmoe", .family = "olmoe", .needs_head = true, KEYS(mixture_keys)},
+    {.name = "qwen2", .family = "qwen2", .biased = true, KEYS(dense_keys)},
+    {.name = "qwen2moe", .family = "qwen2_moe", .biased = true, .needs_head = true, KEYS(shared_mixture_keys)},
+    {.name = "qwen3", .family = "qwen3", KEYS(dense_keys)},
+    {.name = "qwen3moe", .family = "qwen3_moe", .normalizes = true, KEYS(narrow_mixture_keys)},
+};
+
+enum { N_ARCHITECTURES = sizeof architectures / sizeof *architectures };
+
+static const family_tensor usual_names[] = {
+    {"embedding", "token_embd.weight", 0, 0},
+    {"norm", "output_norm.weight", 0, 0},
+    {"head", "output.weight", 0, 0},
+    {"attention.norm", "blk.{l}.attn_norm.weight", 0, 0},
+    {"attention.query", "blk.{l}.attn_q.weight", 0, 0},
+    {"attention.key", "blk.{l}.attn_k.weight", 0, 0},
+    {"attention.value", "blk.{l}.attn_v.weight", 0, 0},
+    {"attention.output", "blk.{l}.attn_output.weight", 0, 0},
+    {"attention.query_bias", "blk.{l}.attn_q.bias", 0, 0},
+    {"attention.key_bias", "blk.{l}.attn_k.bias", 0, 0},
+    {"attention.value_bias", "blk.{l}.attn_v.bias", 0, 0},
+    {"attention.output_bias", "blk.{l}.attn_output.bias", 0, 0},
+    {"attention.query_norm", "blk.{l}.attn_q_norm.weight", 0, 0},
+    {"attention.key_norm", "blk.{l}.attn_k_norm.weight", 0, 0},
+    {"mlp.norm", "blk.{l}.ffn_norm.weight", 0, 0},
+    {"mlp.gate", "blk.{l}.ffn_gate.weight", 0, 0},
+    {"mlp.up", "blk.{l}.ffn_up.weight", 0, 0},
+    {"mlp.down", "blk.{l}.ffn_down.weight", 0, 0},
+    {"moe.router", "blk.{l}.ffn_gate_inp.weight", 0, 0},
+    {"shared.gate", "blk.{l}.ffn_gate_shexp.weight", 0, 0},
+    {"shared.up", "blk.{l}.ffn_up_shexp.weight", 0, 0},
+    {"shared.down", "blk.{l}.ffn_down_shexp.weight", 0, 0},
+    {"shared.expert_gate", "blk.{l}.ffn_gate_inp_shexp.weight", 0, 0},
+    {"moe.gate", "blk.{l}.ffn_gate_exps.weight", 0, 1},
+    {"moe.gate", "blk.{l}.ffn_gate_up_exps.weight", 0, 2},
+    {"moe.gate", "blk.{l}.ffn_gate.{e}.weight", 0, 0}, /* as Mixtral was written at first */
+    {"moe.up", "blk.{l}.ffn_up_exps.weight", 0, 1},
+    {"moe.up", "blk.{l}.ffn_gate_up_exps.weight", 1, 2},
+    {"moe.up", "blk.{l}.ffn_up.{e}.weight", 0, 0},
+    {"moe.down", "blk.{l}.ffn_down_exps.weight", 0, 1},
+    {"moe.down", "blk.{l}.ffn_down.{e}.weight", 0, 0},
+};
+
+/* ---- finding ----------------------------------------------------------------------------------------------------------------- */
+
+static bool is_sparse(const gguf_architecture *a) {
+    const family *f;
+    CHECK(family_find(&f, a->family, a->name) == LAMP_OK, "%s", a->family);
+    return f->experts_key != NULL;
+}
+
+int gguf_architecture_of_file(const gguf_architecture **a, const gguf *file) {
+    char word[GGUF_WORD_BYTES], key[2 * GGUF_WORD_BYTES], known[256] = "";
+    int64_t experts = 0;
+    bool named = false;
+    TRY(gguf_get_word(word, file, "general.architecture"));
+    snprintf(key, sizeof key, "%s.expert_count", word);
+    if (gguf_find(file, key)) TRY(gguf_get_integer(&experts, file, key, 0, 1 << 20));
+    for (int i = 0; i < N_ARCHITECTURES; i++) {
+        const gguf_architecture *row = &architectures[i];
+        bool same = !strcmp(row->name, word), again = i > 0 && !strcmp(row->name, row[-1].name);
+        if (same && is_sparse(row) == (experts > 0)) return *a = row, LAMP_OK;
+        named |= same;
+        if (!again) snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", row->name);
+    }
+    if (named)
+        FAIL(LAMP_MALFORMED, "%s: %s: expected %s, found %lld", file->path, key, experts > 0 ? "none in this architecture" : "at least 1",
+             (long long)experts);
+    FAIL(LAMP_UNSUPPORTED, "%s: general.architecture: expected one of %s, found %s", file->path, known, word);
+}
+
+model_config gguf_defaults(const gguf_architecture *a) {
+    const family *f;
+    CHECK(family_find(&f, a->family, a->name) == LAMP_OK, "%s", a->family);
+    model_config c = family_defaults(f);
+    c.rope_theta = 1e4, c.moe.normalize = a->normalizes, c.biased = 0;
+    return c;
+}
+
+/* What the programs that read an architecture take for granted, unless a key of it says otherwise. */
+static const struct {
+    const char *key; /* as config.json has it */
+    option_type type;
+    size_t offset;
+} granted[] = {
+    {"norm_topk_prob", OPTION_BOOL, AT(moe.normalize)},
+    {"routed_scaling_factor", OPTION_NUMBER, AT(moe.scale)},
+    {"n_group", OPTION_INTEGER, AT(moe.groups)},
+    {"n_shared_experts", OPTION_INTEGER, AT(moe.shared_experts)},
+    {"first_k_dense_replace", OPTION_INTEGER, AT(dense_layers)},
+    {"decoder_sparse_step", OPTION_INTEGER, AT(sparse_step)},
+    {"sliding_window", OPTION_INTEGER, AT(window)},
+    {"clip_qkv", OPTION_NUMBER, AT(clip_qkv)},
+};
+
+static double number_at(const void *field, option_type type) {
+    if (type == OPTION_BOOL) return *(const bool *)field;
+    return type == OPTION_INTEGER ? (double)*(const int64_t *)field : *(const double *)field;
+}
+
+static bool has_key(const gguf_architecture *a, size_t offset) {
+    for (int i = 0; i < a->n_keys; i++)
+        if (a->keys[i].offset == offset) return true;
+    return false;
+}
+
+static int check_granted(const gguf_architecture *a, const model_config *c, const char *where) {
+    const model_config usual = gguf_defaults(a);
+    for (size_t i = 0; i < sizeof granted / sizeof *granted; i++) {
+        double expected = number_at((const char *)&usual + granted[i].offset, granted[i].type),
+               found = number_at((const char *)c + granted[i].offset, granted[i].type);
+        if (found != expected && !has_key(a, granted[i].offset))
+            FAIL(LAMP_UNSUPPORTED, "%s: \"%s\": expected %g, which GGUF's architecture %s takes for granted, found %g", where, granted[i].key,
+                 expected, a->name, found);
+    }
+    if (c->biased && !a->biased)
+        FAIL(LAMP_UNSUPPORTED, "%s: \"attention_bias\": expected false, as GGUF's architecture %s has no biases, found true", where, a->name);
+    return LAMP_OK;
+}
+
+int gguf_architecture_of_model(const gguf_architecture **a, const model_config *c, const char *where) {
+    const family *f;
+    TRY(family_find(&f, c->family, where));
+    if (lamplighter_is_needed(c, f))
+        FAIL(LAMP_UNSUPPORTED, "%s: expected a model as transformers has it, found a mixture (router %s) that no architecture of GGUF describes",
+             where, c->moe.kind);
+    for (int i = 0; i < N_ARCHITECTURES; i++)
+        if (!strcmp(architectures[i].family, c->family)) return check_granted(*a = &architectures[i], c, where);
+    FAIL(LAMP_UNSUPPORTED, "%s: family %s has no architecture in GGUF", where, c->family);
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------------------------ */
+
+bool gguf_place_group(family_place *place, const gguf_architecture *a, const weight *w, ptrdiff_t group, int nth) {
+    const family_names names = {a->names, usual_names, a->n_names, sizeof usual_names / sizeof *usual_names};
+    bool found = family_place_named(place, &names, w, group, nth);
+    CHECK(found || nth > 0, "architecture %s has no name for weight %s", a->name, w->kind);
+    return found;
+}
+
+ptrdiff_t gguf_pair_head(const gguf_architecture *a, const model_config *c, const weight *w) {
+    static const char *const turned[] = {"attention.query", "attention.query_bias", "attention.key", "attention.key_bias"};
+    for (size_t i = 0; i < sizeof turned / sizeof *turned; i++)
+        if (a->paired && !strcmp(w->kind, turned[i])) return c->head_dim;
+    return 0;
+}

@@ -1,0 +1,57 @@
+/* The architectures of llama.cpp that we run, as data: what GGUF files call the settings and tensors of a family, and what programs that read
+ * them take for granted, which no setting says. An architecture may hold several families (llama: Llama and Mixtral), and is then a row for each.
+ *
+ * To add one: its row in gguf_architecture.c, its model in tools/golden_gguf.py. */
+#ifndef GGUF_ARCHITECTURE_H
+#define GGUF_ARCHITECTURE_H
+
+#include "base/options.h"
+#include "formats/gguf.h"
+#include "formats/gguf_writer.h"
+#include "models/families/family.h"
+#include "models/model_config.h"
+#include "tensor/weights.h"
+
+/* A setting, after the architecture's name and a dot, and the field of the model_config that it is. */
+typedef struct {
+    const char *key;
+    option_type type;
+    size_t offset;
+    double min, max;
+    bool optional;
+} gguf_key;
+
+typedef struct {
+    const char *name, *family;
+    bool normalizes; /* the weights of a token's experts sum to one */
+    bool biased;     /* attention may have biases */
+    bool paired;     /* rotation turns neighbours: row i and i + head_dim / 2 of a head of queries and keys are its rows 2i and 2i + 1 */
+    bool needs_head; /* has no form with tied embeddings */
+    const gguf_key *keys;
+    int n_keys;
+    const family_tensor *names; /* where they differ from the usual ones */
+    int n_names;
+} gguf_architecture;
+
+/* LAMP_UNSUPPORTED with the word and all that are known. */
+int gguf_architecture_of_file(const gguf_architecture **a, const gguf *file);
+
+/* LAMP_UNSUPPORTED with what no architecture says. */
+int gguf_architecture_of_model(const gguf_architecture **a, const model_config *config, const char *where);
+
+/* What is so where a file says nothing. */
+model_config gguf_defaults(const gguf_architecture *a);
+
+int gguf_read_config(model_config *config, const gguf *file, const gguf_architecture *a);
+/* The config alone of a model in a file. */
+int gguf_read_config_of(model_config *config, const char *path);
+
+void gguf_write_config(gguf_writer *writer, const model_config *config, const gguf_architecture *a);
+
+/* As family_place_group. */
+bool gguf_place_group(family_place *place, const gguf_architecture *a, const weight *w, ptrdiff_t group, int nth);
+
+/* As stored_group has it, of w in a file of this architecture. */
+ptrdiff_t gguf_pair_head(const gguf_architecture *a, const model_config *c, const weight *w);
+
+#endif

@@ -1,0 +1,112 @@
+#include "formats/gguf_model.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/problems.h"
+#include "formats/gguf.h"
+#include "formats/gguf_architecture.h"
+#include "models/families/family.h"
+
+struct gguf_model {
+    gguf *file;
+    const gguf_architecture *architecture;
+    model_config config;
+    bool *wanted; /* (n_tensors): some weight lies in it */
+};
+
+static int check_holds_parameters(const gguf_model *m) {
+    double stored = 0, needed = family_parameter_count(&m->config);
+    for (size_t i = 0; i < m->file->n_tensors; i++) stored += (double)m->file->tensor[i].size;
+    if (needed > stored) FAIL(LAMP_MALFORMED, "%s: its settings describe %.0f parameters, but its tensors hold %.0f", m->file->path, needed, stored);
+    return LAMP_OK;
+}
+
+int gguf_model_open(gguf_model **result, const char *path) {
+    int status = LAMP_OK;
+    gguf_model *m = NULL;
+    TRY_TO(done, memory_new(&m, 1, sizeof *m, "an open model"));
+    TRY_TO(done, gguf_open(&m->file, path));
+    TRY_TO(done, gguf_architecture_of_file(&m->architecture, m->file));
+    TRY_TO(done, gguf_read_config(&m->config, m->file, m->architecture));
+    TRY_TO(done, family_check_runs(&m->config, path));
+    TRY_TO(done, check_holds_parameters(m));
+    TRY_TO(done, memory_new(&m->wanted, m->file->n_tensors, sizeof *m->wanted, "marks of tensors"));
+    *result = m;
+done:
+    if (status < 0) gguf_model_close(m);
+    return status;
+}
+
+void gguf_model_close(gguf_model *m) {
+    if (!m) return;
+    gguf_close(m->file);
+    memory_free(m->wanted);
+    memory_free(m);
+}
+
+const model_config *gguf_model_config(const gguf_model *m) { return &m->config; }
+
+/* ---- finding ----------------------------------------------------------------------------------------------------------------- */
+
+/* STORED_TYPES: kernels know none like it. */
+static stored_type type_of(const gguf_tensor *t) {
+    stored_type type = STORED_REAL;
+    while (type < STORED_TYPES && strcasecmp(stored_formats[type].name, t->type->name)) type++;
+    return type;
+}
+
+/* Dimensions count from the fastest, and those that are missing are 1. */
+static void dimensions_of(int64_t dimension[GGUF_MAX_RANK], const family_place *place) {
+    for (int i = 0; i < GGUF_MAX_RANK; i++) dimension[i] = i < place->rank ? place->shape[place->rank - 1 - i] : 1;
+}
+
+static int check_tensor(const family_place *place, const gguf_tensor *found) {
+    char expected[GGUF_SHAPE_BYTES], other[GGUF_SHAPE_BYTES];
+    int64_t dimension[GGUF_MAX_RANK];
+    dimensions_of(dimension, place);
+    gguf_shape_to_text(expected, dimension, place->rank);
+    if (!found) FAIL(LAMP_MALFORMED, "tensor %s: expected %s, found nothing", place->name, expected);
+    gguf_shape_to_text(other, found->dimension, found->rank);
+    if (memcmp(found->dimension, dimension, sizeof dimension)) FAIL(LAMP_MALFORMED, "tensor %s: expected %s, found %s", place->name, expected, other);
+    if (type_of(found) == STORED_TYPES)
+        FAIL(LAMP_UNSUPPORTED, "tensor %s: expected F32, F16, BF16, Q8_0, Q4_0 or MXFP4, found %s", place->name, found->type->name);
+    return LAMP_OK;
+}
+
+static int find_group(stored_group *group, gguf_model *m, const weight *w, ptrdiff_t g) {
+    family_place place, other;
+    const gguf_tensor *found = NULL;
+    for (int nth = 0; !found && gguf_place_group(&other, m->architecture, w, g, nth); nth++) {
+        found = gguf_find_tensor(m->file, other.name);
+        if (found || nth == 0) place = other;
+    }
+    TRY(check_tensor(&place, found));
+    m->wanted[found - m->file->tensor] = true;
+    *group = (stored_group){.tensor = found->name,
+                            .first = place.first,
+                            .bytes = found->bytes + place.first / found->type->block * found->type->block_bytes,
+                            .type = type_of(found),
+                            .pair_head = gguf_pair_head(m->architecture, &m->config, w)};
+    return LAMP_OK;
+}
+
+/* A bias that nobody reads, a table of rotations: what is there changes what the model computes. */
+static int check_all_wanted(const gguf_model *m) {
+    problem_list p = {0};
+    for (size_t i = 0; i < m->file->n_tensors; i++)
+        if (!m->wanted[i]) problems_add(&p, error_set(LAMP_UNSUPPORTED, "tensor %s: expected nothing of this name", m->file->tensor[i].name));
+    return problems_end(&p);
+}
+
+int gguf_model_find(stored_group *groups, gguf_model *m, const weights *table) {
+    problem_list p = {0};
+    for (int i = 0; i < table->n; i++)
+        for (ptrdiff_t g = 0; g < table->row[i]->groups; g++) problems_add(&p, find_group(groups++, m, table->row[i], g));
+    int status = problems_end(&p);
+    if (status >= 0) status = check_all_wanted(m);
+    return status < 0 ? error_add_context(status, "%s", m->file->path) : status;
+}

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Makes tests/golden/gguf: tiny random models as GGUF files that the package gguf wrote, with what transformers computes for them in float32.
+
+    python3 -m venv build/venv && build/venv/bin/pip install torch transformers safetensors gguf
+    build/venv/bin/python tools/golden_gguf.py [NAME...]        of MODELS below; all by default
+
+Per model: model.gguf, and ids.txt, greedy.txt, logits.safetensors as tools/golden_models.py has them. The files are kept in the repository:
+neither building nor testing needs this script. Names of tensors are those of the package's own tables. Matrices are in turn F16, BF16 and F32,
+and values are rounded to what the file stores before transformers sees them."""
+import itertools
+import pathlib
+import re
+import shutil
+import sys
+
+import gguf
+import numpy as np
+import torch
+import transformers
+from gguf import GGMLQuantizationType as Type
+from safetensors.torch import save_file
+
+from golden_models import T, V, evaluate, is_robust, randomise
+
+SIZES = dict(vocab_size=V, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
+             initializer_range=0.25, bos_token_id=None, pad_token_id=None, eos_token_id=V - 1, use_cache=False)
+EXPERTS = dict(num_experts=5, num_experts_per_tok=2)
+
+MODELS = {
+    "llama": ("llama", transformers.LlamaConfig, dict(intermediate_size=40, rope_theta=5e5)),
+    "llama_tied": ("llama", transformers.LlamaConfig, dict(intermediate_size=32, num_key_value_heads=4, attention_bias=True, tie_word_embeddings=True)),
+    "mixtral": ("llama", transformers.MixtralConfig, dict(num_local_experts=5, num_experts_per_tok=2, intermediate_size=12)),
+    "olmoe": ("olmoe", transformers.OlmoeConfig, dict(**EXPERTS, intermediate_size=12)),
+    "qwen2": ("qwen2", transformers.Qwen2Config, dict(intermediate_size=40, tie_word_embeddings=True)),
+    "qwen2moe": ("qwen2moe", transformers.Qwen2MoeConfig, dict(**EXPERTS, moe_intermediate_size=12, intermediate_size=40,
+                                                              shared_expert_intermediate_size=24)),
+    "qwen3": ("qwen3", transformers.Qwen3Config, dict(intermediate_size=40, head_dim=16, tie_word_embeddings=True)),
+    "qwen3moe": ("qwen3moe", transformers.Qwen3MoeConfig, dict(**EXPERTS, moe_intermediate_size=12, head_dim=16, norm_topk_prob=True)),
+}
+
+
+def permute(rows, heads):
+    """Neighbours are turned together: rows i and i + half of a head become 2i and 2i + 1."""
+    return rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def tensors_of(arch, model):
+    """The name of a parameter, the name under which the package's table knows its tensor, and the tensor's values."""
+    c = model.config
+    for name, value in model.state_dict().items():
+        value = value.numpy()
+        if name == "lm_head.weight" and c.tie_word_embeddings:
+            continue
+        if name.endswith("experts.gate_up_proj"):
+            gate, up = np.split(value, 2, axis=1)
+            yield name, name.replace("gate_up_proj", "gate_proj.weight"), gate
+            yield name, name.replace("gate_up_proj", "up_proj.weight"), up
+        elif name.endswith("experts.down_proj"):
+            yield name, name + ".weight", value
+        elif arch == "llama" and re.search(r"q_proj\.\w+$", name):
+            yield name, name, permute(value, c.num_attention_heads)
+        elif arch == "llama" and re.search(r"k_proj\.\w+$", name):
+            yield name, name, permute(value, c.num_key_value_heads)
+        elif name.endswith("shared_expert_gate.weight"):
+            yield name, name, value[0]
+        else:
+            yield name, name, value
+
+
+def round_values(model):
+    """Every parameter to the type it will be stored in, which is told by its name."""
+    types, turn = {}, itertools.cycle([Type.F16, Type.BF16, Type.F32])
+    for name, value in model.named_parameters():
+        small = value.dim() == 1 or "mlp.gate.weight" in name or "shared_expert_gate" in name
+        types[name] = Type.F32 if small else next(turn)
+        stored = gguf.quants.quantize(value.detach().numpy(), types[name])
+        value.data = torch.from_numpy(gguf.quants.dequantize(stored, types[name]).reshape(value.shape).copy())
+    return types
+
+
+def write_model(path, arch, model, types):
+    c = model.config
+    w = gguf.GGUFWriter(path, arch)
+    w.add_context_length(c.max_position_embeddings)
+    w.add_embedding_length(c.hidden_size)
+    w.add_block_count(c.num_hidden_layers)
+    w.add_feed_forward_length(c.intermediate_size)
+    w.add_head_count(c.num_attention_heads)
+    w.add_head_count_kv(c.num_key_value_heads)
+    w.add_layer_norm_rms_eps(c.rms_norm_eps)
+    w.add_rope_freq_base(c.rope_parameters["rope_theta"])
+    w.add_vocab_size(c.vocab_size)
+    if getattr(c, "head_dim", None):
+        w.add_key_length(c.head_dim)
+        w.add_value_length(c.head_dim)
+    if hasattr(c, "num_experts_per_tok"):
+        w.add_expert_count(getattr(c, "num_experts", None) or c.num_local_experts)
+        w.add_expert_used_count(c.num_experts_per_tok)
+    if hasattr(c, "moe_intermediate_size"):
+        w.add_expert_feed_forward_length(c.moe_intermediate_size)
+    if hasattr(c, "shared_expert_intermediate_size"):
+        w.add_expert_shared_feed_forward_length(c.shared_expert_intermediate_size)
+    w.add_eos_token_id(c.eos_token_id)
+    w.add_tokenizer_model("none")
+    names = gguf.get_tensor_name_map(next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == arch), c.num_hidden_layers)
+    for parameter, name, value in tensors_of(arch, model):
+        stored = gguf.quants.quantize(np.ascontiguousarray(value), types[parameter])
+        w.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), stored, raw_dtype=types[parameter])
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def make(name, folder):
+    arch, config, options = MODELS[name]
+    for seed in range(1000):
+        torch.manual_seed(seed)
+        c = config(**{**SIZES, **options})
+        model = transformers.AutoModelForCausalLM.from_config(c, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
+        randomise(model)
+        types = round_values(model)
+        ids = torch.randint(0, V, (1, T))
+        logits, greedy, experts = evaluate(model, ids)
+        if is_robust(model, ids, greedy, experts):
+            break
+    else:
+        raise SystemExit(f"{name}: no seed without near-ties")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_model(folder / "model.gguf", arch, model, types)
+    (folder / "ids.txt").write_text("".join(f"{i}\n" for i in ids[0].tolist()))
+    (folder / "greedy.txt").write_text("".join(f"{i}\n" for i in greedy.tolist()))
+    save_file({"logits": logits.contiguous()} | ({} if experts is None else {"experts": experts.contiguous()}), folder / "logits.safetensors")
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    print(f"{name}: seed {seed}, {sum(p.numel() for p in model.parameters())} parameters, logits of deviation {logits.std():.2f}")
+
+
+if __name__ == "__main__":
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}")
+    for model in sys.argv[1:] or MODELS:
+        make(model, pathlib.Path("tests/golden/gguf") / model)

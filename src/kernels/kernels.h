@@ -49,6 +49,8 @@ typedef struct {
     double correction1, correction2; /* 1 - beta^t */
 } update_step;
 
+enum { LSTM_GATES = 4, LSTM_FORGET_BIAS = 1 /* an LSTM remembers until it has learned what to forget */ };
+
 /* The groups of a weight: value[g] is (out, in). packed: what pack_rows made of all groups, packed_size apart; NULL: value is read, and
  * packed anew in every product. */
 typedef struct {
@@ -162,6 +164,16 @@ struct kernels {
     void (*scatter_add)(real *y, const real *x, const int32_t *row, ptrdiff_t rows, ptrdiff_t width);
     /* y[n] (+)= sum of x[row[i]] over i in start[n] .. start[n + 1];  accumulate: += */
     void (*sum_rows)(real *y, const real *x, const int32_t *row, const ptrdiff_t *start, ptrdiff_t n, ptrdiff_t width, bool accumulate);
+
+    /* sum += all rows of x, in order */
+    void (*column_sums)(real *sum, const real *x, ptrdiff_t rows, ptrdiff_t width);
+
+    /* ---- LSTM: a row's gates are four runs of U numbers, in the order i f g o ---- */
+    /* a = gates + recurrent + bias, and LSTM_FORGET_BIAS of f;  gates become i f o = sigmoid(a), g = tanh(a);
+     * cell = f before + i g;  said = o tanh(cell) */
+    void (*lstm)(real *gates, real *cell, real *said, const real *recurrent, const real *bias, const real *before, ptrdiff_t rows, ptrdiff_t U);
+    /* gates are replaced by da. dcell is that of cell, as later steps want it, and becomes that of before. */
+    void (*lstm_backward)(real *gates, real *dcell, const real *dsaid, const real *cell, const real *before, ptrdiff_t rows, ptrdiff_t U);
 
     /* ---- gates: rows of width logits, of which K are chosen ---- */
     /* best (rows, K) = where each row's K largest are, largest first, ties to the lower place */

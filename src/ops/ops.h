@@ -6,6 +6,7 @@
 #define OPS_H
 
 #include "tensor/tape.h"
+#include "tensor/token_batch.h"
 #include "tensor/weight_products.h"
 
 /* y (N, D) = w[token] */
@@ -38,6 +39,17 @@ tensor *rotary(tape *t, tensor *x, rotary_angles angles);
  * passes the cached rows. */
 tensor *attention(tape *t, tensor *q, tensor *k, tensor *v, attention_span span, attention_shape shape);
 tensor *attention_cached(tape *t, tensor *q, const real *k, const real *v, attention_span span, attention_shape shape);
+
+/* An LSTM of U units that says rows of width D (Hochreiter & Schmidhuber 1997, Gers et al. 2000; projected: Sak et al. 2014):
+ *     i f o = sigmoid, g = tanh of x W_x^T + h W_h^T + b,   c = f c + i g,   h = o tanh(c), or (o tanh(c)) W_p^T */
+typedef struct {
+    weight *input, *recurrent; /* (4U, width of x), (4U, D): gates in the order i f g o */
+    weight *bias;              /* (4U); LSTM_FORGET_BIAS is added to f */
+    weight *projection;        /* (D, U), or NULL where U = D */
+} lstm_weights;
+/* y (N, D) = h of every token. hidden (sequences, D) and cell (sequences, U): what each sequence begins with, and afterwards what it ended
+ * with; no gradient goes there. NULL: zero. */
+tensor *lstm(tape *t, tensor *x, const lstm_weights *w, const token_batch *batch, real *hidden, real *cell);
 
 tensor *add(tape *t, tensor *a, tensor *b);
 

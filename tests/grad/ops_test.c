@@ -34,6 +34,40 @@ static tensor *run_attention(tape *t, problem *p) {
     return attention(t, &p->leaf[0], &p->leaf[1], &p->leaf[2], (attention_span){2, start, start, start + 1}, (attention_shape){4, 2, 3, (real)0.7});
 }
 
+/* Through time: five sequences, each of another length; one has no tokens, one is alone in its last steps. */
+typedef struct {
+    ptrdiff_t width, units;
+    bool carried; /* the sequences begin with what others said before them */
+} lstm_shape;
+
+static tensor *run_lstm(tape *t, problem *p) {
+    static const ptrdiff_t start[] = {0, 3, 3, 9, 11, 19};
+    static real hidden[5 * D], cell[5 * D];
+    const lstm_shape *s = p->context;
+    const lstm_weights w = {p->w[0], p->w[1], p->w[2], p->w[3]};
+    for (int i = 0; i < 5 * D; i++) hidden[i] = (real)0.9 * (real)(i % 7 - 3) / 3, cell[i] = (real)(i % 5 - 2);
+    return lstm(t, &p->leaf[0], &w, &(token_batch){.n_tokens = 19, .n_sequences = 5, .sequence_start = start}, s->carried ? hidden : NULL,
+                s->carried ? cell : NULL);
+}
+
+static void check_lstm(const char *name, lstm_shape s) {
+    problem p = {.name = name, .forward = run_lstm, .context = &s};
+    problem_add_leaf(&p, 19, 8);
+    p.w[0] = problem_add_weight(&p, "input", ROLE_MATRIX, 1, LSTM_GATES * s.units, 8);
+    p.w[1] = problem_add_weight(&p, "recurrent", ROLE_MATRIX, 1, LSTM_GATES * s.units, s.width);
+    p.w[2] = problem_add_weight(&p, "bias", ROLE_BIAS, 1, 1, LSTM_GATES * s.units);
+    if (s.units != s.width) p.w[3] = problem_add_weight(&p, "projection", ROLE_MATRIX, 1, s.width, s.units);
+    problem_ready(&p);
+    problem_check(&p);
+    problem_release(&p);
+}
+
+static void lstm_gradient(void) {
+    check_lstm("lstm", (lstm_shape){7, 7, false});
+    check_lstm("lstm, carried", (lstm_shape){7, 7, true});
+    check_lstm("lstm, projected, carried", (lstm_shape){5, 11, true});
+}
+
 static void check(const char *name, tensor *(*forward)(tape *, problem *), int n_leaves, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t out, ptrdiff_t in) {
     problem p = {.name = name, .forward = forward};
     for (int i = 0; i < n_leaves; i++) problem_add_leaf(&p, rows, cols);
@@ -80,6 +114,7 @@ static const test_case cases[] = {
     {"rotary", rotary_gradient},
     {"attention", attention_gradient},
     {"head_loss", head_loss_gradient},
+    {"lstm", lstm_gradient},
 };
 
 int main(void) { return test_run("gradients of ops", cases, sizeof cases / sizeof *cases); }

@@ -625,6 +625,59 @@ static void check_moves(ptrdiff_t rows, ptrdiff_t width) {
 
 static void rows_are_moved_and_summed(void) { for_all_shapes(check_moves); }
 
+/* ---- LSTM ---- */
+
+static double logistic(double x) { return 1 / (1 + exp(-x)); }
+
+static void call_lstm(const struct kernels *k, const arguments *a, real *const *out) {
+    k->lstm(out[0], out[1], out[2], a->x, a->y, a->z, a->rows, a->width);
+}
+
+static void check_lstm(ptrdiff_t rows, ptrdiff_t U) {
+    const ptrdiff_t n = rows * U;
+    real *gates_before = numbers(LSTM_GATES * n);
+    arguments a = {.rows = rows, .width = U, .x = numbers(LSTM_GATES * n), .y = numbers(LSTM_GATES * U), .z = numbers(n)};
+    for (ptrdiff_t i = 0; i < LSTM_GATES * n; i++) gates_before[i] *= rows % 2 ? 3 : 100;
+    const ptrdiff_t gates = part(LSTM_GATES * n, gates_before), cell = part(n, NULL), said = part(n, NULL);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t u = 0; u < U; u++) {
+            double y[LSTM_GATES], size = 0;
+            for (int g = 0; g < LSTM_GATES; g++) {
+                const ptrdiff_t at = (r * LSTM_GATES + g) * U + u;
+                double sum = expected[gates + at] + (double)a.x[at] + (double)a.y[g * U + u] + (g == 1 ? LSTM_FORGET_BIAS : 0);
+                y[g] = g == 2 ? tanh(sum) : logistic(sum), size = fmax(size, fabs(sum));
+                put(gates + at, y[g], 1 + fmin(size, 4)); /* the slope makes less of what a larger sum is off */
+            }
+            double c = y[1] * (double)a.z[r * U + u] + y[0] * y[2];
+            put(cell + r * U + u, c, 4), put(said + r * U + u, y[3] * tanh(c), 4);
+        }
+    check("lstm", call_lstm, &a, 4);
+}
+
+static void call_lstm_backward(const struct kernels *k, const arguments *a, real *const *out) {
+    k->lstm_backward(out[0], out[1], a->x, a->y, a->z, a->rows, a->width);
+    k->column_sums(out[2], a->x, a->rows, a->width);
+}
+
+static void check_lstm_backward(ptrdiff_t rows, ptrdiff_t U) {
+    const ptrdiff_t n = rows * U;
+    arguments a = {.rows = rows, .width = U, .x = numbers(n), .y = numbers(n), .z = numbers(n)};
+    const ptrdiff_t gates = part(LSTM_GATES * n, numbers(LSTM_GATES * n)), dcell = part(n, numbers(n)), sums = part(U, numbers(U));
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t u = 0; u < U; u++) {
+            const ptrdiff_t at = r * U + u, row = gates + r * LSTM_GATES * U + u;
+            double i = expected[row], f = expected[row + U], g = expected[row + 2 * U], o = expected[row + 3 * U];
+            double ds = (double)a.x[at], t = tanh((double)a.y[at]), dc = expected[dcell + at] + ds * o * (1 - t * t);
+            put(row, dc * g * i * (1 - i), 8), put(row + U, dc * (double)a.z[at] * f * (1 - f), 8);
+            put(row + 2 * U, dc * i * (1 - g * g), 8), put(row + 3 * U, ds * t * o * (1 - o), 8);
+            put(dcell + at, dc * f, 4);
+            term(sums + u, ds);
+        }
+    check("lstm_backward and column_sums", call_lstm_backward, &a, (double)(4 + rows));
+}
+
+static void lstm_steps_equal_their_formula(void) { for_all_shapes(check_lstm), for_all_shapes(check_lstm_backward); }
+
 /* ---- whole blocks ---- */
 
 static void call_sum_squares(const struct kernels *k, const arguments *a, real *const *out) { out[0][0] = (real)k->sum_squares(a->x, a->rows); }
@@ -835,7 +888,6 @@ static void check_normals(ptrdiff_t rows, ptrdiff_t width) {
 }
 
 static double softplus(double a) { return fmax(a, 0) + log1p(exp(-fabs(a))); }
-static double logistic(double a) { return 1 / (1 + exp(-a)); }
 
 static real *scaled(ptrdiff_t n, real scale, real shift) {
     real *x = numbers(n);
@@ -907,6 +959,7 @@ static const test_case cases[] = {
     {"swiglu equals plain sums", swiglu_equals_plain_sums},
     {"relu equals plain sums", relu_equals_plain_sums},
     {"rows are moved and summed", rows_are_moved_and_summed},
+    {"LSTM steps equal their formula", lstm_steps_equal_their_formula},
     {"sum_squares equals a plain sum", sum_squares_equals_a_plain_sum},
     {"adamw equals its formula", adamw_equals_its_formula},
     {"factored equals its formula", factored_equals_its_formula},

@@ -244,3 +244,12 @@ static void sum_rows(real *y, const real *x, const int32_t *row, const ptrdiff_t
         }
     }
 }
+
+static void column_sums(real *sum, const real *x, ptrdiff_t rows, ptrdiff_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+    for (ptrdiff_t first = 0; first < width; first += COLUMN_BLOCK) {
+        const ptrdiff_t last = smaller(first + COLUMN_BLOCK, width);
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t i = first; i < last; i++) sum[i] += x[r * width + i];
+    }
+}

@@ -16,6 +16,7 @@
 #include "kernels/cpu/blocks.c"
 #include "kernels/cpu/factored_product.c"
 #include "kernels/cpu/gates.c"
+#include "kernels/cpu/lstm.c"
 
 #if defined(__AVX512BF16__) && REAL_BYTES == 4
 #include "kernels/cpu/products_bf16.c"
@@ -57,6 +58,9 @@ const struct kernels TABLE_NAME(ISA) = {
     .gather = gather,
     .scatter_add = scatter_add,
     .sum_rows = sum_rows,
+    .column_sums = column_sums,
+    .lstm = lstm,
+    .lstm_backward = lstm_backward,
     .choose = choose,
     .normals = normals,
     .noisy = noisy,

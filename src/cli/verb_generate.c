@@ -39,13 +39,13 @@ static int generate(const loaded_model *m, const char *prompt, int64_t tokens, c
     int status;
     TRY_TO(done, encoder_new(&e, m->tokenizer));
     TRY_TO(done, encoder_encode(e, &ids, prompt, strlen(prompt)));
-    if ((int64_t)ids.length >= context)
-        FAIL_TO(done, LAMP_INVALID, "the prompt has %zu tokens, the model's context holds %lld; shorten the prompt", ids.length, (long long)context);
     TRY_TO(done, session_open(&s, &m->model, context));
+    if ((ptrdiff_t)ids.length >= state_room(&s.state))
+        FAIL_TO(done, LAMP_INVALID, "the prompt has %zu tokens, the model's context holds %lld; shorten the prompt", ids.length, (long long)context);
     if (!out->json) TRY_TO(done, cli_write(prompt, strlen(prompt)));
     TRY_TO(done, session_generate(&s, m->tokenizer, how, ids.id, (ptrdiff_t)ids.length, tokens, put_piece, out));
     if (!out->json) TRY_TO(done, cli_write("\n", 1));
-    if (s.state.length == s.state.capacity && !cli_quiet) fprintf(stderr, "the context of %lld tokens is full\n", (long long)context);
+    if (state_room(&s.state) == 0 && !cli_quiet) fprintf(stderr, "the context of %lld tokens is full\n", (long long)context);
 done:
     session_close(&s);
     token_list_release(&ids);

@@ -42,7 +42,7 @@ static int write_sample(void *context, const trainer *tr, const char *prompt, bu
     TRY_TO(done, encoder_new(&e, tr->data->tokenizer));
     TRY_TO(done, encoder_encode(e, &ids, prompt, strlen(prompt)));
     TRY_TO(done, session_open(&s, &tr->model, room));
-    if ((int64_t)ids.length < room)
+    if ((ptrdiff_t)ids.length < state_room(&s.state))
         TRY_TO(done, session_generate(&s, tr->data->tokenizer, &how, ids.id, (ptrdiff_t)ids.length, SAMPLE_TOKENS, append_piece, text));
 done:
     session_close(&s);

@@ -2,6 +2,7 @@
  *
  *     RUN/checkpoints/step-00001200/   config.json generation_config.json model.safetensors tokenizer.json tokenizer_config.json
  *                                      optimizer.safetensors (moments: "first_moment.layers.3.moe.gate", shape (groups, out, in))
+ *                                      memory.safetensors (of a model that carries on what it has read: "cell.layers.0", shape (sequences, width))
  *                                      trainer.json (the trainer's state) manifest.json (sizes and hashes of all of them)
  *     RUN/checkpoints/latest           a symbolic link to the newest
  *     RUN/checkpoints/.partial         one being written; left by a crash, it goes when the run goes on
@@ -16,6 +17,7 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "models/model_config.h"
+#include "tensor/state.h"
 #include "tensor/weights.h"
 #include "text/tokenizer.h"
 
@@ -25,6 +27,7 @@ typedef struct {
     const tokenizer *tokenizer; /* may be NULL */
     int n_moments;
     const weight_moment *moments;
+    const state *memory; /* may be NULL, or hold nothing that is carried on */
     const char *state; /* JSON text; may be NULL */
     const char *tokenizer_from; /* a folder whose tokenizer's files are copied as they are, in place of `tokenizer`; may be NULL */
     const char *interruptible;  /* what this is called while it is done ("writing"): LAMP_INTERRUPTED may end it. NULL: a save that must be made */
@@ -46,7 +49,10 @@ int checkpoint_verify(const char *folder);
 /* Fills n moments. */
 int checkpoint_load_moments(const char *folder, int n, const weight_moment *moments);
 
+/* Fills what memory carries on; where that is nothing, no file is looked for. */
+int checkpoint_load_memory(const char *folder, state *memory);
+
 /* Appends the text of trainer.json. */
-int checkpoint_load_state(buffer *state, const char *folder);
+int checkpoint_load_state(buffer *text, const char *folder);
 
 #endif

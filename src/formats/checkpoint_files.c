@@ -22,6 +22,11 @@ static void moment_place(char name[MOMENT_NAME_BYTES], int64_t shape[3], const w
     shape[0] = m->of->groups, shape[1] = m->out, shape[2] = m->in;
 }
 
+static void memory_place(char name[MOMENT_NAME_BYTES], int64_t shape[2], const state *s, int i) {
+    snprintf(name, MOMENT_NAME_BYTES, "%s.layers.%d", state_kind_name(i), i / STATE_KINDS);
+    shape[0] = s->sequences, shape[1] = s->rows[i].width;
+}
+
 /* ---- writing ----------------------------------------------------------------------------------------------------------------- */
 
 /* A checkpoint on its way: each file written is added to the manifest. */
@@ -92,6 +97,20 @@ static int write_moments(safetensors_writer *writer, const checkpoint *contents)
     }
     for (int m = 0; m < contents->n_moments; m++)
         TRY(safetensors_writer_write(writer, contents->moments[m].values, moment_size(&contents->moments[m])));
+    return LAMP_OK;
+}
+
+static int write_memory(safetensors_writer *writer, const checkpoint *contents) {
+    const state *s = contents->memory;
+    for (int i = 0; i < s->layers * STATE_KINDS; i++) {
+        char name[MOMENT_NAME_BYTES];
+        int64_t shape[2];
+        if (!state_is_replaced(s, i)) continue;
+        memory_place(name, shape, s, i);
+        TRY(safetensors_writer_declare(writer, name, 2, shape));
+    }
+    for (int i = 0; i < s->layers * STATE_KINDS; i++)
+        if (state_is_replaced(s, i)) TRY(safetensors_writer_write(writer, s->rows[i].x, s->sequences * s->rows[i].width));
     return LAMP_OK;
 }
 
@@ -176,6 +195,7 @@ static int write_files(saving *s, const checkpoint *contents) {
     if (contents->tokenizer_from) TRY(copy_tokenizer(s, contents->tokenizer_from));
     else if (contents->tokenizer) TRY(write_tokenizer(s, contents));
     if (contents->n_moments > 0) TRY(write_tensors(s, "optimizer.safetensors", write_moments, contents));
+    if (contents->memory && state_carries(contents->memory)) TRY(write_tensors(s, "memory.safetensors", write_memory, contents));
     if (contents->state) {
         buffer borrowed = {.bytes = (char *)(uintptr_t)contents->state, .length = strlen(contents->state)};
         TRY(write_text(s, "trainer.json", &borrowed));
@@ -194,21 +214,26 @@ int checkpoint_write_files(const char *folder, int64_t step, const checkpoint *c
 
 /* ---- reading ----------------------------------------------------------------------------------------------------------------- */
 
-static int load_moment(const weight_moment *moment, const safetensors *file) {
-    char name[MOMENT_NAME_BYTES], expected[SHAPE_TEXT_BYTES], found[SHAPE_TEXT_BYTES];
-    int64_t shape[3];
-    moment_place(name, shape, moment);
+static int load_tensor(real *values, const safetensors *file, const char *name, const int64_t *shape, int rank) {
+    char expected[SHAPE_TEXT_BYTES], found[SHAPE_TEXT_BYTES];
     const safetensors_entry *entry = safetensors_find(file, name);
-    if (!entry || entry->rank != 3 || memcmp(entry->shape, shape, sizeof shape)) {
-        safetensors_shape_to_text(expected, shape, 3);
+    if (!entry || entry->rank != rank || memcmp(entry->shape, shape, sizeof *shape * (size_t)rank)) {
+        safetensors_shape_to_text(expected, shape, rank);
         if (entry) safetensors_shape_to_text(found, entry->shape, entry->rank);
         FAIL(LAMP_MALFORMED, "%s: tensor %s: expected %s, found %s", file->path, name, expected, entry ? found : "nothing");
     }
-    TRY(safetensors_read(moment->values, entry, 0, moment_size(moment)));
-    for (ptrdiff_t i = 0; i < moment_size(moment); i++)
-        if (!isfinite(moment->values[i]))
-            FAIL(LAMP_MALFORMED, "%s: tensor %s: expected finite numbers, found %g at place %td", file->path, name, (double)moment->values[i], i);
+    TRY(safetensors_read(values, entry, 0, entry->size));
+    for (ptrdiff_t i = 0; i < entry->size; i++)
+        if (!isfinite(values[i]))
+            FAIL(LAMP_MALFORMED, "%s: tensor %s: expected finite numbers, found %g at place %td", file->path, name, (double)values[i], i);
     return LAMP_OK;
+}
+
+static int load_moment(const weight_moment *moment, const safetensors *file) {
+    char name[MOMENT_NAME_BYTES];
+    int64_t shape[3];
+    moment_place(name, shape, moment);
+    return load_tensor(moment->values, file, name, shape, 3);
 }
 
 int checkpoint_load_moments(const char *folder, int n, const weight_moment *moments) {
@@ -223,13 +248,31 @@ int checkpoint_load_moments(const char *folder, int n, const weight_moment *mome
     return status;
 }
 
-int checkpoint_load_state(buffer *state, const char *folder) {
+int checkpoint_load_memory(const char *folder, state *memory) {
+    char path[PATH_BYTES], name[MOMENT_NAME_BYTES];
+    int64_t shape[2];
+    safetensors *file;
+    int status = LAMP_OK;
+    if (!state_carries(memory)) return LAMP_OK;
+    TRY(file_join(path, folder, "memory.safetensors"));
+    if (!file_exists(path)) FAIL(LAMP_CHECKPOINT, "%s: expected what the model carries on, found nothing: it can be run but not resumed", path);
+    TRY(safetensors_open(&file, path));
+    for (int i = 0; i < memory->layers * STATE_KINDS && status >= 0; i++) {
+        if (!state_is_replaced(memory, i)) continue;
+        memory_place(name, shape, memory, i);
+        status = load_tensor(memory->rows[i].x, file, name, shape, 2);
+    }
+    safetensors_close(file);
+    return status;
+}
+
+int checkpoint_load_state(buffer *text, const char *folder) {
     char path[PATH_BYTES];
     mapped_file map;
     TRY(file_join(path, folder, "trainer.json"));
     if (!file_exists(path)) FAIL(LAMP_CHECKPOINT, "%s: expected the trainer's state, found nothing: it can be run but not resumed", path);
     TRY(file_map(&map, path));
-    int status = buffer_append(state, map.bytes, map.length);
+    int status = buffer_append(text, map.bytes, map.length);
     file_unmap(&map);
     return status;
 }

@@ -111,7 +111,7 @@ static int take_choices(probe *p, tape *t, const model *m, const dataset *d) {
         if (windows == 0) continue;
         choice_watch c = {p, (int64_t)i * most * p->batch.T};
         p->batch.B = windows < most ? (int)windows : most;
-        int status = validation_read(&p->batch, d, i, 0);
+        int status = validation_read(&p->batch, d, i, 0, 1);
         token_batch tokens = {(ptrdiff_t)p->batch.B * p->batch.T, p->batch.token, p->batch.target, p->batch.B, p->sequence_start};
         p->batch.B = most;
         TRY(status);

@@ -32,7 +32,7 @@ int session_feed(session *s, const real **logits, const int32_t *ids, ptrdiff_t 
     for (ptrdiff_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= s->model->config.vocab_size)
             FAIL(LAMP_INVALID, "token %td: expected an id from 0 to %lld, found %d", i, (long long)s->model->config.vocab_size - 1, ids[i]);
-    if (n < 1 || s->state.length + n > s->state.capacity)
+    if (n < 1 || n > state_room(&s->state))
         FAIL(LAMP_INVALID, "%td tokens after %td do not fit: this session has room for %td", n, s->state.length, s->state.capacity);
     tape_reset(&s->tape);
     s->tape.random.first_token = (uint64_t)s->state.length;
@@ -65,7 +65,7 @@ int session_generate(session *s, const tokenizer *words, const sampling *how, co
             const char *bytes = tokenizer_token_bytes(words, next, &length);
             TRY(piece(context, bytes, length));
         }
-        if (i + 1 == n || s->state.length == s->state.capacity) break;
+        if (i + 1 == n || state_room(&s->state) == 0) break;
         TRY(session_feed(s, &logits, &next, 1));
     }
     return LAMP_OK;

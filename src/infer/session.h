@@ -14,7 +14,7 @@ typedef struct {
     sampling_candidate *candidates;
 } session;
 
-/* Room for up to `capacity` tokens. */
+/* Room for up to `capacity` tokens; for any number, if what the model remembers does not grow. */
 int session_open(session *s, const model *m, ptrdiff_t capacity);
 void session_close(session *s);
 void session_clear(session *s); /* forgets the text */

@@ -67,4 +67,4 @@ static double encoder_decoder_parameters(const model_config *c) {
            sparse_layers * declared_experts(c) + declared_tables(c) + 2 * D + 2 * DISTANCES * H;
 }
 
-const struct backbone encoder_decoder_backbone = {encoder_decoder_declare, encoder_decoder_parameters, NULL, NULL};
+const struct backbone encoder_decoder_backbone = {encoder_decoder_declare, encoder_decoder_parameters, NULL, NULL, NULL};

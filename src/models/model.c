@@ -19,8 +19,8 @@ void model_close(model *m) {
     *m = (model){0};
 }
 
-const double *model_loss(tape *t, const model *m, const token_batch *batch, moe_trace *trace) {
-    tensor *x = m->backbone->forward(t, m, batch, NULL, trace);
+const double *model_loss(tape *t, const model *m, const token_batch *batch, state *s, moe_trace *trace) {
+    tensor *x = m->backbone->forward(t, m, batch, s, trace);
     return head_loss(t, x, m->head, batch->target);
 }
 

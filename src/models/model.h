@@ -2,8 +2,8 @@
  * header; what is inside is the backbone's business.
  *
  * A backbone supplies (struct backbone): declare, which adds its weights to the table, how many that will be, what it remembers of the tokens it has
- * read, and forward, which runs N flat tokens and returns the (N, D) rows that the output head reads. forward is written once: it trains,
- * evaluates and generates. */
+ * read, what a pass keeps, and forward, which runs N flat tokens and returns the (N, D) rows that the output head reads. forward is written once: it
+ * trains, evaluates and generates. */
 #ifndef MODEL_H
 #define MODEL_H
 
@@ -20,6 +20,7 @@ struct backbone {
     int (*declare)(model *m);
     double (*parameters)(const model_config *config); /* that declare would add, without a router's smaller parts; before there is anything */
     void (*declare_state)(state *s, const model *m);
+    double (*kept)(const model_config *c, int64_t layer); /* values of a token that forward keeps of a layer for backward, but for those of experts */
     tensor *(*forward)(tape *t, const model *m, const token_batch *batch, state *s, moe_trace *trace); /* NULL: it can be priced, not run */
 };
 
@@ -39,8 +40,9 @@ struct model {
 int model_open(model *m, const model_config *config);
 void model_close(model *m);
 
-/* The loss of each token (N), on the tape's ledger scaled by t->loss_scale. trace may be NULL. */
-const double *model_loss(tape *t, const model *m, const token_batch *batch, moe_trace *trace);
+/* The loss of each token (N), on the tape's ledger scaled by t->loss_scale. With a state, which nothing may grow in, each sequence continues
+ * what its row of the state has read: values are carried on, gradients are not. s and trace may be NULL. */
+const double *model_loss(tape *t, const model *m, const token_batch *batch, state *s, moe_trace *trace);
 
 /* (N, V) logits, or of the last token of each sequence only. With a state, batch is one sequence that continues it. */
 tensor *model_logits(tape *t, const model *m, const token_batch *batch, state *s, bool last_only, moe_trace *trace);

@@ -168,4 +168,13 @@ static tensor *transformer_forward(tape *t, const model *m, const token_batch *b
     return rmsnorm(t, x, parts->norm, c->rms_norm_eps);
 }
 
-const struct backbone transformer_backbone = {transformer_declare, transformer_parameters, transformer_declare_state, transformer_forward};
+/* Two norms, q and its rotation, attention's output before and after its matrix, both sums and the MLP's output, k, v and k's rotation. */
+static double transformer_kept(const model_config *c, int64_t layer) {
+    const double D = (double)c->hidden_size, heads = (double)(c->num_attention_heads * c->head_dim),
+                 kv = (double)(c->num_key_value_heads * c->head_dim);
+    double dense = model_layer_is_sparse(c, layer) ? 0 : 2 * (double)declared_dense_width(c);
+    return 6 * D + 3 * heads + 3 * kv + (double)c->num_attention_heads + dense;
+}
+
+const struct backbone transformer_backbone = {transformer_declare, transformer_parameters, transformer_declare_state, transformer_kept,
+                                              transformer_forward};

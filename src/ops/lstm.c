@@ -1,4 +1,4 @@
-/* The step and its derivation stand above the kernel (kernels/cpu/lstm.c). Of what goes into the gates, x W_x^T is one product over all tokens;
+/* The step and its derivation stand above the kernel (kernels/cpu/lstm_step.c). Of what goes into the gates, x W_x^T is one product over all tokens;
  * only h W_h^T waits for the step before, and is one product over all sequences that are still being read.
  *
  * Rows of time: step after step, in each of them the sequences that last so long, the longest first. So the first rows of a step are those of

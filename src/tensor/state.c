@@ -1,5 +1,6 @@
 #include "tensor/state.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -27,12 +28,30 @@ void state_close(state *s) {
     *s = (state){0};
 }
 
+bool state_is_replaced(const state *s, int i) { return !state_grows((state_kind)(i % STATE_KINDS)) && s->rows[i].width > 0; }
+
+const char *state_kind_name(int i) {
+    static const char *const names[STATE_KINDS] = {"key", "value", "hidden", "cell"};
+    return names[i % STATE_KINDS];
+}
+
+void state_forget(state *s, int sequence) {
+    for (int i = 0; i < s->layers * STATE_KINDS; i++)
+        if (state_is_replaced(s, i)) memset(s->rows[i].x + sequence * s->rows[i].width, 0, sizeof(real) * (size_t)s->rows[i].width);
+}
+
 void state_clear(state *s) {
     s->length = 0;
-    for (int i = 0; i < s->layers * STATE_KINDS; i++)
-        if (!state_grows((state_kind)(i % STATE_KINDS)) && s->rows[i].width > 0)
-            memset(s->rows[i].x, 0, sizeof(real) * (size_t)(s->sequences * s->rows[i].width));
+    for (int i = 0; i < s->sequences; i++) state_forget(s, i);
 }
+
+bool state_carries(const state *s) {
+    bool carries = false;
+    for (int i = 0; i < s->layers * STATE_KINDS; i++) carries |= state_is_replaced(s, i);
+    return carries;
+}
+
+ptrdiff_t state_room(const state *s) { return state_bytes_per_token(s) > 0 ? s->capacity - s->length : PTRDIFF_MAX; }
 
 void state_append(state *s, int layer, state_kind kind, const real *rows, ptrdiff_t n) {
     const ptrdiff_t width = s->rows[layer * STATE_KINDS + kind].width;

@@ -23,6 +23,7 @@ typedef struct {
     int layers, sequences;
     ptrdiff_t capacity; /* tokens */
     ptrdiff_t length;   /* tokens held so far */
+    int first;          /* where the sequences of a batch are only some of them, its first one: of what is replaced */
     state_rows *rows;   /* (layers, STATE_KINDS) */
 } state;
 
@@ -31,10 +32,24 @@ void state_declare(state *s, int layer, state_kind kind, ptrdiff_t width);
 int state_allocate(state *s, ptrdiff_t capacity, int sequences);
 void state_close(state *s);
 
-/* As if nothing had been read. */
+/* As if nothing had been read: by any sequence, or by one. */
 void state_clear(state *s);
+void state_forget(state *s, int sequence);
 
-static inline real *state_of(const state *s, int layer, state_kind kind) { return s->rows[layer * STATE_KINDS + kind].x; }
+static inline real *state_of(const state *s, int layer, state_kind kind) {
+    const state_rows *r = &s->rows[layer * STATE_KINDS + kind];
+    return state_grows(kind) ? r->x : r->x + s->first * r->width;
+}
+
+/* Something is replaced: a sequence can be read on, piece by piece, without end. */
+bool state_carries(const state *s);
+
+/* What is replaced, row by row: state_rows i of layers * STATE_KINDS; "cell". */
+bool state_is_replaced(const state *s, int i);
+const char *state_kind_name(int i);
+
+/* How many more tokens fit: without end, if nothing grows. */
+ptrdiff_t state_room(const state *s);
 
 /* Copies n rows behind the `length` already held; the caller moves length once all layers have appended. */
 void state_append(state *s, int layer, state_kind kind, const real *rows, ptrdiff_t n);

@@ -33,6 +33,7 @@ struct evaluation {
     void *watch_context;
     batch batch; /* private, but to be read by watchers */
     ptrdiff_t *sequence_start;
+    state memory;          /* of the rows of the batch, where the model carries something from window to window */
     int64_t tokens_before; /* run before this batch */
 };
 
@@ -40,7 +41,9 @@ struct evaluation {
 int evaluation_open(evaluation *e, const model *m, int B, int T);
 void evaluation_close(evaluation *e);
 
-/* Up to `tokens` of each domain's validation text, from its beginning, in windows of T tokens. */
+/* Up to `tokens` of each domain's validation text, from its beginning, in windows of T tokens. Models that carry what they have read from one
+ * to the next read the text in EVALUATED_PARTS, or B if these are fewer, side by side. */
+enum { EVALUATED_PARTS = 8 /* so few that it hardly matters where they begin; always as many, so that the loss does not depend on B */ };
 int evaluate_dataset(evaluation *e, tape *t, const model *m, const dataset *d, int64_t tokens);
 
 /* A run of ids, as one domain called `name`. */

@@ -11,19 +11,18 @@ static double router_values(const moe_config *m) {
     return 7 * (double)(m->groups + m->top_groups * (m->experts / m->groups));
 }
 
-/* Values per token that stay until backward: of a block, two norms, q and its rotation, attention's output before and after its matrix, both
- * sums and the MLP's output, k, v and k's rotation; of experts the two inner activations of each pair (one of ReLU). */
+/* Of experts the two inner activations of each pair (one of ReLU). */
+static double expert_values(const moe_config *m, const model_config *c) {
+    const int64_t inner = (m->recompute ? 0 : m->top_k * c->intermediate_size) + m->shared_experts * m->shared_size;
+    return router_values(m) + (m->relu ? 1 : 2) * (double)inner;
+}
+
+/* Values per token that stay until backward: the embedding, what leaves the last layer, and what each layer keeps. Of what only has a price,
+ * nothing is known. */
 static double kept_values(const model_config *c) {
-    const double D = (double)c->hidden_size, heads = (double)(c->num_attention_heads * c->head_dim),
-                 kv = (double)(c->num_key_value_heads * c->head_dim);
-    const moe_config *m = &c->moe;
-    double values = 2 * D;
-    for (int64_t l = 0; l < c->num_hidden_layers; l++) {
-        values += 6 * D + 3 * heads + 3 * kv + (double)c->num_attention_heads;
-        if (!model_layer_is_sparse(c, l)) values += 2 * (double)(c->moe.experts > 1 ? c->dense_size : c->intermediate_size);
-        else values += router_values(m) + (m->relu ? 1 : 2) * (double)((m->recompute ? 0 : m->top_k * c->intermediate_size) +
-                                                                       m->shared_experts * m->shared_size);
-    }
+    double values = 2 * (double)c->hidden_size;
+    for (int64_t l = 0; l < c->num_hidden_layers && model_backbone(c)->kept; l++)
+        values += model_backbone(c)->kept(c, l) + (model_layer_is_sparse(c, l) ? expert_values(&c->moe, c) : 0);
     return values;
 }
 

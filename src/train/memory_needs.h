@@ -1,5 +1,5 @@
 /* How much memory a run will take, known before it takes any: so that what cannot fit is refused at once, and not after an hour or by the
- * kernel. Blocks are exact; activations follow from the shapes of what the transformer keeps (models/transformer.c, moe/): tests/train holds the
+ * kernel. Blocks are exact; activations follow from the shapes of what a backbone keeps (models/, moe/): tests/train holds the
  * total to a fifth. */
 #ifndef MEMORY_NEEDS_H
 #define MEMORY_NEEDS_H

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/problems.h"
+#include "data/loader.h"
 #include "models/families/family.h"
 #include "moe/route.h"
 
@@ -13,13 +14,14 @@
 static const option rows[] = {
     {"model", "family", OPTION_CHOICE, AT(model.family), "olmoe", 0, 0, SCALE_LINEAR,
      "olmoe|mixtral|qwen2_moe|qwen3_moe|llama|qwen2|qwen3|deepseek_v2|deepseek_v3|gpt_oss|llama4_text|switch_transformers|lstm_moe", "",
-     "architecture, and the Hugging Face model_type of the checkpoints; llama, qwen2 and qwen3 are dense, and those after it can be priced, not "
-     "trained"},
+     "architecture, and the Hugging Face model_type of the checkpoints; llama, qwen2 and qwen3 are dense, lstm_moe is that of 2017, and those between "
+     "can be priced, not trained"},
     {"model", "hidden_size", OPTION_INTEGER, AT(model.hidden_size), "192", 2, 65536, SCALE_LOG, NULL, "channels", "width D of the residual stream"},
     {"model", "intermediate_size", OPTION_INTEGER, AT(model.intermediate_size), "256", 1, 1048576, SCALE_LOG, NULL, "channels",
      "inner width F of one expert, or of the dense MLP"},
     {"model", "num_hidden_layers", OPTION_INTEGER, AT(model.num_hidden_layers), "4", 1, 1024, SCALE_LINEAR, NULL, "", "blocks L"},
-    {"model", "num_attention_heads", OPTION_INTEGER, AT(model.num_attention_heads), "6", 1, 1024, SCALE_LINEAR, NULL, "", "query heads H"},
+    {"model", "num_attention_heads", OPTION_INTEGER, AT(model.num_attention_heads), "6", 0, 1024, SCALE_LINEAR, NULL, "",
+     "query heads H; an LSTM has 0"},
     {"model", "num_key_value_heads", OPTION_INTEGER, AT(model.num_key_value_heads), "0", 0, 1024, SCALE_LINEAR, NULL, "",
      "heads of keys and values, each shared by H / this many query heads; 0: H"},
     {"model", "head_dim", OPTION_INTEGER, AT(model.head_dim), "0", 0, 4096, SCALE_LINEAR, NULL, "channels",
@@ -51,7 +53,7 @@ static const option rows[] = {
     {"model", "decoder_sparse_step", OPTION_INTEGER, AT(model.sparse_step), "1", 1, 1024, SCALE_LINEAR, NULL, "layers",
      "after them every n-th layer has experts, the others are dense"},
     {"model", "dense_intermediate_size", OPTION_INTEGER, AT(model.dense_size), "0", 0, 1048576, SCALE_LOG, NULL, "channels",
-     "inner width of dense layers among sparse ones; 0: as wide as all experts of a token"},
+     "inner width of dense layers among sparse ones; 0: as wide as all experts of a token. lstm_moe: units of an LSTM, 0: hidden_size"},
 
     {"model", "encoder_layers", OPTION_INTEGER, AT(model.encoder_layers), "0", 0, 1024, SCALE_LINEAR, NULL, "layers",
      "switch_transformers: blocks of the encoder, beside num_hidden_layers of the decoder"},
@@ -91,8 +93,8 @@ static const option rows[] = {
      "drop the pairs of least weight; otherwise second choices before first ones, later tokens before earlier ones"},
 
     {"balance", "switch", OPTION_NUMBER, AT(model.moe.balance[BALANCE_SWITCH]), "-1", -1, 100, SCALE_LOG, NULL, "",
-     "coefficient of the Switch loss, summed over layers; 1 x coefficient x L when loads are equal; -1: 0.01, or with hierarchical, hash and random "
-     "0"},
+     "coefficient of the Switch loss, summed over layers; 1 x coefficient x L when loads are equal; -1: 0.01, or with hierarchical, hash and "
+     "random 0"},
     {"balance", "sequence", OPTION_NUMBER, AT(model.moe.balance[BALANCE_SEQUENCE]), "0", 0, 100, SCALE_LOG, NULL, "",
      "of the same loss within each sequence (DeepSeek-V3: 0.0001); not with these three"},
     {"balance", "importance", OPTION_NUMBER, AT(model.moe.balance[BALANCE_IMPORTANCE]), "0", 0, 100, SCALE_LOG, NULL, "",
@@ -109,6 +111,10 @@ static const option rows[] = {
     {"data", "path", OPTION_TEXT, AT(data_path), "", 0, 0, SCALE_LINEAR, NULL, "", "dataset folder made by `lamp data build`"},
     {"data", "mixture", OPTION_MAP, AT(mixture), NULL, 0, 1e12, SCALE_LOG, NULL, "",
      "mixture.DOMAIN = weight, as in mixture.code = 2; none given: by the square root of each domain's tokens"},
+
+    {"data", "stretch", OPTION_INTEGER, AT(stretch), "0", 0, MOST_STRETCH, SCALE_LOG, NULL, "sequences",
+     "that a row of the batch reads as they follow one another in the text, before it turns elsewhere; what an LSTM remembers is carried from each "
+     "to the next. 0: 64 where a model carries something, else 1"},
 
     {"optim", "learning_rate", OPTION_NUMBER, AT(schedule.learning_rate), "0.003", 0, 10, SCALE_LOG, NULL, "", "the highest of the schedule"},
     {"optim", "schedule", OPTION_CHOICE, AT(schedule.shape), "cosine", 0, 0, SCALE_LINEAR, "cosine|wsd", "",
@@ -169,7 +175,7 @@ static const option rows[] = {
 const option_table recipe_options = {rows, sizeof rows / sizeof *rows};
 
 static int check_multiple(const char *key, int64_t value, const char *of, int64_t unit, const char *where) {
-    if (value % unit) FAIL(LAMP_INVALID, "%s: %s %lld is not a multiple of %s %lld", where, key, (long long)value, of, (long long)unit);
+    if (unit > 0 && value % unit) FAIL(LAMP_INVALID, "%s: %s %lld is not a multiple of %s %lld", where, key, (long long)value, of, (long long)unit);
     return LAMP_OK;
 }
 

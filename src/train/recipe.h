@@ -13,6 +13,7 @@ typedef struct {
     model_config model;
     char data_path[OPTION_TEXT_BYTES];
     option_map mixture;
+    int64_t stretch;
     schedule schedule;
     optimizer_config optimizer;
     int64_t steps, tokens; /* the budget is the first of steps, tokens, minutes that is not 0 */

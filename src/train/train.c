@@ -73,7 +73,7 @@ static int choose_prompt(train_session *s, int64_t turn) {
     if (window_count(&d->domain[domain].validation, s->evaluation.batch.T) == 0) return LAMP_OK;
     int most = s->evaluation.batch.B;
     s->evaluation.batch.B = 1;
-    status = validation_read(&s->evaluation.batch, d, domain, 0);
+    status = validation_read(&s->evaluation.batch, d, domain, 0, 1);
     s->evaluation.batch.B = most;
     if (status >= 0) status = tokenizer_decode(d->tokenizer, &text, s->evaluation.batch.token, 8);
     if (status >= 0) snprintf(s->prompt, sizeof s->prompt, "%s", text.bytes ? text.bytes : "");

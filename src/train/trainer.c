@@ -12,7 +12,7 @@
 #include "health/loss_course.h"
 #include "models/families/family.h"
 
-enum { BAD_STEPS = 3, SPIKES = 3 /* in a row, that may be passed over */ };
+enum { BAD_STEPS = 3, SPIKES = 3 /* in a row, that may be passed over */, STRETCH = 64 /* of models that carry something */ };
 
 /* The vocabulary may be wider than the data's (padded), never narrower. */
 static int adopt_vocabulary(recipe *r, const dataset *data) {
@@ -66,6 +66,15 @@ done:
     return status;
 }
 
+/* Every row of a step's batches is a stream of its own. */
+static int open_streams(trainer *tr) {
+    recipe *own = &tr->recipe;
+    const int T = (int)own->model.max_position_embeddings, streams = (int)(own->batch_tokens / T);
+    TRY(model_state_open(&tr->memory, &tr->model, 0, streams));
+    if (own->stretch == 0) own->stretch = state_carries(&tr->memory) ? STRETCH : 1;
+    return loader_new(&tr->loader, tr->data, &own->mixture, T, (loader_order){streams, (int)own->stretch}, (uint64_t)own->seed);
+}
+
 int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     int status = LAMP_OK;
     TRY(trainer_prepare(tr, r, data));
@@ -79,7 +88,7 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     TRY_TO(done, weights_allocate_packed(&tr->model.weights, tr->tape.products, own->pack_weights));
     weights_initialize(&tr->model.weights, (uint64_t)own->seed);
     weights_pack(&tr->model.weights, tr->tape.products);
-    TRY_TO(done, loader_new(&tr->loader, data, &own->mixture, T, (uint64_t)own->seed));
+    TRY_TO(done, open_streams(tr));
     TRY_TO(done, batch_init(&tr->batch, B, T));
     TRY_TO(done, memory_new(&tr->sequence_start, (size_t)B + 1, sizeof *tr->sequence_start, "sequence starts"));
     for (int i = 0; i <= B; i++) tr->sequence_start[i] = (ptrdiff_t)i * T;
@@ -97,6 +106,7 @@ void trainer_close(trainer *tr) {
     loader_free(tr->loader);
     batch_release(&tr->batch);
     memory_free(tr->sequence_start);
+    state_close(&tr->memory);
     moe_trace_close(&tr->trace);
     memory_free(tr->treated);
     *tr = (trainer){0};
@@ -155,6 +165,14 @@ static bool is_spike(const trainer *tr, double loss) {
     return recipe_treats(&tr->recipe) && tr->spikes < SPIKES && loss_is_spike(z_score(tr, loss), tr->n_losses);
 }
 
+/* What the streams of this batch, `first` and those behind it, have read so far; NULL where nothing is carried on. */
+static state *recall(trainer *tr, int first) {
+    tr->memory.first = first;
+    for (int i = 0; i < tr->batch.B; i++)
+        if (tr->batch.begins[i]) state_forget(&tr->memory, first + i);
+    return state_carries(&tr->memory) ? &tr->memory : NULL;
+}
+
 /* first_token: how many of the step's came before. Gradients are whole in the last one. A loss that is not finite has no gradient. */
 static int run_micro_batch(trainer *tr, step_report *report, int64_t first_token) {
     const bool last = first_token + tr->recipe.micro_batch_tokens == tr->recipe.batch_tokens;
@@ -166,7 +184,8 @@ static int run_micro_batch(trainer *tr, step_report *report, int64_t first_token
     t->random.seed = (uint64_t)tr->recipe.seed, t->random.step = (uint64_t)tr->step;
     t->random.first_token = (uint64_t)(comm_rank() * tr->recipe.batch_tokens + first_token);
     token_batch tokens = {(ptrdiff_t)tr->batch.B * tr->batch.T, tr->batch.token, tr->batch.target, tr->batch.B, tr->sequence_start};
-    model_loss(t, &tr->model, &tokens, tr->trace.load ? &tr->trace : NULL);
+    state *memory = recall(tr, (int)(first_token / tr->batch.T));
+    model_loss(t, &tr->model, &tokens, memory, tr->trace.load ? &tr->trace : NULL);
     report->loss += tape_loss(t, "loss");
     for (int i = 0; i < BALANCE_LOSSES; i++) report->balance_loss[i] += tape_loss(t, balance_terms[i].name);
     if (last) comm_all_reduce(&report->loss, 1);
@@ -202,6 +221,7 @@ int trainer_step(trainer *tr, step_report *report) {
         optimizer_step(&tr->optimizer, tr->k, tr->tape.products, &tr->model.weights, report->learning_rate, report->gradient_norm);
         model_balance(&tr->model, &tr->trace);
     }
+    if (!isfinite(report->loss)) state_clear(&tr->memory); /* or it would not be finite ever after */
     tr->bad_steps = report->applied || report->spike ? 0 : tr->bad_steps + 1;
     tr->spikes = report->spike ? tr->spikes + 1 : 0;
     tr->step++, tr->tokens += r->batch_tokens;

@@ -25,6 +25,7 @@ typedef struct {
     loader *loader;
     batch batch;
     ptrdiff_t *sequence_start;
+    state memory;               /* what each stream of the loader has read, where the model carries it on; nothing of other models */
     moe_trace trace;            /* of the last step */
     int64_t step, tokens;       /* done */
     double seconds;             /* spent in steps, over all sessions of the run */

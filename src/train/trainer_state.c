@@ -139,8 +139,13 @@ int trainer_save(const trainer *tr, const char *run) {
     const optimizer *o = &tr->optimizer;
     int status = write_state(&text, tr);
     if (status >= 0) {
-        checkpoint contents = {.config = &tr->model.config, .weights = &tr->model.weights, .tokenizer = tr->data->tokenizer,
-                               .n_moments = o->n_moments, .moments = o->moment, .state = text.bytes};
+        checkpoint contents = {.config = &tr->model.config,
+                               .weights = &tr->model.weights,
+                               .tokenizer = tr->data->tokenizer,
+                               .n_moments = o->n_moments,
+                               .moments = o->moment,
+                               .memory = &tr->memory,
+                               .state = text.bytes};
         status = checkpoint_save(run, tr->step, &contents, (int)tr->recipe.keep_checkpoints);
     }
     buffer_release(&text);
@@ -173,7 +178,7 @@ int trainer_resume(trainer *tr, const char *checkpoint_folder) {
     int status = load_folder(&root, where, tr, checkpoint_folder);
     if (status >= 0) status = read_state(tr, root, where);
     json_decref(root);
-    return status;
+    return status < 0 ? status : checkpoint_load_memory(checkpoint_folder, &tr->memory);
 }
 
 int trainer_rewind(trainer *tr, const char *checkpoint_folder, int64_t *from) {
@@ -183,6 +188,7 @@ int trainer_rewind(trainer *tr, const char *checkpoint_folder, int64_t *from) {
     if (status >= 0) status = json_get_integer(from, root, "step", 0, MOST, where);
     if (status >= 0 && tr->optimizer.expert_steps) status = read_expert_steps(&tr->optimizer, root, where);
     json_decref(root);
+    state_clear(&tr->memory); /* what other weights have read is not theirs */
     return status;
 }
 

@@ -191,7 +191,7 @@ static void what_does_not_belong_is_named(void) {
         EXPECT_ERROR(checkpoint_verify(folder), foreign[i].code, foreign[i].text);
     }
     fixture f;
-    buffer state = {0};
+    buffer text = {0};
     fixture_make(&f);
     make_run(run);
     test_row("moments of other shapes");
@@ -205,7 +205,7 @@ static void what_does_not_belong_is_named(void) {
     spoil(folder, "rm optimizer.safetensors trainer.json");
     EXPECT_ERROR(checkpoint_load_moments(folder, 1, &f.moment), LAMP_CHECKPOINT, "it can be run but not resumed");
     test_row("trainer's state absent");
-    EXPECT_ERROR(checkpoint_load_state(&state, folder), LAMP_CHECKPOINT, "it can be run but not resumed");
+    EXPECT_ERROR(checkpoint_load_state(&text, folder), LAMP_CHECKPOINT, "it can be run but not resumed");
     weights_release(&f.table);
 }
 

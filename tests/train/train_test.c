@@ -23,6 +23,15 @@ static recipe factored_recipe(const char *family) {
     return r;
 }
 
+/* Streams turn elsewhere every few steps, one after the other. */
+static recipe lstm_recipe(void) {
+    recipe r = world_recipe("lstm_moe");
+    r.stretch = 5, r.model.moe.relu = true;
+    strcpy(r.model.moe.kind, "noisy_top_k");
+    r.model.moe.balance[BALANCE_SWITCH] = 0, r.model.moe.balance[BALANCE_IMPORTANCE] = r.model.moe.balance[BALANCE_LOAD] = 0.1;
+    return r;
+}
+
 /* Some steps; their losses go to loss unless it is NULL. */
 static void run_steps(trainer *tr, int n, double *loss) {
     for (int i = 0; i < n; i++) {
@@ -41,6 +50,10 @@ static void expect_same_trainer(const trainer *a, const trainer *b, const char *
     EXPECT(same_bits(a->model.weights.values, b->model.weights.values, n), "%s: the weights differ", what);
     EXPECT(a->optimizer.total == b->optimizer.total && same_bits(a->optimizer.moments, b->optimizer.moments, a->optimizer.total),
            "%s: the moments differ", what);
+    for (int i = 0; i < a->memory.layers * STATE_KINDS; i++)
+        EXPECT(!state_is_replaced(&a->memory, i) ||
+                   same_bits(a->memory.rows[i].x, b->memory.rows[i].x, a->memory.sequences * a->memory.rows[i].width),
+               "%s: what is carried on differs", what);
     EXPECT(a->step == b->step && a->tokens == b->tokens && a->optimizer.steps == b->optimizer.steps, "%s: the counts differ", what);
 }
 
@@ -75,6 +88,7 @@ static void a_page_is_learned_by_heart(void) {
     learns_one_text_by_heart("olmoe", "adamw");
     learns_one_text_by_heart("olmoe", "factored");
     learns_one_text_by_heart("llama", "adamw");
+    learns_one_text_by_heart("lstm_moe", "adamw");
 }
 
 /* ---- the same, again ------------------------------------------------------------------------------------------------------------- */
@@ -137,6 +151,10 @@ static void twenty_steps_equal_ten_saved_loaded_and_ten(void) {
     resumes_bit_for_bit("factored-lazy-experts", r, 10);
     strcpy(r.optimizer.experts, "adamw");
     resumes_bit_for_bit("lazy-experts", r, 10);
+    r = lstm_recipe();
+    resumes_bit_for_bit("lstm_moe", r, 10);
+    r.micro_batch_tokens = 32, r.model.dense_size = 24;
+    resumes_bit_for_bit("lstm_moe-projected-micro-batches", r, 10);
 }
 
 static const way *find_way(const char *name) {
@@ -180,6 +198,7 @@ static void packing_changes_no_bit(recipe r) {
 static void packed_weights_change_no_bit(void) {
     packing_changes_no_bit(world_recipe("olmoe"));
     packing_changes_no_bit(factored_recipe("olmoe"));
+    packing_changes_no_bit(lstm_recipe());
 }
 
 static void threads_do_not_change_a_bit(const char *name, recipe r) {
@@ -207,6 +226,7 @@ static void one_two_and_three_threads_agree(void) {
     threads_do_not_change_a_bit("olmoe", world_recipe("olmoe"));
     threads_do_not_change_a_bit("factored", factored_recipe("olmoe"));
     threads_do_not_change_a_bit("llama", world_recipe("llama"));
+    threads_do_not_change_a_bit("lstm_moe", lstm_recipe());
     threads_do_not_change_a_bit("hierarchical", recipe_of_way(find_way("hierarchical")));
 }
 
@@ -282,10 +302,10 @@ static void a_run_begins_with_given_weights(void) {
 /* ---- memory ------------------------------------------------------------------------------------------------------------------------ */
 
 static void nothing_is_allocated_after_the_first_steps(void) {
-    static const char *const families[] = {"olmoe", "llama", "olmoe"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const families[] = {"olmoe", "llama", "lstm_moe", "olmoe"};
+    for (int i = 0; i < 4; i++) {
         recipe r = world_recipe(families[i]);
-        if (i < 2) r.micro_batch_tokens = 32;
+        if (i < 3) r.micro_batch_tokens = 32;
         else strcpy(r.optimizer.experts, "factored");
         dataset *d = world_open(r.data_path);
         trainer tr;
@@ -341,8 +361,9 @@ static void memory_is_known_before_it_is_taken(void) {
     static const struct {
         const char *family, *experts_by;
         int64_t experts, shared, micro_batch_tokens;
-    } settings[] = {{"olmoe", "adamw", 8, 0, 0},      {"olmoe", "adamw", 64, 0, 0},      {"mixtral", "adamw", 8, 0, 256}, {"llama", "adamw", 1, 0, 0},
-                    {"olmoe", "factored", 32, 0, 0}, {"olmoe", "factored", 32, 0, 512}, {"olmoe", "adamw", 8, 2, 0}};
+    } settings[] = {{"olmoe", "adamw", 8, 0, 0}, {"olmoe", "adamw", 64, 0, 0},    {"mixtral", "adamw", 8, 0, 256},
+                    {"llama", "adamw", 1, 0, 0}, {"olmoe", "factored", 32, 0, 0}, {"olmoe", "factored", 32, 0, 512},
+                    {"olmoe", "adamw", 8, 2, 0}, {"lstm_moe", "adamw", 8, 0, 0},  {"lstm_moe", "factored", 32, 0, 256}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         recipe r = world_recipe(settings[i].family);
         r.model.hidden_size = 64, r.model.intermediate_size = 128, r.model.num_hidden_layers = 4, r.model.max_position_embeddings = 64;
@@ -444,6 +465,45 @@ static void a_loss_that_is_not_finite_changes_nothing(recipe r) {
 static void a_step_that_is_not_finite_is_not_applied(void) {
     a_loss_that_is_not_finite_changes_nothing(world_recipe("olmoe"));
     a_loss_that_is_not_finite_changes_nothing(factored_recipe("olmoe"));
+}
+
+/* Whatever stands in its memory before a stream turns elsewhere, it does not matter afterwards; where it reads on, it does. */
+static void streams_forget_where_they_turn(void) {
+    recipe r = lstm_recipe();
+    dataset *d = world_open(r.data_path);
+    for (r.stretch = 1; r.stretch <= 5; r.stretch += 4) {
+        trainer one, other;
+        double loss[3], other_loss[3];
+        EXPECT_OK(trainer_open(&one, &r, d));
+        EXPECT_OK(trainer_open(&other, &r, d));
+        run_steps(&one, 3, loss);
+        for (int i = 0; i < 3; i++) {
+            real *cell = state_of(&other.memory, 2, STATE_CELL);
+            for (int j = 0; j < other.memory.sequences * r.model.hidden_size; j++) cell[j] = (real)0.7;
+            run_steps(&other, 1, other_loss + i);
+        }
+        EXPECT(loss[0] == other_loss[0], "stretch %d: the first sequences do not begin anew", (int)r.stretch);
+        EXPECT((loss[1] == other_loss[1] && loss[2] == other_loss[2]) == (r.stretch == 1), "stretch %d: losses %g and %g", (int)r.stretch, loss[1],
+               other_loss[1]);
+        trainer_close(&one), trainer_close(&other);
+    }
+    dataset_free(d);
+}
+
+static void what_is_not_finite_is_not_carried_on(void) {
+    recipe r = lstm_recipe();
+    dataset *d = world_open(r.data_path);
+    trainer tr;
+    step_report report;
+    EXPECT_OK(trainer_open(&tr, &r, d));
+    run_steps(&tr, 1, NULL);
+    EXPECT(state_carries(&tr.memory) && state_of(&tr.memory, 0, STATE_HIDDEN)[7] != 0, "nothing is carried on");
+    state_of(&tr.memory, 0, STATE_CELL)[7] = NAN;
+    EXPECT_OK(trainer_step(&tr, &report));
+    EXPECT(!report.applied, "the step was applied");
+    run_steps(&tr, 1, NULL);
+    trainer_close(&tr);
+    dataset_free(d);
 }
 
 static int poison_instead_of_writing(void *context, const trainer *tr, const char *prompt, buffer *text) {
@@ -627,6 +687,8 @@ static const test_case cases[] = {
     {"a run begins with given weights", a_run_begins_with_given_weights},
     {"a budget ends where it says", a_budget_ends_where_it_says},
     {"a step that is not finite is not applied", a_step_that_is_not_finite_is_not_applied},
+    {"streams forget where they turn", streams_forget_where_they_turn},
+    {"what is not finite is not carried on", what_is_not_finite_is_not_carried_on},
     {"after diverging, the last good checkpoint is the latest", after_diverging_the_last_good_checkpoint_is_the_latest},
     {"a changed recipe is refused", a_changed_recipe_is_refused},
     {"another dataset under the same path is refused", another_dataset_under_the_same_path_is_refused},

@@ -125,7 +125,7 @@ static void what_is_saved_loads_bit_for_bit(void) {
     const char *run = test_path("bits");
     fixture f, g;
     char path[PATH_BYTES];
-    buffer state = {0};
+    buffer text = {0};
     model_source *folder = NULL;
     fixture_make(&f), fixture_make(&g);
     EXPECT_OK(save(&f, run, 1200, 3));
@@ -140,15 +140,15 @@ static void what_is_saved_loads_bit_for_bit(void) {
     EXPECT_OK(model_source_open(&folder, path));
     EXPECT_OK(model_source_load(folder, &g.table, VALUES_COPIED));
     EXPECT_OK(checkpoint_load_moments(path, 2 * g.table.n, g.moment));
-    EXPECT_OK(checkpoint_load_state(&state, path));
+    EXPECT_OK(checkpoint_load_state(&text, path));
     EXPECT(!memcmp(f.table.values, g.table.values, bytes), "weights differ");
     EXPECT(!memcmp(f.moments, g.moments, moment_bytes), "moments differ");
-    EXPECT(!strcmp(state.bytes, "{\"step\": 3}\n"), "state \"%s\"", state.bytes);
+    EXPECT(!strcmp(text.bytes, "{\"step\": 3}\n"), "state \"%s\"", text.bytes);
     EXPECT(!strcmp(model_source_config(folder)->family, "mixtral"), "family %s", model_source_config(folder)->family);
     g.moment[0].name = "third_moment";
     EXPECT_ERROR(checkpoint_load_moments(path, 1, g.moment), LAMP_MALFORMED, "tensor third_moment.embedding: expected [1, 11, 8], found nothing");
     model_source_close(folder);
-    buffer_release(&state);
+    buffer_release(&text);
     fixture_release(&f), fixture_release(&g);
 }
 
@@ -340,8 +340,8 @@ static void what_is_no_model_is_told_so(void) {
     EXPECT_OK(file_make_folder(empty));
     EXPECT_ERROR(checkpoint_resolve(path, test_path("empty")), LAMP_CHECKPOINT, "expected a whole checkpoint step-NNNNNNNN, found none");
     EXPECT_OK(checkpoint_verify(empty));
-    buffer state = {0};
-    EXPECT_ERROR(checkpoint_load_state(&state, empty), LAMP_CHECKPOINT, "it can be run but not resumed");
+    buffer text = {0};
+    EXPECT_ERROR(checkpoint_load_state(&text, empty), LAMP_CHECKPOINT, "it can be run but not resumed");
     model_source *folder;
     EXPECT_ERROR(model_source_open(&folder, empty), LAMP_IO, "config.json: cannot open");
 }

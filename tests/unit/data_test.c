@@ -353,7 +353,7 @@ static void ids_outside_the_vocabulary_are_refused(void) {
     memset(content.bytes + SHARD_HEADER_BYTES, 0xFF, content.length - SHARD_HEADER_BYTES);
     test_write("broken/prose.train.tokens", content.bytes, content.length);
     EXPECT_OK(dataset_open(&d, test_path("broken")));
-    EXPECT_OK(loader_new(&l, d, &only_prose, 8, 1));
+    EXPECT_OK(loader_new(&l, d, &only_prose, 8, (loader_order){1, 1}, 1));
     EXPECT_OK(batch_init(&b, 2, 8));
     if (l) EXPECT_ERROR(loader_next(l, &b), LAMP_MALFORMED, "id 65535 is outside the vocabulary");
     batch_release(&b), loader_free(l), dataset_free(d), buffer_release(&content);
@@ -376,15 +376,15 @@ static void mixture_follows_weights(void) {
     EXPECT_ERROR(mixture_resolve(p, &weights, d, 2), LAMP_INVALID, "mixture.code: expected a weight of 0 or more, found -1");
 }
 
-static void loader_resumes_with_the_same_batches(void) {
+static void resumes_with_the_same_batches(loader_order order) {
     enum { B = 3, T = 16, BATCHES = 40 };
     const dataset *d = shared_dataset();
     option_map none = {0};
     loader *l, *resumed;
     loader_state state;
     batch a, b;
-    EXPECT_OK(loader_new(&l, d, &none, T, 5));
-    EXPECT_OK(loader_new(&resumed, d, &none, T, 5));
+    EXPECT_OK(loader_new(&l, d, &none, T, order, 5));
+    EXPECT_OK(loader_new(&resumed, d, &none, T, order, 5));
     EXPECT_OK(batch_init(&a, B, T));
     EXPECT_OK(batch_init(&b, B, T));
     long allocations = test_allocations();
@@ -395,16 +395,96 @@ static void loader_resumes_with_the_same_batches(void) {
         EXPECT_OK(loader_next(l, &a));
         EXPECT_OK(loader_next(resumed, &b));
         EXPECT(!memcmp(a.token, b.token, sizeof *a.token * B * T) && !memcmp(a.target, b.target, sizeof *a.token * B * T) &&
-                   !memcmp(a.domain, b.domain, sizeof *a.domain * B),
-               "batch %d differs", i);
+                   !memcmp(a.domain, b.domain, sizeof *a.domain * B) && !memcmp(a.begins, b.begins, sizeof *a.begins * B),
+               "streams %d, stretch %d: batch %d differs", order.streams, order.stretch, i);
         for (int j = 0; j < B * T; j++) EXPECT(j % T == T - 1 || a.target[j] == a.token[j + 1], "target %d is not the next token", j);
     }
     EXPECT(test_allocations() == allocations, "%ld allocations", test_allocations() - allocations);
     state.cursor[2]++, state.sequence++;
     EXPECT_ERROR(loader_set_state(l, &state), LAMP_CHECKPOINT, "data position");
-    state.cursor[2]--;
+    state.cursor[2]--, state.sequence += order.streams * order.stretch;
     EXPECT_ERROR(loader_set_state(l, &state), LAMP_CHECKPOINT, "belong to no domain");
     batch_release(&a), batch_release(&b), loader_free(l), loader_free(resumed);
+}
+
+static void loader_resumes_with_the_same_batches(void) {
+    resumes_with_the_same_batches((loader_order){1, 1});
+    resumes_with_the_same_batches((loader_order){6, 1});
+    resumes_with_the_same_batches((loader_order){6, 4});
+    resumes_with_the_same_batches((loader_order){3, 7});
+    resumes_with_the_same_batches((loader_order){1, 1000}); /* longer than any domain */
+}
+
+static void streams_do_not_matter_to_single_windows(void) {
+    enum { B = 12, T = 16 };
+    const dataset *d = shared_dataset();
+    option_map none = {0};
+    loader *one, *many;
+    batch a, b;
+    EXPECT_OK(loader_new(&one, d, &none, T, (loader_order){1, 1}, 5));
+    EXPECT_OK(loader_new(&many, d, &none, T, (loader_order){B, 1}, 5));
+    EXPECT_OK(batch_init(&a, B, T));
+    EXPECT_OK(batch_init(&b, B, T));
+    for (int i = 0; i < 5; i++) {
+        EXPECT_OK(loader_next(one, &a));
+        EXPECT_OK(loader_next(many, &b));
+        EXPECT(!memcmp(a.token, b.token, sizeof *a.token * B * T), "batch %d differs", i);
+        for (int row = 0; row < B; row++) EXPECT(a.begins[row] && b.begins[row], "row %d does not begin", row);
+    }
+    batch_release(&a), batch_release(&b), loader_free(one), loader_free(many);
+}
+
+/* Every stream reads on where it stopped, unless it begins anew; it does so every `stretch` windows, and not all streams at once. */
+static void streams_read_on(void) {
+    enum { STREAMS = 8, STRETCH = 6, T = 16, TURNS = 60 };
+    const dataset *d = shared_dataset();
+    option_map none = {0};
+    loader *l;
+    batch b;
+    int32_t next[STREAMS];
+    int since[STREAMS] = {0}, most = 0, wrapped = 0;
+    EXPECT_OK(loader_new(&l, d, &none, T, (loader_order){STREAMS, STRETCH}, 5));
+    EXPECT_OK(batch_init(&b, STREAMS, T));
+    for (int turn = 0; turn < TURNS; turn++) {
+        int begin = 0;
+        EXPECT_OK(loader_next(l, &b));
+        for (int row = 0; row < STREAMS; row++) {
+            begin += b.begins[row];
+            EXPECT(turn > 0 || b.begins[row], "stream %d does not begin", row);
+            EXPECT(b.begins[row] || b.token[row * T] == next[row], "turn %d: stream %d does not read on", turn, row);
+            EXPECT(since[row] < STRETCH, "turn %d: stream %d reads %d windows", turn, row, since[row] + 1);
+            wrapped += turn > STRETCH && b.begins[row] && since[row] + 1 < STRETCH;
+            since[row] = b.begins[row] ? 0 : since[row] + 1, next[row] = b.target[row * T + T - 1];
+        }
+        if (turn > 0 && begin > most) most = begin;
+    }
+    EXPECT(most > 0 && most < STREAMS / 2, "%d streams begin at once", most);
+    EXPECT(wrapped < TURNS * STREAMS / STRETCH / 4, "%d stretches were cut", wrapped);
+    batch_release(&b), loader_free(l);
+}
+
+/* An epoch of stretches is a permutation too. */
+static void epochs_visit_each_stretch_once(void) {
+    enum { T = 16, STRETCH = 5 };
+    const dataset *d = shared_dataset();
+    const shard *s = &d->domain[0].train;
+    option_map only_prose = {.n = 1, .row = {{"prose", 1}}};
+    int n = (int)((window_count(s, T) + STRETCH - 1) / STRETCH), *seen = NULL;
+    loader *l;
+    batch b;
+    EXPECT_OK(loader_new(&l, d, &only_prose, T, (loader_order){1, STRETCH}, 9));
+    EXPECT_OK(batch_init(&b, 1, T));
+    EXPECT_OK(memory_new(&seen, (size_t)n, sizeof *seen, "counts"));
+    for (int i = 0; i < 2 * n * STRETCH; i++) {
+        EXPECT_OK(loader_next(l, &b));
+        for (int stretch = 0; stretch < n && i % STRETCH == 0; stretch++) {
+            int32_t ids[T];
+            EXPECT_OK(shard_read(ids, s, (int64_t)stretch * STRETCH * T, T));
+            if (!memcmp(ids, b.token, sizeof ids)) seen[stretch]++;
+        }
+    }
+    for (int stretch = 0; stretch < n; stretch++) EXPECT(seen[stretch] == 2, "stretch %d was read %d times", stretch, seen[stretch]);
+    memory_free(seen), batch_release(&b), loader_free(l);
 }
 
 static void epochs_visit_each_window_once(void) {
@@ -417,7 +497,7 @@ static void epochs_visit_each_window_once(void) {
     loader *l;
     batch b;
     int32_t ids[T];
-    EXPECT_OK(loader_new(&l, d, &only_prose, T, 9));
+    EXPECT_OK(loader_new(&l, d, &only_prose, T, (loader_order){1, 1}, 9));
     EXPECT_OK(batch_init(&b, 1, T));
     EXPECT_OK(memory_new(&seen, (size_t)n, sizeof *seen, "counts"));
     EXPECT_OK(memory_new(&previous, (size_t)n, sizeof *previous, "an order"));
@@ -445,7 +525,7 @@ static void shares_approach_the_weights(void) {
     loader *l;
     loader_state state;
     batch b;
-    EXPECT_OK(loader_new(&l, d, &weights, T, 2));
+    EXPECT_OK(loader_new(&l, d, &weights, T, (loader_order){1, 1}, 2));
     EXPECT_OK(batch_init(&b, B, T));
     for (int i = 0; i < BATCHES; i++) EXPECT_OK(loader_next(l, &b));
     loader_get_state(l, &state);
@@ -463,7 +543,7 @@ static void validation_is_read_in_order(void) {
     int32_t first[2];
     EXPECT(n >= 2 && n * T + 1 <= s->n && (n + 1) * T + 1 > s->n, "%d windows of %d tokens", (int)n, (int)s->n);
     EXPECT_OK(batch_init(&b, 2, T));
-    EXPECT_OK(validation_read(&b, d, 1, n - 2));
+    EXPECT_OK(validation_read(&b, d, 1, n - 2, 1));
     EXPECT_OK(shard_read(first, s, (n - 1) * T, 2));
     EXPECT(b.token[T] == first[0] && b.target[T] == first[1] && b.target[T - 1] == first[0] && b.domain[1] == 1, "the windows do not join");
     batch_release(&b);
@@ -484,7 +564,10 @@ static const test_case cases[] = {
     {"ids outside the vocabulary are refused", ids_outside_the_vocabulary_are_refused},
     {"mixture follows weights", mixture_follows_weights},
     {"a loader resumes with the same batches", loader_resumes_with_the_same_batches},
+    {"streams do not matter to single windows", streams_do_not_matter_to_single_windows},
+    {"streams read on", streams_read_on},
     {"epochs visit each window once", epochs_visit_each_window_once},
+    {"epochs visit each stretch once", epochs_visit_each_stretch_once},
     {"shares approach the weights", shares_approach_the_weights},
     {"validation is read in order", validation_is_read_in_order},
     {"what was opened is released", release_shared_dataset},

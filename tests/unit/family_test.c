@@ -128,6 +128,27 @@ static void what_no_family_expresses_is_saved_as_ours(void) {
     }
 }
 
+/* The LSTM of 2017, with experts and without, has no heads to speak of. */
+static void an_lstm_is_saved_as_ours(void) {
+    for (int experts = 1; experts <= 4; experts += 3) {
+        model_config c = small("lstm_moe"), again;
+        buffer text = {0};
+        c.num_hidden_layers = 3, c.sparse_step = 2, c.dense_size = experts > 1 ? 0 : 48;
+        c.moe.experts = experts, c.moe.top_k = experts / 2 + (experts == 1), c.moe.relu = true;
+        EXPECT_OK(family_complete(&c, "test"));
+        EXPECT(c.dense_size == (experts > 1 ? 32 : 48) && c.num_attention_heads == 0, "%d units, %d heads", (int)c.dense_size,
+               (int)c.num_attention_heads);
+        EXPECT_OK(family_write_config(&c, &text));
+        EXPECT(strstr(text.bytes, "\"model_type\": \"lamplighter\"") && !strstr(text.bytes, "head"), "%s", text.bytes);
+        memset(&again, 0, sizeof again);
+        EXPECT_OK(read_text(&again, text.bytes));
+        EXPECT(!strcmp(again.family, "lstm_moe") && again.backbone == c.backbone && again.sparse_step == 2 && again.dense_size == c.dense_size &&
+                   again.moe.experts == experts && again.moe.relu && again.num_attention_heads == 0,
+               "%s", text.bytes);
+        buffer_release(&text);
+    }
+}
+
 static void qwen3_moe_has_dense_layers(void) {
     model_config c = small("qwen3_moe"), again;
     buffer text = {0};
@@ -245,6 +266,7 @@ static void names_are_those_of_the_hub(void) {
 static const test_case cases[] = {
     {"every family survives writing and reading", every_family_survives_writing_and_reading},
     {"what no family expresses is saved as ours", what_no_family_expresses_is_saved_as_ours},
+    {"an LSTM is saved as ours", an_lstm_is_saved_as_ours},
     {"qwen3_moe has dense layers", qwen3_moe_has_dense_layers},
     {"what is absent is the family's own", what_is_absent_is_the_familys_own},
     {"both spellings of transformers are read", both_spellings_of_transformers_are_read},

@@ -1,4 +1,4 @@
-/* The transformer seen from outside: what one token may know of the others, with and without a cache, for every kind of block. */
+/* The models seen from outside: what one token may know of the others, with and without a cache, for every kind of block. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +123,77 @@ static void dense_with_norms(void) {
     check_model("dense, full norms", &c);
 }
 
+/* Wide and projected LSTMs, with experts or the one that is without a router. */
+static model_config lstm(int experts, int units) {
+    model_config c = base;
+    strcpy(c.family, "lstm_moe");
+    c.backbone = &lstm_moe_backbone, c.num_hidden_layers = 3, c.sparse_step = 2, c.dense_size = units; /* weights much larger make it chaotic */
+    c.moe.experts = experts, c.moe.relu = true, c.moe.normalize = true;
+    return c;
+}
+
+static void lstms(void) {
+    model_config c = lstm(5, D);
+    check_model("lstm_moe", &c);
+    c = lstm(5, 2 * D), c.tie_word_embeddings = true;
+    check_model("lstm_moe, projected, tied", &c);
+    c = lstm(1, D);
+    check_model("lstm_moe, one expert", &c);
+    c.sparse_step = 1;
+    check_model("lstm_moe, three LSTMs", &c);
+}
+
+/* Three sequences in two pieces, or three: what the first said is carried to the next, its gradient is not. */
+static void truncation_cuts_gradients_and_no_values(void) {
+    enum { B = 3, LENGTH = 20, N = B * LENGTH };
+    model_config c = lstm(5, 2 * D);
+    subject s;
+    state memory;
+    int32_t token[N], target[N];
+    double whole_loss[N], apart = 0, size = 0;
+    subject_open(&s, &c);
+    EXPECT_OK(weights_allocate_gradients(&s.m.weights));
+    EXPECT_OK(model_state_open(&memory, &s.m, 0, 2 * B));
+    memory.first = B; /* the other half must be left alone */
+    real *gradients = malloc(sizeof(real) * (size_t)s.m.weights.total);
+    for (int pieces = 1; pieces <= 4; pieces++) {
+        const ptrdiff_t length = LENGTH / pieces, start[] = {0, length, 2 * length, 3 * length};
+        if (pieces == 3) continue; /* not of equal length */
+        state_clear(&memory);
+        weights_zero_gradients(&s.m.weights);
+        for (int piece = 0; piece < pieces; piece++) {
+            for (ptrdiff_t n = 0; n < B * length; n++) {
+                ptrdiff_t at = n / length * LENGTH + piece * length + n % length;
+                token[n] = (int32_t)(at * at * 7 % V), target[n] = (int32_t)((at + 1) * (at + 1) * 7 % V);
+            }
+            tape_reset(&s.t);
+            s.t.training = true, s.t.loss_scale = 1.0 / N;
+            const double *loss = model_loss(&s.t, &s.m, &(token_batch){B * length, token, target, B, start}, &memory, NULL);
+            for (ptrdiff_t n = 0; n < B * length; n++) {
+                ptrdiff_t at = n / length * LENGTH + piece * length + n % length;
+                if (pieces == 1) whole_loss[at] = loss[n];
+                EXPECT(fabs(loss[n] - whole_loss[at]) < 2e-5, "%d pieces: token %td: loss %g, not %g", pieces, at, loss[n], whole_loss[at]);
+            }
+            tape_backward(&s.t);
+        }
+        tape_complete_gradients(&s.t, &s.m.weights);
+        for (int i = 0; i < s.m.weights.n; i++) {
+            const weight *w = s.m.weights.row[i];
+            if (pieces == 1) memcpy(gradients + w->offset, w->step->gradient, sizeof(real) * (size_t)weight_size(w));
+            for (ptrdiff_t j = 0; j < weight_size(w); j++)
+                apart = fmax(apart, fabs((double)(w->step->gradient[j] - gradients[w->offset + j]))),
+                size = fmax(size, fabs((double)gradients[w->offset + j]));
+        }
+        EXPECT(pieces == 1 ? apart == 0 : apart > 0.01 * size, "%d pieces: gradients differ by %g of %g", pieces, apart, size);
+    }
+    for (int i = 0; i < memory.layers * STATE_KINDS; i++)
+        for (ptrdiff_t j = 0; state_is_replaced(&memory, i) && j < B * memory.rows[i].width; j++)
+            EXPECT(memory.rows[i].x[j] == 0, "%s of another sequence was written", state_kind_name(i));
+    free(gradients);
+    state_close(&memory);
+    subject_close(&s);
+}
+
 static void earlier_tokens_and_their_order_matter(void) {
     subject s;
     real straight[V];
@@ -150,7 +221,7 @@ static void the_loss_is_the_cross_entropy_of_the_logits(void) {
     memcpy(logits, model_logits(&s.t, &s.m, &batch, NULL, false, NULL)->x, sizeof logits);
     tape_reset(&s.t);
     s.t.loss_scale = 0.5;
-    const double *loss = model_loss(&s.t, &s.m, &batch, NULL);
+    const double *loss = model_loss(&s.t, &s.m, &batch, NULL, NULL);
     for (int n = 0; n < N; n++) {
         double total = 0, expected = 0;
         for (int v = 0; v < V; v++) total += exp((double)logits[n * V + v]);
@@ -195,7 +266,7 @@ static void training_passes_repeat_and_allocate_nothing(void) {
         weights_zero_gradients(&s.m.weights);
         ready.n = 0;
         moe_trace_clear(&trace);
-        model_loss(&s.t, &s.m, &batch, &trace);
+        model_loss(&s.t, &s.m, &batch, NULL, &trace);
         tape_backward(&s.t);
         for (int i = 0; i < s.t.n_blocks; i++) EXPECT(!s.t.block[i].taken, "block %d of %zu bytes was not returned", i, s.t.block[i].size);
         EXPECT(ready.n == s.m.weights.n, "%d gradients were ready after backward", ready.n);
@@ -256,10 +327,12 @@ static const test_case cases[] = {
     {"sparse, full norms", sparse_with_full_norms},
     {"dense, tied", dense_tied},
     {"dense, with norms", dense_with_norms},
+    {"LSTMs", lstms},
+    {"truncation cuts gradients and no values", truncation_cuts_gradients_and_no_values},
     {"earlier tokens and their order matter", earlier_tokens_and_their_order_matter},
     {"the loss is the cross-entropy of the logits", the_loss_is_the_cross_entropy_of_the_logits},
     {"training passes repeat and allocate nothing", training_passes_repeat_and_allocate_nothing},
     {"parameters are counted", parameters_are_counted},
 };
 
-int main(void) { return test_run("the transformer", cases, sizeof cases / sizeof *cases); }
+int main(void) { return test_run("models", cases, sizeof cases / sizeof *cases); }

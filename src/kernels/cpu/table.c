@@ -16,7 +16,7 @@
 #include "kernels/cpu/blocks.c"
 #include "kernels/cpu/factored_product.c"
 #include "kernels/cpu/gates.c"
-#include "kernels/cpu/lstm.c"
+#include "kernels/cpu/lstm_step.c"
 
 #if defined(__AVX512BF16__) && REAL_BYTES == 4
 #include "kernels/cpu/products_bf16.c"

@@ -86,6 +86,8 @@ static int complete_experts(model_config *c, const family *f, const char *where)
     if (m->top_k < 1 || m->top_k > m->experts)
         FAIL(LAMP_MALFORMED, "%s: \"num_experts_per_tok\": expected 1 to %" PRId64 ", the number of experts, found %" PRId64, where, m->experts,
              m->top_k);
+    if (f->recurrent && c->dense_size == 0) c->dense_size = c->hidden_size;
+    if (f->recurrent && m->experts == 1) return memset(m->balance, 0, sizeof m->balance), LAMP_OK;
     if (m->experts == 1) FAIL(LAMP_MALFORMED, "%s: family %s is sparse: expected at least 2 experts, found 1", where, f->model_type);
     TRY(router_choose(m, where));
     TRY(check_up_to("router_aux_loss_coef", m->balance[BALANCE_SWITCH], 1e6, where));
@@ -93,8 +95,7 @@ static int complete_experts(model_config *c, const family *f, const char *where)
         FAIL(LAMP_MALFORMED, "%s: family %s always scales the chosen probabilities to sum to one: expected normalize true", where,
              f->model_type);
     if (m->shared_experts > 0 && m->shared_size == 0) m->shared_size = c->intermediate_size;
-    if (c->dense_size == 0)
-        c->dense_size = f->recurrent ? c->hidden_size : m->top_k * c->intermediate_size + m->shared_experts * m->shared_size;
+    if (c->dense_size == 0) c->dense_size = m->top_k * c->intermediate_size + m->shared_experts * m->shared_size;
     return check_layers(c, where);
 }
 
@@ -209,6 +210,13 @@ model_config family_defaults(const family *f) {
     strcpy(c.moe.kind, f->router ? f->router->name : router_softmax.name);
     c.moe.shared_experts = f->shared_experts, c.moe.shared_gate = f->shared_gate, c.moe.weigh_input = f->weigh_input;
     return c;
+}
+
+bool family_takes_usual(const family *f, const family_key *k) {
+    static const size_t of_attention[] = {AT(num_attention_heads), AT(num_key_value_heads), AT(head_dim), AT(rms_norm_eps), AT(rope_theta)};
+    for (size_t i = 0; f->recurrent && i < sizeof of_attention / sizeof *of_attention; i++)
+        if (k->offset == of_attention[i]) return false;
+    return !family_has_field(f, k->offset);
 }
 
 bool family_has_field(const family *f, size_t offset) {

@@ -52,7 +52,7 @@ typedef struct {
     attention_bias attention_bias;         /* where there is one */
     const char *bias_key;                  /* which says whether there is; NULL: there is, unless it is BIAS_NONE */
     bool biased;                           /* where config.json is silent */
-    bool attention_sinks, latent, recurrent; /* latent: it has that attention; recurrent: it has none */
+    bool attention_sinks, latent, recurrent; /* latent: it has that attention; recurrent: none, and with a single expert it is dense */
     int64_t full_step;                       /* as in model_config, as are those before */
     const family_key *keys; /* that only this family has, or calls otherwise */
     int n_keys;
@@ -78,9 +78,11 @@ double family_parameter_count(const model_config *config);
 int family_read_config(model_config *config, const char *path);
 int family_write_config(const model_config *config, buffer *out); /* the text of a config.json that transformers 4 and 5 load */
 
-/* The keys that all families have, but those whose field a family's own keys name. NULL: the family's inner_key. */
+/* The keys that all families have, but those whose field a family's own keys name, and where there is no attention, its own. NULL: the family's
+ * inner_key. */
 enum { FAMILY_USUAL_KEYS = 12 };
 extern const family_key family_usual_keys[FAMILY_USUAL_KEYS];
+bool family_takes_usual(const family *f, const family_key *k);
 bool family_has_field(const family *f, size_t offset); /* one of its own keys is for this field */
 
 /* What a config.json says of a family that says nothing. */

@@ -119,7 +119,7 @@ static int read_keys(model_config *c, const json_t *root, const family *f, const
     problem_list p = {0};
     for (int i = 0; i < FAMILY_USUAL_KEYS; i++) {
         const family_key *k = &family_usual_keys[i];
-        if (!family_has_field(f, k->offset)) problems_add(&p, read_key(c, root, k, k->key ? k->key : f->inner_key, where));
+        if (family_takes_usual(f, k)) problems_add(&p, read_key(c, root, k, k->key ? k->key : f->inner_key, where));
     }
     for (int j = 0; j < f->n_keys; j++) problems_add(&p, read_key(c, root, &f->keys[j], f->keys[j].key, where));
     return problems_end(&p);

@@ -31,9 +31,18 @@ static void put_key(json_writer *w, const model_config *c, const family_key *k, 
 static void put_keys(json_writer *w, const model_config *c, const family *f) {
     for (int i = 0; i < FAMILY_USUAL_KEYS; i++) {
         const family_key *k = &family_usual_keys[i];
-        if (!family_has_field(f, k->offset)) put_key(w, c, k, k->key ? k->key : f->inner_key);
+        if (family_takes_usual(f, k)) put_key(w, c, k, k->key ? k->key : f->inner_key);
     }
     for (int i = 0; i < f->n_keys; i++) put_key(w, c, &f->keys[i], f->keys[i].key);
+}
+
+static void put_attention(json_writer *w, const model_config *c, const family *f) {
+    if (f->recurrent) return;
+    json_put_text(w, "hidden_act", "silu");
+    json_put_null(w, "rope_scaling");
+    json_put_null(w, "sliding_window");
+    json_put_bool(w, f->bias_key ? f->bias_key : "attention_bias", f->bias_key && c->biased);
+    json_put_number(w, "attention_dropout", 0);
 }
 
 static void put_experts(json_writer *w, const model_config *c, const family *f) {
@@ -68,11 +77,7 @@ int family_write_config(const model_config *c, buffer *out) {
     if (own) json_put_text(&w, "backbone", f->model_type);
     json_put_text(&w, "torch_dtype", "float32");
     put_keys(&w, c, f);
-    json_put_text(&w, "hidden_act", "silu");
-    json_put_null(&w, "rope_scaling");
-    json_put_null(&w, "sliding_window");
-    json_put_bool(&w, f->bias_key ? f->bias_key : "attention_bias", f->bias_key && c->biased);
-    json_put_number(&w, "attention_dropout", 0);
+    put_attention(&w, c, f);
     put_experts(&w, c, f);
     if (own) lamplighter_write(&w, c);
     else put_dense_layers(&w, c, f);

@@ -69,7 +69,7 @@ static bool family_says(const family *f, size_t offset) {
 
 bool lamplighter_is_needed(const model_config *c, const family *f) {
     const model_config usual = family_defaults(f);
-    if (c->moe.experts == 1) return false;
+    if (f->recurrent || c->moe.experts == 1) return f->recurrent;
     if (f->always_normalizes && !c->moe.normalize) return true;
     for (int i = 0; i < N_FIELDS; i++) {
         bool counts = fields[i].purpose == OF_FUNCTION || (fields[i].purpose == OF_SHARED && c->moe.shared_experts > 0);

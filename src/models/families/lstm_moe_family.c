@@ -1,9 +1,13 @@
-/* The LSTM with experts of 2017. No other program has a config.json of it: it is named in recipes. */
+/* The LSTM with experts of 2017. No other program has a config.json of it: its models are saved as ours. Gates have the order of PyTorch's
+ * nn.LSTM, whose names these are. */
 #include "models/families/family.h"
 #include "models/model.h"
 
-static const family_key keys[] = {
-    {"num_attention_heads", OPTION_INTEGER, offsetof(model_config, num_attention_heads), 0, true, NULL},
+static const family_tensor tensors[] = {
+    {.kind = "lstm.input", .tensor = "model.layers.{l}.lstm.weight_ih"},
+    {.kind = "lstm.recurrent", .tensor = "model.layers.{l}.lstm.weight_hh"},
+    {.kind = "lstm.bias", .tensor = "model.layers.{l}.lstm.bias"},
+    {.kind = "lstm.projection", .tensor = "model.layers.{l}.lstm.weight_hr"},
 };
 
 const family family_lstm_moe = {
@@ -14,8 +18,7 @@ const family family_lstm_moe = {
     .rms_norm_eps = 1e-6,
     .rope_theta = 1e4,
     .backbone = &lstm_moe_backbone,
-    .missing = "LSTMs",
     .recurrent = true,
-    .keys = keys,
-    .n_keys = sizeof keys / sizeof *keys,
+    .tensors = tensors,
+    .n_tensors = sizeof tensors / sizeof *tensors,
 };

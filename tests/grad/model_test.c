@@ -1,4 +1,4 @@
-/* The whole transformer, with everything that a block may have: its loss against central differences in every weight. */
+/* Whole models, with everything that a block or a layer may have: the loss against central differences in every weight. */
 #include <string.h>
 
 #include "../test.h"
@@ -30,7 +30,7 @@ static tensor *run(tape *t, problem *p) {
     static const ptrdiff_t start[] = {0, 4, N};
     static token_batch batch = {N, token, target, 2, start};
     t->loss_scale = 1.0 / N;
-    model_loss(t, p->context, &batch, NULL);
+    model_loss(t, p->context, &batch, NULL, NULL);
     return NULL;
 }
 
@@ -61,9 +61,21 @@ static void biases_and_bounds(void) {
     check("all biases, clipped", &c);
 }
 
+/* With both losses of 2017, whose noise is the same each time. */
+static void lstms(void) {
+    model_config c = base;
+    c.backbone = &lstm_moe_backbone, c.num_hidden_layers = 3, c.sparse_step = 2, c.dense_size = 6;
+    c.moe.router = &router_noisy_top_k, c.moe.relu = true, c.moe.normalize = true;
+    c.moe.balance[BALANCE_IMPORTANCE] = 0.1, c.moe.balance[BALANCE_LOAD] = 0.2;
+    check("LSTM, experts, LSTM", &c);
+    c.dense_size = 9, c.moe.experts = 1, c.moe.top_k = 1, c.tie_word_embeddings = true;
+    check("projected LSTMs and one expert, tied", &c);
+}
+
 static const test_case cases[] = {
     {"plain", plain},
     {"biases and bounds", biases_and_bounds},
+    {"LSTMs", lstms},
 };
 
-int main(void) { return test_run("gradients of the transformer", cases, sizeof cases / sizeof *cases); }
+int main(void) { return test_run("gradients of models", cases, sizeof cases / sizeof *cases); }

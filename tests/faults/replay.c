@@ -274,13 +274,13 @@ static void show(buffer *listing, int folder, const char *path, bool made) {
         }
 }
 
-static bool is_new(hash128 state) {
+static bool is_new(hash128 of_state) {
     static hash128 seen[MAX_STATES];
     static int n_seen;
     for (int i = 0; i < n_seen; i++)
-        if (seen[i].low == state.low && seen[i].high == state.high) return false;
+        if (seen[i].low == of_state.low && seen[i].high == of_state.high) return false;
     CHECK(n_seen < MAX_STATES, "too many states");
-    seen[n_seen++] = state;
+    seen[n_seen++] = of_state;
     return true;
 }
 
@@ -307,11 +307,11 @@ static int compare_file(const char *folder, int saved, const char *name) {
 
 static int check(void) {
     static const char *const files[] = {"config.json", "model.safetensors", "optimizer.safetensors", "tokenizer.json", "trainer.json"};
-    char state[PATH_BYTES], path[PATH_BYTES], checkpoints[PATH_BYTES];
-    TRY(file_join(state, "state", run));
+    char in_state[PATH_BYTES], path[PATH_BYTES], checkpoints[PATH_BYTES];
+    TRY(file_join(in_state, "state", run));
     TRY(file_join(checkpoints, run, "checkpoints"));
     warnings = 0;
-    int status = checkpoint_resolve(path, state);
+    int status = checkpoint_resolve(path, in_state);
     if (!*promised && status < 0) return LAMP_OK; /* there was nothing before, and is not yet */
     TRY(status);
     TRY(checkpoint_verify(path));

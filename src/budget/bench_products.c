@@ -39,12 +39,12 @@ typedef struct {
     real *packed; /* w, as between two updates of a training run */
 } product_case;
 
-/* Every group is the same matrix, packed anew: where it lies is what counts. */
+/* A weight as q8_0; every group's matrix lies where a file would have it. */
 typedef struct {
     factors *a;
-    const struct products_int8 *products;
-    real *packed;
-    const real *group[MOST_GROUPS];
+    const struct products *products;
+    unsigned char *bytes;
+    const void *group[MOST_GROUPS];
 } product_case_int8;
 
 static row_groups groups_of(const factors *a) { return (row_groups){(int)a->shape.groups, a->start, 0}; }
@@ -71,7 +71,8 @@ static int run_dw(void *context) {
 
 static int run_forward_int8(void *context) {
     const product_case_int8 *c = context;
-    c->products->linear(c->a->y, (rows_of){c->a->x, NULL}, c->group, groups_of(c->a), c->a->shape.in, c->a->shape.out);
+    c->products->linear_stored(c->a->y, (rows_of){c->a->x, NULL}, &(stored_matrices){STORED_Q8_0, c->group}, groups_of(c->a), c->a->shape.in,
+                               c->a->shape.out);
     return LAMP_OK;
 }
 
@@ -103,25 +104,15 @@ static int pack_factors(product_case *c) {
     return LAMP_OK;
 }
 
-static int pack_factors_int8(product_case_int8 *c) {
+static int store_factors(product_case_int8 *c) {
+    static const unsigned char scale[2] = {0, 0x10}; /* 0.0005 as a half */
     const product_shape *s = &c->a->shape;
-    const ptrdiff_t size = c->products->packed_size(s->in, s->out), values = s->in * s->out;
-    int8_t *value = NULL;
-    float *scale = NULL;
-    int status;
-    TRY_TO(done, memory_new(&value, (size_t)values, sizeof *value, "a weight in eight bits"));
-    TRY_TO(done, memory_new(&scale, (size_t)(values / INT8_BLOCK), sizeof *scale, "its scales"));
-    TRY_TO(done, memory_new_block(&c->packed, (size_t)(s->groups * size), sizeof *c->packed, "packed factors"));
-    for (ptrdiff_t i = 0; i < values; i++) value[i] = (int8_t)((uint32_t)i * 2654435761u >> 24);
-    for (ptrdiff_t i = 0; i < values / INT8_BLOCK; i++) scale[i] = 0.0005f;
+    const ptrdiff_t size = s->out * stored_row_bytes(STORED_Q8_0, s->in), each = stored_formats[STORED_Q8_0].bytes;
+    TRY(memory_new_block(&c->bytes, (size_t)(s->groups * size), 1, "a weight in eight bits"));
 #pragma omp parallel for schedule(static)
-    for (ptrdiff_t g = 0; g < s->groups; g++) {
-        c->group[g] = c->packed + g * size;
-        c->products->pack(c->packed + g * size, &(matrix_int8){value, scale}, s->in, s->out);
-    }
-done:
-    memory_free(value), memory_free(scale);
-    return status;
+    for (ptrdiff_t i = 0; i < s->groups * size; i++) c->bytes[i] = i % each < 2 ? scale[i % each] : (unsigned char)((uint32_t)i * 2654435761u >> 24);
+    for (ptrdiff_t g = 0; g < s->groups; g++) c->group[g] = c->bytes + g * size;
+    return LAMP_OK;
 }
 
 static void release_factors(factors *a) { memory_free(a->x), memory_free(a->y), memory_free(a->dx), memory_free(a->w), memory_free(a->dw); }
@@ -152,12 +143,12 @@ static int measure_shape(bench *b, const product_shape *s) {
         cases[n++] = case_of(b, s, "d-weight", precision, x + w + y, run_dw, p);
     }
     if (b->k->peak_flops_int8) { /* plain integer arithmetic would only take long */
-        TRY_TO(done, pack_factors_int8(&int8));
-        cases[n++] = case_of(b, s, "forward", "int8", x + w * 9 / 32 + y, run_forward_int8, &int8);
+        TRY_TO(done, store_factors(&int8));
+        cases[n++] = case_of(b, s, "forward", "int8", x + w * 34 / 128 + y, run_forward_int8, &int8);
     }
     TRY_TO(done, bench_run(b, cases[0].name, cases, n));
 done:
-    memory_free(f32.packed), memory_free(bf16.packed), memory_free(int8.packed);
+    memory_free(f32.packed), memory_free(bf16.packed), memory_free(int8.bytes);
     release_factors(&a);
     return status;
 }

@@ -73,7 +73,9 @@ struct products {
     /* dw[g] (+)= sum_r dy[r]^T x[r];  dw is (groups, out, in). squares, unless NULL, receives squares_size numbers for each group that has
      * rows (or is overwritten): together, the sum of the squares of what dw[g] now is. soon: dw is read next, and should stay in the caches. */
     void (*linear_dw)(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate, bool soon);
-    /* y[r] = x[r] w[g]^T. Values of w are as kernels/stored.h has them; one or two rows of x are not rounded. */
+    /* y[r] = x[r] w[g]^T for what w stands for (kernels/stored.h). A few rows of x are never rounded to bf16; but in products_int8, where w is in
+     * blocks, all are to eight bits: a block of a row has the scale s = max|x| / 127, and each number in it becomes s round(x (1 / s)), ties to
+     * even, or 0 where s is below FLT_MIN. Then sums of neighbours, four at least, are exact integers, which s and d multiply. */
     void (*linear_stored)(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out);
 
     /* q, y (queries, heads * head_dim); k, v (keys, kv_heads * head_dim); log_sum (queries, heads) */
@@ -91,23 +93,6 @@ struct products {
 
 enum { PACKED_ROWS = 32, PRODUCT_ROWS = 32 /* of factored_product: its work beside the product grows with their square */ };
 
-/* A weight in eight bits, as GGUF's Q8_0 keeps it: w[o][i] = scale[o][i / INT8_BLOCK] value[o][i]. in is a multiple of INT8_BLOCK. */
-enum { INT8_BLOCK = 32 };
-typedef struct {
-    const int8_t *value; /* (out, in) */
-    const float *scale;  /* (out, in / INT8_BLOCK) */
-} matrix_int8;
-
-/* Products with such weights; forward only, weights always packed. */
-struct products_int8 {
-    /* y[r] = q(x[r]) w[g]^T; packed[g] is what pack made of w[g], and is not looked at where a group has no rows.
-     * q rounds to eight bits: a block of INT8_BLOCK numbers of a row has the scale s = max|x| / 127, and each becomes s round(x (1 / s)), ties
-     * to even; all become 0 where s is below FLT_MIN. The sum of a block is exact: s scale sum(round(x (1 / s)) value). */
-    void (*linear)(real *y, rows_of x, const real *const *packed, row_groups g, ptrdiff_t in, ptrdiff_t out);
-    ptrdiff_t (*packed_size)(ptrdiff_t in, ptrdiff_t out); /* reals in one packed weight, 9/8 bytes for each of its values */
-    void (*pack)(real *packed, const matrix_int8 *w, ptrdiff_t in, ptrdiff_t out);
-};
-
 /* A weight at its update. Gradient and adamw's moments are laid out like w: (groups, out, in). */
 typedef struct {
     real *w, *first, *second; /* of factored, first is (groups, out) and second (groups, in) */
@@ -121,7 +106,7 @@ struct kernels {
     const char *name;
     struct products products;             /* in real */
     const struct products *products_bf16; /* NULL where the machine has no instructions for it */
-    struct products_int8 products_int8;   /* plain integer arithmetic where the machine has none for it */
+    struct products products_int8;        /* the same but for linear_stored; plain integer arithmetic where the machine has none for bytes */
 
     /* ---- rows ---- */
     /* y = x r w with r = 1 / sqrt(mean(x^2) + epsilon); inverse_rms keeps r (rows) */

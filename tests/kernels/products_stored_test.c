@@ -1,5 +1,6 @@
 /* Weights as files store them, against naive loops in double over the values that their blocks stand for, which are computed here from the
- * definition in kernels/stored.h. */
+ * definition in kernels/stored.h. Where rows are rounded to eight bits, the loops go over exactly the rounded values: four neighbours and more are
+ * summed in integers, so only the float sum of those may differ, by a few roundings relative to the sum of absolute terms. */
 #include <float.h>
 #include <math.h>
 #include <omp.h>
@@ -10,7 +11,7 @@
 #include "base/random.h"
 #include "kernels/kernels.h"
 
-enum { MOST_GROUPS = 7 };
+enum { MOST_GROUPS = 7, BLOCK = 32 };
 
 static void *room_for(ptrdiff_t n, size_t size) { return malloc((size_t)n * size + (n == 0)); }
 
@@ -122,7 +123,7 @@ typedef struct {
     ptrdiff_t in, out, rows, sources;
     const int32_t *row; /* picks from x (sources, in) */
     float *x;
-    const void *w[MOST_GROUPS]; /* NULL where the group has no rows */
+    void *w[MOST_GROUPS]; /* NULL where the group has no rows */
 } problem;
 
 static problem new_problem(stored_type type, const ptrdiff_t *start, int groups, ptrdiff_t in, ptrdiff_t out, bool gathered) {
@@ -134,26 +135,50 @@ static problem new_problem(stored_type type, const ptrdiff_t *start, int groups,
     p.row = row;
     for (int g = 0; g < groups; g++) {
         if (start[g] == start[g + 1]) continue;
-        unsigned char *bytes = room_for(out * stored_row_bytes(type, in), 1);
-        fill_blocks(bytes, type, out * in / stored_formats[type].values, (uint64_t)g);
-        p.w[g] = bytes;
+        p.w[g] = room_for(out * stored_row_bytes(type, in), 1);
+        fill_blocks(p.w[g], type, out * in / stored_formats[type].values, (uint64_t)g);
     }
     return p;
 }
 
 static void free_problem(problem *p) {
     free(p->x), free((void *)p->row);
-    for (int g = 0; g < p->g.groups; g++) free((void *)p->w[g]);
+    for (int g = 0; g < p->g.groups; g++) free(p->w[g]);
 }
 
-static const float *source_row(const problem *p, ptrdiff_t r) { return p->x + (p->row ? p->row[r] : r) * p->in; }
+typedef double sum_of(const problem *p, int g, ptrdiff_t r, ptrdiff_t o, double *absolute);
 
-static double naive(const problem *p, int g, ptrdiff_t r, ptrdiff_t o, double *absolute) {
-    const unsigned char *row = (const unsigned char *)p->w[g] + o * stored_row_bytes(p->type, p->in);
+static const float *source_row(const problem *p, ptrdiff_t r) { return p->x + (p->row ? p->row[r] : r) * p->in; }
+static const unsigned char *weight_row(const problem *p, int g, ptrdiff_t o) {
+    return (unsigned char *)p->w[g] + o * stored_row_bytes(p->type, p->in);
+}
+
+static double exact_sum(const problem *p, int g, ptrdiff_t r, ptrdiff_t o, double *absolute) {
     double sum = *absolute = 0;
     for (ptrdiff_t i = 0; i < p->in; i++) {
-        const double term = (double)source_row(p, r)[i] * value_at(p->type, row, i);
+        const double term = (double)source_row(p, r)[i] * value_at(p->type, weight_row(p, g, o), i);
         sum += term, *absolute += fabs(term);
+    }
+    return sum;
+}
+
+/* The scale of a block of x; value[i] is what its numbers become. */
+static double rounded(double value[BLOCK], const float *x) {
+    float largest = 0;
+    for (int i = 0; i < BLOCK; i++) largest = isnan(x[i]) ? NAN : fmaxf(largest, fabsf(x[i]));
+    const float scale = largest / 127, inverse = scale < FLT_MIN ? 0 : 1 / scale;
+    for (int i = 0; i < BLOCK; i++) value[i] = rint((double)x[i] * (double)inverse);
+    return (double)scale;
+}
+
+static double sum_of_rounded(const problem *p, int g, ptrdiff_t r, ptrdiff_t o, double *absolute) {
+    double sum = *absolute = 0, value[BLOCK];
+    for (ptrdiff_t i = 0; i < p->in; i += BLOCK) {
+        double scale = rounded(value, source_row(p, r) + i), four = 0;
+        for (int j = 0; j < BLOCK; j++) {
+            four += value[j] * value_at(p->type, weight_row(p, g, o), i + j);
+            if (j % 4 == 3) sum += scale * four, *absolute += fabs(scale * four), four = 0;
+        }
     }
     return sum;
 }
@@ -161,39 +186,54 @@ static double naive(const problem *p, int g, ptrdiff_t r, ptrdiff_t o, double *a
 static float *multiply(const struct products *k, const problem *p, int threads) {
     float *y = room_for(p->rows * p->out, sizeof *y);
     omp_set_num_threads(threads);
-    k->linear_stored(y, (rows_of){p->x, p->row}, &(stored_matrices){p->type, p->w}, p->g, p->in, p->out);
+    k->linear_stored(y, (rows_of){p->x, p->row}, &(stored_matrices){p->type, (const void *const *)p->w}, p->g, p->in, p->out);
     return y;
 }
 
-/* tolerance: of each sum, relative to the sum of its terms' sizes. */
-static void check(const char *name, const struct products *k, const problem *p, const double *expected, const double *absolute, double tolerance) {
+/* A precision, what it sums, and how far it may be from that, relative to the sum of the terms' sizes. */
+typedef struct {
+    const char *name;
+    const struct products *products;
+    sum_of *sum;
+    double tolerance;
+} precision;
+
+static void check(const precision *k, const problem *p, const char *what) {
     const ptrdiff_t size = p->rows * p->out;
-    float *y = multiply(k, p, 1);
-    ptrdiff_t i = 0;
-    while (i < size && fabs((double)y[i] - expected[i]) <= tolerance * absolute[i]) i++;
-    EXPECT(i == size, "%s, %s, %td rows, %td -> %td: element %td is %.9g, expected %.9g", name, stored_formats[p->type].name, p->rows, p->in, p->out,
-           i, (double)y[i], expected[i]);
+    const char *type = stored_formats[p->type].name;
+    float *y = multiply(k->products, p, 1);
+    int wrong = 0;
+    for (int g = 0; g < p->g.groups; g++)
+        for (ptrdiff_t i = p->g.start[g] * p->out; i < p->g.start[g + 1] * p->out && wrong < 3; i++) {
+            double absolute, expected = k->sum(p, g, i / p->out, i % p->out, &absolute);
+            if (isfinite(expected) ? fabs((double)y[i] - expected) <= k->tolerance * absolute + (double)FLT_MIN : !isfinite(y[i])) continue;
+            EXPECT(!++wrong, "%s, %s, %s, %td rows, %td -> %td: element %td is %.9g, expected %.9g", k->name, type, what, p->rows, p->in, p->out, i,
+                   (double)y[i], expected);
+        }
     for (int threads = 2; threads <= 3; threads++) {
-        float *again = multiply(k, p, threads);
-        EXPECT(!memcmp(y, again, sizeof *y * (size_t)size), "%s, %s, %td -> %td: %d threads differ from one", name, stored_formats[p->type].name,
-               p->in, p->out, threads);
+        float *again = multiply(k->products, p, threads);
+        EXPECT(!memcmp(y, again, sizeof *y * (size_t)size), "%s, %s, %s, %td -> %td: %d threads differ from one", k->name, type, what, p->in, p->out,
+               threads);
         free(again);
     }
     free(y);
 }
 
+static void check_int8(const problem *p, const char *what) {
+    const struct kernels *tables[KERNEL_TABLES];
+    const int n = kernels_available(tables);
+    for (int t = 0; t < n; t++)
+        check(&(precision){tables[t]->name, &tables[t]->products_int8, sum_of_rounded, 4e-7 * sqrt((double)p->in / BLOCK)}, p, what);
+}
+
 static void check_all(const problem *p) {
     const struct kernels *tables[KERNEL_TABLES];
     const int n = kernels_available(tables);
-    double *expected = room_for(p->rows * p->out, sizeof *expected), *absolute = room_for(p->rows * p->out, sizeof *absolute);
-    for (int g = 0; g < p->g.groups; g++)
-        for (ptrdiff_t r = p->g.start[g]; r < p->g.start[g + 1]; r++)
-            for (ptrdiff_t o = 0; o < p->out; o++) expected[r * p->out + o] = naive(p, g, r, o, &absolute[r * p->out + o]);
     for (int t = 0; t < n; t++) {
-        check(tables[t]->name, &tables[t]->products, p, expected, absolute, 1e-6);
-        if (tables[t]->products_bf16) check("bf16", tables[t]->products_bf16, p, expected, absolute, 0x1p-7);
+        check(&(precision){tables[t]->name, &tables[t]->products, exact_sum, 1e-6}, p, "exact");
+        if (tables[t]->products_bf16) check(&(precision){tables[t]->name, tables[t]->products_bf16, exact_sum, 0x1p-7}, p, "bf16");
     }
-    free(expected), free(absolute);
+    if (stored_formats[p->type].values == BLOCK) check_int8(p, "int8");
 }
 
 static void products_equal_naive_loops(void) {
@@ -209,6 +249,25 @@ static void products_equal_naive_loops(void) {
                 check_all(&p);
                 free_problem(&p);
             }
+}
+
+/* Deeper than a thread holds of a row, and than a tile is. */
+static void deep_products_are_right(void) {
+    for (stored_type type = STORED_Q8_0; type < STORED_TYPES; type++)
+        for (ptrdiff_t rows = 3; rows <= 6; rows++) {
+            problem p = new_problem(type, (ptrdiff_t[]){0, 1, rows}, 2, 9 * 1024 + 32, 34, true);
+            check_all(&p);
+            free_problem(&p);
+        }
+}
+
+/* Every number of rows that a short panel can have. */
+static void every_panel_height_is_right(void) {
+    for (ptrdiff_t rows = 1; rows <= 25; rows++) {
+        problem p = new_problem(STORED_Q8_0 + rows % 3, (ptrdiff_t[]){0, rows}, 1, 64, 35, false);
+        check_int8(&p, "short panels");
+        free_problem(&p);
+    }
 }
 
 /* f16 and bf16 give the bits that the same values give as reals. */
@@ -232,11 +291,81 @@ static void pairs_of_bytes_give_the_bits_of_reals(void) {
         }
 }
 
+/* ---- rounding to eight bits ------------------------------------------------------------------------------------------------------------- */
+
+/* As many rows as panels take, or as few as are multiplied one by one. */
+enum { MANY = 14, FEW = 3 };
+
+/* The largest products there are, of all four signs: blocks of -128 or 127. */
+static void extremes_are_exact(void) {
+    for (int sign = 0; sign < 4; sign++)
+        for (ptrdiff_t rows = FEW; rows <= MANY; rows += MANY - FEW) {
+            problem p = new_problem(STORED_Q8_0, (ptrdiff_t[]){0, rows}, 1, 96, 37, false);
+            unsigned char *w = p.w[0];
+            for (ptrdiff_t i = 0; i < p.rows * p.in; i++) p.x[i] = sign & 1 ? -127 : 127;
+            for (ptrdiff_t i = 0; i < p.out * p.in / BLOCK; i++, w += 34) memcpy(w, "\0\x3C", 2), memset(w + 2, sign & 2 ? -128 : 127, BLOCK);
+            check_int8(&p, "extremes");
+            float *y = multiply(&kernels_scalar.products_int8, &p, 1);
+            const float expected = 96.0f * (sign & 1 ? -127 : 127) * (sign & 2 ? -128 : 127);
+            EXPECT(y[0] == expected, "%.9g, expected %.9g", (double)y[0], (double)expected);
+            free(y), free_problem(&p);
+        }
+}
+
+/* One such number in a row, or a whole row of them. */
+static void odd_numbers_are_rounded_as_they_should(void) {
+    static const float odd[] = {0, 1e30f, 1e-30f, FLT_MIN, 1e-40f, NAN, INFINITY};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+        for (int whole = 0; whole < 2; whole++)
+            for (ptrdiff_t rows = FEW; rows <= MANY; rows += MANY - FEW) {
+                problem p = new_problem(STORED_Q8_0 + (int)i % 3, (ptrdiff_t[]){0, rows}, 1, 96, 37, false);
+                for (ptrdiff_t j = 0; j < (whole ? p.in : 1); j++) p.x[2 * p.in + 40 * !whole + j] = odd[i];
+                check_int8(&p, "odd numbers");
+                free_problem(&p);
+            }
+}
+
+/* A half goes to the even neighbour. */
+static void halves_are_rounded_to_even(void) {
+    const float x[BLOCK] = {127, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, 125.5f};
+    const double expected[] = {127, 0, 2, 2, 0, -2, -2, 126};
+    const struct kernels *tables[KERNEL_TABLES];
+    const int n = kernels_available(tables);
+    for (ptrdiff_t rows = 1; rows <= MANY; rows += MANY - 1) {
+        problem p = new_problem(STORED_Q8_0, (ptrdiff_t[]){0, rows}, 1, BLOCK, 1, false);
+        unsigned char *w = p.w[0];
+        memcpy(p.x + (rows - 1) * BLOCK, x, sizeof x);
+        memcpy(w, "\0\x3C", 2);
+        for (int i = 0; i < 8; i++) {
+            memset(w + 2, 0, BLOCK), w[2 + i] = 1;
+            for (int t = 0; t < n; t++) {
+                float *y = multiply(&tables[t]->products_int8, &p, 1);
+                EXPECT((double)y[rows - 1] == expected[i], "%s: %g becomes %g", tables[t]->name, (double)x[i], (double)y[rows - 1]);
+                free(y);
+            }
+        }
+        free_problem(&p);
+    }
+}
+
+static void a_machine_with_the_instruction_has_a_peak(void) {
+    const struct kernels *tables[KERNEL_TABLES];
+    const int n = kernels_available(tables);
+    for (int i = 0; i < n; i++)
+        if (tables[i]->peak_flops_int8) EXPECT(tables[i]->peak_flops_int8(0.001) > 0, "%s", tables[i]->name);
+}
+
 static const test_case cases[] = {
     {"rows are what their blocks stand for", rows_are_what_their_blocks_stand_for},
     {"every scale is right", every_scale_is_right},
     {"products equal naive loops", products_equal_naive_loops},
+    {"deep products are right", deep_products_are_right},
+    {"every panel height is right", every_panel_height_is_right},
     {"pairs of bytes give the bits of reals", pairs_of_bytes_give_the_bits_of_reals},
+    {"extremes are exact", extremes_are_exact},
+    {"odd numbers are rounded as they should", odd_numbers_are_rounded_as_they_should},
+    {"halves are rounded to even", halves_are_rounded_to_even},
+    {"a machine with the instruction has a peak", a_machine_with_the_instruction_has_a_peak},
 };
 
 int main(void) { return test_run("stored products", cases, sizeof cases / sizeof *cases); }

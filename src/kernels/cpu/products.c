@@ -213,16 +213,13 @@ typedef struct {
     operand a, b;
     const matrices *w;              /* b of group g is w->value[g]; NULL: b is the same source for all groups */
     const stored_matrices *stored;  /* b of group g as a file stores it; or */
-    const real *const *packed_each; /* in panels; or */
-    const real *packed;             /* of group 0, the others packed_stride apart; both NULL: b is packed here */
+    const real *packed;             /* in panels, of group 0, the others packed_stride apart; both NULL: b is packed here */
     ptrdiff_t packed_stride;
     row_groups groups;
     ptrdiff_t m, n, depth; /* of each group; m or depth is -1 where it is the group's number of rows */
     bool accumulate, past_caches;
     ptrdiff_t height, width, down, across; /* of tiles; how many of them there are in a group, at most */
 } grouped_product;
-
-static bool is_packed(const grouped_product *p) { return p->packed_each || p->packed; }
 
 static ptrdiff_t most_rows(row_groups g) {
     ptrdiff_t most = 0;
@@ -239,12 +236,12 @@ static void cut_tiles(grouped_product *p) {
     const ptrdiff_t units = depth > 0 ? smaller(units_of(p->how, depth), DEPTH) : 1, threads = omp_get_max_threads(),
                     enough = TILES_PER_THREAD * threads;
     p->height = smaller(p->a.lies == ACROSS ? TILE_ROWS : A_UNITS / a_panel_units(ALONG, units) * PANEL_ROWS, ceiling(m, PANEL_ROWS) * PANEL_ROWS);
-    p->width = is_packed(p) ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
+    p->width = p->packed ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
     for (;;) {
         p->down = ceiling(m, p->height), p->across = ceiling(p->n, p->width);
         if (p->groups.groups * p->down * p->across >= enough) break;
         bool tall = p->height > 4 * PANEL_ROWS, wide = p->width > 4 * PANEL_COLUMNS;
-        if (tall && (is_packed(p) || p->height >= p->width || !wide)) p->height = halved(p->height, PANEL_ROWS);
+        if (tall && (p->packed || p->height >= p->width || !wide)) p->height = halved(p->height, PANEL_ROWS);
         else if (wide) p->width = halved(p->width, PANEL_COLUMNS);
         else break;
     }
@@ -272,7 +269,7 @@ static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
     if (t->a.row) t->a.row += start; /* operands over the batch begin at the group's first row */
     else t->a.x += start * t->a.stride;
     if (p->m < 0) t->c += start * p->n;
-    if (is_packed(p)) t->packed = (p->packed_each ? p->packed_each[g] : p->packed + g * p->packed_stride) + j * units_of(p->how, depth);
+    if (p->packed) t->packed = p->packed + g * p->packed_stride + j * units_of(p->how, depth);
     else if (p->stored) t->stored = (stored_operand){p->stored->group[g], stored_row_bytes(p->stored->type, p->depth), p->stored->type};
     else if (p->w) t->b.x = p->w->value[g];
     if (p->m < 0) return true;

@@ -1,14 +1,13 @@
-/* Forward products of weights in eight bits with rows that are rounded to eight bits as they are packed, both in blocks of INT8_BLOCK values
- * along the depth with a scale each. A unit holds four neighbouring values:
+/* Forward products of weights in blocks of q8_0, q4_0 or mxfp4 with rows that are rounded to eight bits as they are packed (dots_int8.c has them for
+ * few rows). A unit holds four neighbouring values:
  *
- *     a block of a B panel: (INT8_BLOCK / 4, PANEL_COLUMNS) units, then (PANEL_COLUMNS) scales; zero-padded
- *     a block of a row of A: (INT8_BLOCK / 4) units, then its scale and where its sums begin
+ *     a block of a B panel: (QUADS, PANEL_COLUMNS) units, then (PANEL_COLUMNS) scales; zero-padded
+ *     a block of a row of A: (QUADS) units, then its scale and where its sums begin
  *
  * The dot instruction multiplies unsigned bytes by signed ones. Weights are packed as value + 128, so the sums of a block begin at -128 times
  * the sum of the row's values: one number for a whole row of sums, where the other way round it would be read with every column. */
-#include <float.h>
 
-enum { QUADS = INT8_BLOCK / 4, A_BLOCK_UNITS = QUADS + 2, B_BLOCK_UNITS = QUADS + 1 };
+enum { A_BLOCK_UNITS = QUADS + 2, B_BLOCK_UNITS = QUADS + 1 };
 
 static inline lane_integer as_integer(real unit) {
     lane_integer i;
@@ -37,52 +36,85 @@ static inline __attribute__((always_inline)) V add_quad(V sum, const real *a, V 
 
 /* ---- packing ----------------------------------------------------------------------------------------------------------------------------- */
 
-/* A block of a row. Sizes are compared as the integers that floats are: so NaN is the largest. */
-static inline void round_block(real *a, const real *x) {
-    const float rounder = 12582912; /* 1.5 * 2^23: after adding it, the low byte is the rounded number */
-    uint32_t bits[INT8_BLOCK], size = 0, sum = 0, nought;
-    int8_t value[INT8_BLOCK];
-    float largest;
-    for (int i = 0; i < INT8_BLOCK; i++) {
-        float number = (float)x[i];
-        memcpy(&bits[i], &number, sizeof number);
-        bits[i] &= INT32_MAX;
-        size = bits[i] > size ? bits[i] : size;
-    }
-    memcpy(&largest, &size, sizeof size), memcpy(&nought, &rounder, sizeof nought);
-    const float scale = largest / 127, inverse = scale < FLT_MIN ? 0 : 1 / scale;
-    for (int i = 0; i < INT8_BLOCK; i++) {
-        float shifted = fmaf((float)x[i], inverse, rounder);
-        memcpy(&bits[i], &shifted, sizeof shifted);
-        sum += bits[i] - nought;
-    }
-    for (int i = 0; i < INT8_BLOCK; i++) value[i] = (int8_t)bits[i];
-    for (int k = 0; k < QUADS; k++) memcpy(a + k, value + 4 * k, 4);
-    a[QUADS] = (real)scale;
-    const lane_integer begin = (int32_t)(sum * -128u);
-    memcpy(a + QUADS + 1, &begin, sizeof begin);
-}
-
 static void pack_a_int8(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth) {
-    for (ptrdiff_t i = 0; i < rows; i++, a += A_STRIDE)
-        for (ptrdiff_t k = 0; k < depth; k += INT8_BLOCK) round_block(a + k / INT8_BLOCK * A_BLOCK_UNITS, source_row(o, first + i) + k0 + k);
+    const ptrdiff_t blocks = depth / STORED_BLOCK;
+    float scale[A_STRIDE / A_BLOCK_UNITS], inverse[A_STRIDE / A_BLOCK_UNITS];
+    int8_t value[STORED_BLOCK];
+    for (ptrdiff_t i = 0; i < rows; i++, a += A_STRIDE) {
+        const real *x = source_row(o, first + i) + k0;
+        find_scales(scale, inverse, x, blocks);
+        for (ptrdiff_t b = 0; b < blocks; b++) {
+            real *to = a + b * A_BLOCK_UNITS;
+            lane_integer begin = 0;
+            round_block(value, x + b * STORED_BLOCK, inverse[b]);
+            for (int j = 0; j < STORED_BLOCK; j++) begin -= 128 * value[j];
+            for (int k = 0; k < QUADS; k++) memcpy(to + k, value + 4 * k, 4);
+            to[QUADS] = (real)scale[b];
+            memcpy(to + QUADS + 1, &begin, sizeof begin);
+        }
+    }
 }
 
-static void pack_int8(real *packed, const matrix_int8 *w, ptrdiff_t in, ptrdiff_t out) {
-    const ptrdiff_t blocks = in / INT8_BLOCK;
-    for (ptrdiff_t j = 0; j < out; j += PANEL_COLUMNS)
-        for (ptrdiff_t i = 0; i < blocks; i++, packed += B_BLOCK_UNITS * PANEL_COLUMNS) {
-            memset(packed, 0, sizeof(real) * B_BLOCK_UNITS * PANEL_COLUMNS);
-            for (ptrdiff_t column = 0; column < smaller(out - j, PANEL_COLUMNS); column++) {
-                const int8_t *value = w->value + (j + column) * in + i * INT8_BLOCK;
-                for (int k = 0; k < QUADS; k++) {
-                    uint8_t four[4];
-                    for (int byte = 0; byte < 4; byte++) four[byte] = (uint8_t)(value[4 * k + byte] + 128);
-                    memcpy(packed + k * PANEL_COLUMNS + column, four, sizeof four);
-                }
-                packed[QUADS * PANEL_COLUMNS + column] = (real)w->scale[(j + column) * blocks + i];
-            }
+/* A block of one column of a panel. */
+static inline void pack_block(real *panel, const unsigned char *w, const stored_type type) {
+    const block_bytes bytes = bytes_of_block(w, type);
+    uint8_t value[STORED_BLOCK];
+    memcpy(value, &bytes, sizeof value);
+    for (int i = 0; i < STORED_BLOCK; i++) value[i] ^= 128 ^ EXCESS;
+    for (int k = 0; k < QUADS; k++) memcpy(panel + k * PANEL_COLUMNS, value + 4 * k, 4);
+    panel[QUADS * PANEL_COLUMNS] = (real)(type == STORED_MXFP4 ? mxfp4_scale(*w) : float_of_half(pair_of_bytes(w)));
+}
+
+/* Sixteen columns, all of which are there; as many blocks as come in pairs. Returns how many. w: of the first; columns lie stride bytes apart */
+#if HAS_WIDE_BLOCKS
+static inline __attribute__((always_inline)) ptrdiff_t pack_wide_blocks(real *panel, const unsigned char *w, ptrdiff_t stride, ptrdiff_t blocks,
+                                                                        const stored_type type) {
+    const ptrdiff_t bytes = size_of_block(type), whole = blocks / 2 * 2;
+    uint16_t bits[A_STRIDE / A_BLOCK_UNITS][TURN_BY];
+    float ones[TURN_BY];
+    for (int i = 0; i < TURN_BY; i++) ones[i] = 1;
+    for (ptrdiff_t b = 0; b < whole; b += 2) {
+        __m512 row[TURN_BY];
+#pragma GCC unroll 16
+        for (int i = 0; i < TURN_BY; i++) {
+            const unsigned char *even = w + i * stride + b * bytes, *odd = even + bytes;
+            const __m512i pair = _mm512_inserti64x4(_mm512_castsi256_si512(bytes_of_block(even, type)), bytes_of_block(odd, type), 1);
+            row[i] = (__m512)_mm512_xor_si512(pair, _mm512_set1_epi8((char)(128 ^ EXCESS)));
+            bits[b][i] = scale_bits(even, type), bits[b + 1][i] = scale_bits(odd, type);
         }
+        turn_wide_block(panel + b * B_BLOCK_UNITS * PANEL_COLUMNS, PANEL_COLUMNS, row);
+    }
+    for (ptrdiff_t b = 0; b < whole; b++) scales_of_bits(panel + (b * B_BLOCK_UNITS + QUADS) * PANEL_COLUMNS, bits[b], ones, TURN_BY, type);
+    return whole;
+}
+#else
+static inline ptrdiff_t pack_wide_blocks(real *panel, const unsigned char *w, ptrdiff_t stride, ptrdiff_t blocks, const stored_type type) {
+    return (void)panel, (void)w, (void)stride, (void)blocks, (void)type, 0;
+}
+#endif
+
+static inline __attribute__((always_inline)) void pack_stored_int8_by(real *b, ptrdiff_t panel_units, const stored_operand *o, ptrdiff_t first,
+                                                                      ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth, const stored_type type) {
+    const ptrdiff_t blocks = depth / STORED_BLOCK, bytes = size_of_block(type);
+    for (ptrdiff_t j = 0; j < columns; j += PANEL_COLUMNS, b += panel_units) {
+        const ptrdiff_t there = smaller(columns - j, PANEL_COLUMNS);
+        const unsigned char *w = o->bytes + (first + j) * o->stride + k0 / STORED_BLOCK * bytes;
+        ptrdiff_t done = 0;
+        if (there < PANEL_COLUMNS) memset(b, 0, sizeof(real) * (size_t)(blocks * B_BLOCK_UNITS * PANEL_COLUMNS));
+        for (ptrdiff_t column = 0; column < there; column++) {
+            if (column % TURN_BY == 0)
+                done = column + TURN_BY <= there ? pack_wide_blocks(b + column, w + column * o->stride, o->stride, blocks, type) : 0;
+            for (ptrdiff_t i = done; i < blocks; i++)
+                pack_block(b + i * B_BLOCK_UNITS * PANEL_COLUMNS + column, w + column * o->stride + i * bytes, type);
+        }
+    }
+}
+
+static void pack_stored_int8(real *b, ptrdiff_t panel_units, const stored_operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0,
+                             ptrdiff_t depth) {
+    if (o->type == STORED_Q8_0) pack_stored_int8_by(b, panel_units, o, first, columns, k0, depth, STORED_Q8_0);
+    else if (o->type == STORED_Q4_0) pack_stored_int8_by(b, panel_units, o, first, columns, k0, depth, STORED_Q4_0);
+    else pack_stored_int8_by(b, panel_units, o, first, columns, k0, depth, STORED_MXFP4);
 }
 
 /* ---- the micro-kernel -------------------------------------------------------------------------------------------------------------------- */
@@ -115,18 +147,79 @@ static inline __attribute__((always_inline)) void micro_kernel_int8(add_unit *ad
 
 static void multiply_panels_int8(const panels *p) { multiply_rows_by(micro_kernel_int8, add_quad, p, PANEL_COLUMNS); }
 
-static const arithmetic blocks_of_bytes = {INT8_BLOCK, B_BLOCK_UNITS, A_STRIDE / A_BLOCK_UNITS * INT8_BLOCK, pack_a_int8, NULL, multiply_panels_int8, NULL};
+static const arithmetic blocks_of_bytes = {STORED_BLOCK,         B_BLOCK_UNITS,   A_STRIDE / A_BLOCK_UNITS / 2 * 2 * STORED_BLOCK, pack_a_int8, NULL,
+                                           multiply_panels_int8, pack_stored_int8};
 
-static void linear_int8(real *y, rows_of x, const real *const *packed, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    multiply_groups(&(grouped_product){.how = &blocks_of_bytes,
-                                       .c = y,
-                                       .a = {x.x, in, x.row, ACROSS},
-                                       .b = {NULL, in, NULL, ACROSS},
-                                       .packed_each = packed,
-                                       .groups = g,
-                                       .m = -1,
-                                       .n = out,
-                                       .depth = in});
+/* ---- few rows ---------------------------------------------------------------------------------------------------------------------------- */
+
+enum { FEW_ROUNDED = 4 /* rows of a group, up to which panels do not pay */ };
+
+/* What a thread has rounded last. */
+typedef struct {
+    rounded_row row[FEW_ROUNDED];
+    const real *source[FEW_ROUNDED];
+} rounded_rows;
+
+static void hold_row(rounded_rows *held, ptrdiff_t i, const real *x, ptrdiff_t blocks) {
+    if (held->source[i] == x) return;
+    round_row(&held->row[i], x, blocks);
+    held->source[i] = x;
 }
 
-static ptrdiff_t packed_size_int8(ptrdiff_t in, ptrdiff_t out) { return panels_size(&blocks_of_bytes, out, in); }
+/* Rows first .. last of a weight times `rows` rows of x, of which the first is row r of the batch; depth from block k0 on. */
+typedef struct {
+    real *y;
+    const unsigned char *w;
+    ptrdiff_t first, last, r, rows, in, out, k0, blocks;
+} few_rows_task;
+
+static inline __attribute__((always_inline)) void multiply_few_rows(const few_rows_task *t, const rounded_rows *x, const stored_type type) {
+    const ptrdiff_t bytes = size_of_block(type), stride = t->in / STORED_BLOCK * bytes;
+    const unsigned char *w = t->w + t->first * stride + t->k0 * bytes;
+    uint16_t bits[2][ROW_BLOCKS];
+    float scale[ROW_BLOCKS];
+    for (ptrdiff_t b = 0; b < t->blocks; b++) bits[t->first & 1][b] = scale_bits(w + b * bytes, type);
+    for (ptrdiff_t o = t->first; o < t->last; o++, w += stride)
+        for (ptrdiff_t i = 0; i < t->rows; i++) {
+            real *y = t->y + (t->r + i) * t->out + o;
+            const unsigned char *next = o + 1 < t->last ? w + stride : w;
+            scales_of_bits(scale, bits[o & 1], x->row[i].scale, t->blocks, type);
+            const real sum = (real)dot_int8(w, x->row[i].block, scale, t->blocks, next, bits[~o & 1], type);
+            *y = t->k0 > 0 ? *y + sum : sum;
+        }
+}
+
+static void multiply_few_rows_of(stored_type type, const few_rows_task *t, const rounded_rows *x) {
+    if (type == STORED_Q8_0) multiply_few_rows(t, x, STORED_Q8_0);
+    else if (type == STORED_Q4_0) multiply_few_rows(t, x, STORED_Q4_0);
+    else multiply_few_rows(t, x, STORED_MXFP4);
+}
+
+static void linear_int8_few_rows(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
+    const ptrdiff_t tasks = busy_groups(g) * ceiling(out, ROWS_AT_ONCE), all_blocks = in / STORED_BLOCK;
+#pragma omp parallel if (tasks * in > 1 << 13)
+    {
+        rounded_rows held;
+        few_rows_task t = {.y = y, .in = in, .out = out};
+        memset(held.source, 0, sizeof held.source);
+        busy_group at = {0};
+#pragma omp for schedule(dynamic) nowait
+        for (ptrdiff_t task = 0; task < tasks; task++) {
+            find_rows(&at, task, g, out, &t.first, &t.last);
+            t.w = w->group[at.group], t.r = g.start[at.group], t.rows = g.start[at.group + 1] - t.r;
+            for (t.k0 = 0; t.k0 < all_blocks; t.k0 += ROW_BLOCKS) {
+                t.blocks = smaller(all_blocks - t.k0, ROW_BLOCKS);
+                for (ptrdiff_t i = 0; i < t.rows; i++)
+                    hold_row(&held, i, x.x + (x.row ? x.row[t.r + i] : t.r + i) * in + t.k0 * STORED_BLOCK, t.blocks);
+                multiply_few_rows_of(w->type, &t, &held);
+            }
+        }
+    }
+}
+
+static void linear_stored_int8(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
+    grouped_product p = {.how = &blocks_of_bytes, .c = y, .a = {x.x, in, x.row, ACROSS}, .stored = w, .groups = g, .m = -1, .n = out, .depth = in};
+    if (stored_formats[w->type].values == 1) linear_stored(y, x, w, g, in, out);
+    else if (most_rows(g) <= FEW_ROUNDED) linear_int8_few_rows(y, x, w, g, in, out);
+    else multiply_groups(&p);
+}

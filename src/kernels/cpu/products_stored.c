@@ -49,28 +49,39 @@ static int busy_groups(row_groups g) {
     return busy;
 }
 
-/* Of the groups that have rows: task `task` is rows first .. last of matrix e. */
-static bool find_rows_task(ptrdiff_t task, row_groups g, ptrdiff_t out, ptrdiff_t high, int *e, ptrdiff_t *first, ptrdiff_t *last) {
-    const ptrdiff_t blocks = ceiling(out, high);
-    ptrdiff_t busy = task / blocks;
-    for (*e = 0; *e < g.groups; ++*e)
-        if (g.start[*e] < g.start[*e + 1] && busy-- == 0) break;
-    *first = task % blocks * high, *last = smaller(*first + high, out);
-    return *e < g.groups;
+enum { ROWS_AT_ONCE = 32 /* of a weight */ };
+
+/* A group that has rows, and how many of those were before it. Begins as {0}. */
+typedef struct {
+    int group, before;
+} busy_group;
+
+/* Task `task` is rows first .. last of which group's matrix? Tasks only ever ascend. */
+static void find_rows(busy_group *at, ptrdiff_t task, row_groups g, ptrdiff_t out, ptrdiff_t *first, ptrdiff_t *last) {
+    const ptrdiff_t tasks = ceiling(out, ROWS_AT_ONCE);
+    for (;; at->group++) {
+        if (g.start[at->group] == g.start[at->group + 1]) continue;
+        if (at->before == task / tasks) break;
+        at->before++;
+    }
+    *first = task % tasks * ROWS_AT_ONCE, *last = smaller(*first + ROWS_AT_ONCE, out);
 }
 
 static void linear_stored_few_rows(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    enum { BLOCK = 32 };
-    const ptrdiff_t bytes = stored_row_bytes(w->type, in), tasks = busy_groups(g) * ceiling(out, BLOCK);
+    const ptrdiff_t bytes = stored_row_bytes(w->type, in), tasks = busy_groups(g) * ceiling(out, ROWS_AT_ONCE);
     stored_dot *dot_of = stored_dots[w->type];
-#pragma omp parallel for schedule(dynamic) if (tasks * in > 1 << 13)
-    for (ptrdiff_t task = 0; task < tasks; task++) {
-        int e;
-        ptrdiff_t first, last;
-        find_rows_task(task, g, out, BLOCK, &e, &first, &last);
-        for (ptrdiff_t o = first; o < last; o++)
-            for (ptrdiff_t r = g.start[e]; r < g.start[e + 1]; r++)
-                y[r * out + o] = dot_of(x.x + (x.row ? x.row[r] : r) * in, (const unsigned char *)w->group[e] + o * bytes, in);
+#pragma omp parallel if (tasks * in > 1 << 13)
+    {
+        busy_group at = {0};
+#pragma omp for schedule(dynamic) nowait
+        for (ptrdiff_t task = 0; task < tasks; task++) {
+            ptrdiff_t first, last;
+            find_rows(&at, task, g, out, &first, &last);
+            const unsigned char *matrix = w->group[at.group];
+            for (ptrdiff_t o = first; o < last; o++)
+                for (ptrdiff_t r = g.start[at.group]; r < g.start[at.group + 1]; r++)
+                    y[r * out + o] = dot_of(x.x + (x.row ? x.row[r] : r) * in, matrix + o * bytes, in);
+        }
     }
 }
 

@@ -10,10 +10,18 @@ static inline float float_of_bits(uint32_t bits) {
     return x;
 }
 
-/* The bits of a half, moved into place, are the float 2^-112 times it; what is not finite needs an exponent of ones. */
+static inline uint32_t bits_of_float(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* A half's fraction moves into place, its exponent too, and 112 is added. Where that was 0 there is no leading one, and where it was all ones it
+ * stays so. Numbers below the normal ones never meet an instruction for floats, which would take a hundred times as long. */
 static inline F32 floats_of_halves(U32 half) {
-    const U32 not_finite = (U32)((half & 0x7C00) == 0x7C00) & 0x7F800000, sign = (half & 0x8000) << 16;
-    return (F32)((U32)((F32)((half & 0x7FFF) << 13) * 0x1p112f) | not_finite | sign);
+    const U32 exponent = half & 0x7C00, small = (U32)(exponent == 0), not_finite = (U32)(exponent == 0x7C00), sign = (half & 0x8000) << 16;
+    const U32 bits = ((half & 0x7FFF) << 13) + (112 << 23) + (small & 1 << 23) + (not_finite & 112 << 23);
+    return (F32)((U32)((F32)bits - (F32)(small & 113 << 23)) | sign);
 }
 
 static inline U32 load_pairs_of_bytes(const unsigned char *bytes) {
@@ -22,7 +30,13 @@ static inline U32 load_pairs_of_bytes(const unsigned char *bytes) {
     return __builtin_convertvector(pair, U32);
 }
 
+#if defined(__AVX512F__) && REAL_BYTES == 4
+static inline V load_f16(const unsigned char *bytes) { return (V)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)bytes)); }
+#elif defined(__F16C__) && REAL_BYTES == 4
+static inline V load_f16(const unsigned char *bytes) { return (V)_mm256_cvtph_ps(_mm_loadu_si128((const void *)bytes)); }
+#else
 static inline V load_f16(const unsigned char *bytes) { return __builtin_convertvector(floats_of_halves(load_pairs_of_bytes(bytes)), V); }
+#endif
 static inline V load_bf16(const unsigned char *bytes) { return __builtin_convertvector((F32)(load_pairs_of_bytes(bytes) << 16), V); }
 
 static inline uint16_t pair_of_bytes(const unsigned char *bytes) {
@@ -31,25 +45,21 @@ static inline uint16_t pair_of_bytes(const unsigned char *bytes) {
     return pair;
 }
 
-static inline float float_of_half(const unsigned char *bytes) {
-    const uint32_t half = pair_of_bytes(bytes), bits = (half & 0x7FFF) << 13;
-    const float size = (half & 0x7C00) == 0x7C00 ? float_of_bits(bits | 0x7F800000) : float_of_bits(bits) * 0x1p112f;
-    return half & 0x8000 ? -size : size;
-}
+static inline float float_of_half(uint16_t half) { return floats_of_halves((U32){0} + half)[0]; }
 
 enum { STORED_BLOCK = 32, HALF_BLOCK = STORED_BLOCK / 2, Q8_0_BYTES = 34, Q4_0_BYTES = 18, MXFP4_BYTES = 17 };
 
 static const int8_t mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/* 2^(e - 128), which for small e is less than a normal number. */
-static inline float mxfp4_scale(unsigned char e) { return float_of_bits(e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23); }
+/* 2^(e - 128), which for small e is below the normal numbers. */
+static inline float mxfp4_scale(uint32_t e) { return float_of_bits(e < 2 ? (e + 1) << 21 : (e - 1) << 23); }
 
 /* ---- n values, whole blocks ------------------------------------------------------------------------------------------------------------- */
 
 static void reals_of_f16(real *x, const unsigned char *bytes, ptrdiff_t n) {
     ptrdiff_t i = 0;
     for (; i + LANES <= n; i += LANES) store(x + i, load_f16(bytes + 2 * i));
-    for (; i < n; i++) x[i] = (real)float_of_half(bytes + 2 * i);
+    for (; i < n; i++) x[i] = (real)float_of_half(pair_of_bytes(bytes + 2 * i));
 }
 
 static void reals_of_bf16(real *x, const unsigned char *bytes, ptrdiff_t n) {
@@ -60,14 +70,14 @@ static void reals_of_bf16(real *x, const unsigned char *bytes, ptrdiff_t n) {
 
 static void reals_of_q8_0(real *x, const unsigned char *bytes, ptrdiff_t n) {
     for (; n > 0; n -= STORED_BLOCK, x += STORED_BLOCK, bytes += Q8_0_BYTES) {
-        const float d = float_of_half(bytes);
+        const float d = float_of_half(pair_of_bytes(bytes));
         for (int j = 0; j < STORED_BLOCK; j++) x[j] = (real)(d * (float)(int8_t)bytes[2 + j]);
     }
 }
 
 static void reals_of_q4_0(real *x, const unsigned char *bytes, ptrdiff_t n) {
     for (; n > 0; n -= STORED_BLOCK, x += STORED_BLOCK, bytes += Q4_0_BYTES) {
-        const float d = float_of_half(bytes);
+        const float d = float_of_half(pair_of_bytes(bytes));
         for (int j = 0; j < HALF_BLOCK; j++) x[j] = (real)(d * (float)((bytes[2 + j] & 15) - 8));
         for (int j = 0; j < HALF_BLOCK; j++) x[j + HALF_BLOCK] = (real)(d * (float)((bytes[2 + j] >> 4) - 8));
     }

@@ -11,6 +11,7 @@
 #include "kernels/cpu/products.c"
 #include "kernels/cpu/products_stored.c"
 #include "kernels/cpu/attention_blocks.c"
+#include "kernels/cpu/dots_int8.c"
 #include "kernels/cpu/products_int8.c"
 #include "kernels/cpu/rows.c"
 #include "kernels/cpu/blocks.c"
@@ -39,7 +40,7 @@
 const struct kernels TABLE_NAME(ISA) = {
     .name = TEXT(ISA),
     .products = {linear, linear_dx, linear_dw, linear_stored, attention, attention_backward, packed_size, pack_rows, squares_size},
-    .products_int8 = {linear_int8, packed_size_int8, pack_int8},
+    .products_int8 = {linear, linear_dx, linear_dw, linear_stored_int8, attention, attention_backward, packed_size, pack_rows, squares_size},
     .rmsnorm = rmsnorm,
     .rmsnorm_backward = rmsnorm_backward,
     .rotate = rotate,

@@ -8,7 +8,7 @@
  *     mxfp4    u8 e,   u8 q[16]           x[j] = 2^(e - 128) mxfp4[q[j] & 15],      x[j + 16] = 2^(e - 128) mxfp4[q[j] >> 4]
  *
  * To add one: its place here and in stored.c, and for each instruction set what turns it into reals (cpu/stored_rows.c) and its products
- * (cpu/products_stored.c). */
+ * (cpu/few_rows.c). */
 #ifndef STORED_H
 #define STORED_H
 

@@ -167,22 +167,87 @@ static inline float total(block_sum a) { return a[0]; }
 #endif
 
 /* scale: of both factors, block by block. Meanwhile the bits of the scales of the row that comes next are collected: they are too far apart to be
- * loaded together, and what was stored in pieces cannot be loaded as a whole at once. */
+ * loaded together, and what was stored in pieces cannot be loaded as a whole at once. ahead: a row to be fetched. */
 static inline __attribute__((always_inline)) float dot_int8(const unsigned char *w, const rounded_block *x, const float *scale, ptrdiff_t blocks,
-                                                            const unsigned char *next, uint16_t *next_bits, const stored_type type) {
+                                                            const unsigned char *next, uint16_t *next_bits, const unsigned char *ahead,
+                                                            const stored_type type) {
     enum { CHAINS = 4 };
     const ptrdiff_t bytes = size_of_block(type);
     block_sum sum[CHAINS] = {{0}};
     ptrdiff_t b = 0;
-    for (; b + CHAINS <= blocks; b += CHAINS)
+    for (; b + CHAINS <= blocks; b += CHAINS) {
+        fetch_bytes(ahead + b * bytes, CHAINS * bytes);
 #pragma GCC unroll 4
         for (int i = 0; i < CHAINS; i++) {
             sum[i] = add_block(sum[i], bytes_of_block(w + (b + i) * bytes, type), &x[b + i], scale[b + i]);
             next_bits[b + i] = scale_bits(next + (b + i) * bytes, type);
         }
+    }
     for (; b < blocks; b++) {
         sum[0] = add_block(sum[0], bytes_of_block(w + b * bytes, type), &x[b], scale[b]);
         next_bits[b] = scale_bits(next + b * bytes, type);
     }
     return total((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+/* ---- all rows ---------------------------------------------------------------------------------------------------------------------------- */
+
+enum { FEW_ROUNDED = 4 /* rows of a group, up to which panels do not pay */ };
+
+/* What a thread has rounded last. */
+typedef struct {
+    rounded_row row[FEW_ROUNDED];
+    const real *source[FEW_ROUNDED];
+} rounded_rows;
+
+static void hold_row(rounded_rows *held, ptrdiff_t i, const real *x, ptrdiff_t blocks) {
+    if (held->source[i] == x) return;
+    round_row(&held->row[i], x, blocks);
+    held->source[i] = x;
+}
+
+/* Blocks k0 .. k0 + blocks of the rows. */
+static inline __attribute__((always_inline)) void multiply_run_int8_by(const few_rows *p, const run *r, const run *next, const rounded_rows *x,
+                                                                       ptrdiff_t k0, ptrdiff_t blocks, const stored_type type) {
+    const ptrdiff_t bytes = size_of_block(type), stride = p->stride, ahead = fetched_rows(p);
+    const ptrdiff_t n0 = p->groups.start[r->group], rows = p->groups.start[r->group + 1] - n0;
+    const unsigned char *w = r->w + k0 * bytes;
+    uint16_t bits[2][ROW_BLOCKS];
+    float scale[ROW_BLOCKS];
+    for (ptrdiff_t b = 0; b < blocks; b++) bits[0][b] = scale_bits(w + b * bytes, type);
+    for (ptrdiff_t i = 0; i < r->n; i++, w += stride)
+        for (ptrdiff_t n = 0; n < rows; n++) {
+            real *y = p->y + (n0 + n) * p->out + r->first + i;
+            const unsigned char *after = i + 1 < r->n ? w + stride : w;
+            scales_of_bits(scale, bits[i & 1], x->row[n].scale, blocks, type);
+            const real sum =
+                (real)dot_int8(w, x->row[n].block, scale, blocks, after, bits[~i & 1], row_ahead(r, next, i, stride, ahead) + k0 * bytes, type);
+            *y = k0 > 0 ? *y + sum : sum;
+        }
+}
+
+static void multiply_run_int8(const few_rows *p, const run *r, const run *next, rounded_rows *held) {
+    const ptrdiff_t all = p->in / STORED_BLOCK, n0 = p->groups.start[r->group], rows = p->groups.start[r->group + 1] - n0;
+    for (ptrdiff_t k0 = 0; k0 < all; k0 += ROW_BLOCKS) {
+        const ptrdiff_t blocks = smaller(all - k0, ROW_BLOCKS);
+        for (ptrdiff_t n = 0; n < rows; n++) hold_row(held, n, few_rows_x(p, n0 + n) + k0 * STORED_BLOCK, blocks);
+        if (p->stored->type == STORED_Q8_0) multiply_run_int8_by(p, r, next, held, k0, blocks, STORED_Q8_0);
+        else if (p->stored->type == STORED_Q4_0) multiply_run_int8_by(p, r, next, held, k0, blocks, STORED_Q4_0);
+        else multiply_run_int8_by(p, r, next, held, k0, blocks, STORED_MXFP4);
+    }
+}
+
+static void multiply_few_rows_int8(const few_rows *p) {
+    ptrdiff_t taken = 0;
+#pragma omp parallel if (!is_small(p))
+    {
+        rounded_rows held;
+        run now = {0}, next;
+        memset(held.source, 0, sizeof held.source);
+        for (bool more = take_run(&now, p, &taken); more; now = next) {
+            next = now;
+            more = take_run(&next, p, &taken);
+            multiply_run_int8(p, &now, more ? &next : NULL, &held);
+        }
+    }
 }

@@ -5,7 +5,6 @@
  * Weights are used many times between updates and may come packed: then only the rows of a batch are packed here.
  *
  * Element (i, j) is always summed in the same order, however tiles are cut and spread over threads. */
-#include <omp.h>
 #include <stdint.h>
 
 enum {
@@ -14,8 +13,7 @@ enum {
     B_UNITS = 256 * DEPTH,
     FETCH_AHEAD = 16, /* units of B */
     TILES_PER_THREAD = 2,
-    FEW_ROWS = 2, /* up to so many, packing does not pay; */
-    FEW_PANELS = 3 * PANEL_ROWS, /* up to so many neither, where B lies as the micro-kernel reads it */
+    FEW_PANELS = 3 * PANEL_ROWS, /* up to so many rows packing does not pay where B lies as the micro-kernel reads it */
 };
 
 /* One call of the micro-kernel: c (rows, columns) (+)= A panel times B panel. */
@@ -332,24 +330,18 @@ static ptrdiff_t squares_size(ptrdiff_t in, ptrdiff_t out) { return ceiling(out,
 
 /* ---- the three products ------------------------------------------------------------------------------------------------------------------ */
 
-/* One or two rows per group (generation): the weights are read once, in place, and never packed. */
-static void linear_few_rows(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    enum { BLOCK = 64 };
-    ptrdiff_t blocks = ceiling(out, BLOCK);
-#pragma omp parallel for schedule(static) if (g.groups * out * in > 1 << 16)
-    for (ptrdiff_t task = 0; task < g.groups * blocks; task++) {
-        ptrdiff_t e = task / blocks, first = task % blocks * BLOCK, last = first + BLOCK < out ? first + BLOCK : out;
-        for (ptrdiff_t o = first; o < last; o++)
-            for (ptrdiff_t r = g.start[e]; r < g.start[e + 1]; r++) y[r * out + o] = dot(x.x + (x.row ? x.row[r] : r) * in, w->value[e] + o * in, in);
-    }
-}
-
 static void linear_by(const arithmetic *how, real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
     grouped_product p = {
         .how = how, .c = y, .a = {x.x, in, x.row, ACROSS}, .b = {NULL, in, NULL, ACROSS}, .w = w, .groups = g, .m = -1, .n = out, .depth = in};
     p.packed = w->packed, p.packed_stride = packed_size_by(how, in, out);
-    if (most_rows(g) <= FEW_ROWS) linear_few_rows(y, x, w, g, in, out);
-    else multiply_groups(&p);
+    if (most_rows(g) > FEW_ROWS) multiply_groups(&p);
+    else multiply_few_rows(&(few_rows){.y = y, .x = x, .w = w, .groups = g, .in = in, .out = out, .stride = in * (ptrdiff_t)sizeof(real)});
+}
+
+static void linear_stored_by(const arithmetic *how, real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
+    grouped_product p = {.how = how, .c = y, .a = {x.x, in, x.row, ACROSS}, .stored = w, .groups = g, .m = -1, .n = out, .depth = in};
+    if (most_rows(g) > FEW_ROWS) multiply_groups(&p);
+    else multiply_few_rows(&(few_rows){.y = y, .x = x, .stored = w, .groups = g, .in = in, .out = out, .stride = stored_row_bytes(w->type, in)});
 }
 
 static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
@@ -379,6 +371,9 @@ static void linear_dw_by(const arithmetic *how, real *dw, real *squares, rows_of
 }
 
 static void linear(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) { linear_by(&numbers, y, x, w, g, in, out); }
+static void linear_stored(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
+    linear_stored_by(&numbers, y, x, w, g, in, out);
+}
 static void linear_dx(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
     linear_dx_by(&numbers, dx, dy, w, g, in, out, accumulate);
 }

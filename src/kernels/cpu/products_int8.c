@@ -150,76 +150,10 @@ static void multiply_panels_int8(const panels *p) { multiply_rows_by(micro_kerne
 static const arithmetic blocks_of_bytes = {STORED_BLOCK,         B_BLOCK_UNITS,   A_STRIDE / A_BLOCK_UNITS / 2 * 2 * STORED_BLOCK, pack_a_int8, NULL,
                                            multiply_panels_int8, pack_stored_int8};
 
-/* ---- few rows ---------------------------------------------------------------------------------------------------------------------------- */
-
-enum { FEW_ROUNDED = 4 /* rows of a group, up to which panels do not pay */ };
-
-/* What a thread has rounded last. */
-typedef struct {
-    rounded_row row[FEW_ROUNDED];
-    const real *source[FEW_ROUNDED];
-} rounded_rows;
-
-static void hold_row(rounded_rows *held, ptrdiff_t i, const real *x, ptrdiff_t blocks) {
-    if (held->source[i] == x) return;
-    round_row(&held->row[i], x, blocks);
-    held->source[i] = x;
-}
-
-/* Rows first .. last of a weight times `rows` rows of x, of which the first is row r of the batch; depth from block k0 on. */
-typedef struct {
-    real *y;
-    const unsigned char *w;
-    ptrdiff_t first, last, r, rows, in, out, k0, blocks;
-} few_rows_task;
-
-static inline __attribute__((always_inline)) void multiply_few_rows(const few_rows_task *t, const rounded_rows *x, const stored_type type) {
-    const ptrdiff_t bytes = size_of_block(type), stride = t->in / STORED_BLOCK * bytes;
-    const unsigned char *w = t->w + t->first * stride + t->k0 * bytes;
-    uint16_t bits[2][ROW_BLOCKS];
-    float scale[ROW_BLOCKS];
-    for (ptrdiff_t b = 0; b < t->blocks; b++) bits[t->first & 1][b] = scale_bits(w + b * bytes, type);
-    for (ptrdiff_t o = t->first; o < t->last; o++, w += stride)
-        for (ptrdiff_t i = 0; i < t->rows; i++) {
-            real *y = t->y + (t->r + i) * t->out + o;
-            const unsigned char *next = o + 1 < t->last ? w + stride : w;
-            scales_of_bits(scale, bits[o & 1], x->row[i].scale, t->blocks, type);
-            const real sum = (real)dot_int8(w, x->row[i].block, scale, t->blocks, next, bits[~o & 1], type);
-            *y = t->k0 > 0 ? *y + sum : sum;
-        }
-}
-
-static void multiply_few_rows_of(stored_type type, const few_rows_task *t, const rounded_rows *x) {
-    if (type == STORED_Q8_0) multiply_few_rows(t, x, STORED_Q8_0);
-    else if (type == STORED_Q4_0) multiply_few_rows(t, x, STORED_Q4_0);
-    else multiply_few_rows(t, x, STORED_MXFP4);
-}
-
-static void linear_int8_few_rows(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    const ptrdiff_t tasks = busy_groups(g) * ceiling(out, ROWS_AT_ONCE), all_blocks = in / STORED_BLOCK;
-#pragma omp parallel if (tasks * in > 1 << 13)
-    {
-        rounded_rows held;
-        few_rows_task t = {.y = y, .in = in, .out = out};
-        memset(held.source, 0, sizeof held.source);
-        busy_group at = {0};
-#pragma omp for schedule(dynamic) nowait
-        for (ptrdiff_t task = 0; task < tasks; task++) {
-            find_rows(&at, task, g, out, &t.first, &t.last);
-            t.w = w->group[at.group], t.r = g.start[at.group], t.rows = g.start[at.group + 1] - t.r;
-            for (t.k0 = 0; t.k0 < all_blocks; t.k0 += ROW_BLOCKS) {
-                t.blocks = smaller(all_blocks - t.k0, ROW_BLOCKS);
-                for (ptrdiff_t i = 0; i < t.rows; i++)
-                    hold_row(&held, i, x.x + (x.row ? x.row[t.r + i] : t.r + i) * in + t.k0 * STORED_BLOCK, t.blocks);
-                multiply_few_rows_of(w->type, &t, &held);
-            }
-        }
-    }
-}
-
+/* Pairs of bytes have no scale that a block of them shares. */
 static void linear_stored_int8(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
     grouped_product p = {.how = &blocks_of_bytes, .c = y, .a = {x.x, in, x.row, ACROSS}, .stored = w, .groups = g, .m = -1, .n = out, .depth = in};
     if (stored_formats[w->type].values == 1) linear_stored(y, x, w, g, in, out);
-    else if (most_rows(g) <= FEW_ROUNDED) linear_int8_few_rows(y, x, w, g, in, out);
-    else multiply_groups(&p);
+    else if (most_rows(g) > FEW_ROUNDED) multiply_groups(&p);
+    else multiply_few_rows_int8(&(few_rows){.y = y, .x = x, .stored = w, .groups = g, .in = in, .out = out, .stride = stored_row_bytes(w->type, in)});
 }

@@ -84,6 +84,7 @@ int cli_read_at_most(buffer *content, const char *path, size_t most); /* LAMP_UN
 
 int verb_data(int argc, char **argv);
 int verb_convert(int argc, char **argv);
+int verb_quantize(int argc, char **argv);
 int verb_train(int argc, char **argv);
 int verb_eval(int argc, char **argv);
 int verb_generate(int argc, char **argv);

@@ -1,217 +1,70 @@
-/* lamp convert MODEL OUT --upcycle: a dense model becomes a mixture of experts, with a receipt: both run on the same tokens, the mixture
- * from the files just written, before it may have its name. The receipt is what is printed, and OUT/receipt.json. */
-#include <math.h>
+/* lamp convert MODEL OUT: the same model in another form, a folder or a GGUF file; or with --upcycle, a dense one as a mixture. */
 #include <string.h>
 
 #include "base/error.h"
-#include "base/human.h"
-#include "base/log.h"
 #include "cli/cli.h"
-#include "formats/checkpoint_files.h"
-#include "formats/manifest.h"
-#include "infer/comparison.h"
-#include "infer/loaded_model.h"
-#include "models/upcycle.h"
+#include "cli/convert_upcycle.h"
+#include "cli/print_conversion.h"
+#include "formats/quantise.h"
 
-enum { RECEIPT_TOKENS = 256 };
-
-static const double TOLERANCE = 1e-4; /* of the largest logit: rounding of sums in another order stays far below */
-
-/* Prose, code and numbers, about half as many tokens again as are used. */
-static const char BUILT_IN_TEXT[] =
-    "The lamplighter came at dusk, as he had come every evening for thirty years, with his ladder on one shoulder and the long pole on the "
-    "other. \"You never light them all,\" said the child at the window. \"No,\" he said, \"only those that somebody will walk under; the rest "
-    "of the street may sleep.\" Behind the bridge the river was already black, and the houses on its far bank had turned into one long wall "
-    "with seven yellow windows in it.\n\n"
-    "In 1843 the town had 212 lamps, each burning 0.14 litres of oil an hour; by 1901 there were 1,968, and the oil had become gas.\n\n"
-    "for (int i = 0; i < n; i++) {\n    if (lamp[i].needed) light(&lamp[i]); /* the others stay dark */\n}\n\n"
-    "Whoever wants to know what this costs must count twice: once the lamps that hang there, and once those that burn. The first number is "
-    "paid in iron and glass, the second every night anew. La nuit, toutes les rues se ressemblent, and so do all mornings.\n";
-
-typedef struct {
-    const char *dense, *out, *family, *text;
-    upcycle_options how;
-} request;
-
-typedef struct {
-    char dense_family[OPTION_TEXT_BYTES];
-    model_config config;
-    model_costs before, after;
-    comparison comparison;
-    const char *tokens_of; /* what text, or none */
-} receipt;
-
-/* What the models are compared on: text if there is a tokenizer, else any tokens. */
-static int choose_tokens(token_list *ids, const loaded_model *m, const request *q) {
-    int64_t V = m->model.config.vocab_size;
-    encoder *e = NULL;
+static int convert(const conversion_request *q, bool json) {
+    conversion c;
     buffer text = {0};
-    int status = LAMP_OK;
-    if (q->text) TRY(loaded_model_need_tokenizer(m));
-    if (!m->tokenizer) {
-        random_key key = random_key_make(q->how.seed, RANDOM_SAMPLE, 0, 0);
-        for (int i = 0; i < RECEIPT_TOKENS; i++) TRY(token_list_append(ids, (int32_t)random_below(key, (uint64_t)i, (uint64_t)V)));
-        return LAMP_OK;
-    }
-    TRY_TO(done, encoder_new(&e, m->tokenizer));
-    TRY_TO(done, q->text ? cli_read_all(&text, q->text) : buffer_append_text(&text, BUILT_IN_TEXT));
-    TRY_TO(done, encoder_encode(e, ids, text.bytes, text.length));
-    if (ids->length < 2) FAIL_TO(done, LAMP_INVALID, "%s: expected text of at least 2 tokens, found %zu", q->text, ids->length);
-    if (ids->length > RECEIPT_TOKENS) ids->length = RECEIPT_TOKENS;
-done:
-    encoder_free(e);
+    json_writer w = {&text, .indented = true};
+    TRY(conversion_run(&c, q));
+    if (!json) print_conversion(&c, q->to);
+    json_begin_object(&w, NULL);
+    put_conversion(&w, &c, q);
+    json_end_object(&w);
+    buffer_append_byte(&text, '\n');
+    conversion_close(&c);
+    if (json) return cli_write_buffer(&text);
     buffer_release(&text);
-    return status;
-}
-
-static int check_receipt(const receipt *r, const request *q) {
-    const comparison *c = &r->comparison;
-    if (!isfinite(c->largest) || !isfinite(c->difference))
-        FAIL(LAMP_FAILURE, "%s: expected finite logits, found some that are not, before or after: nothing was made", q->dense);
-    if (q->how.noise == 0 && c->difference > TOLERANCE * c->largest)
-        FAIL(LAMP_FAILURE,
-             "%s: expected a mixture of the same function, found logits up to %.3g that differ by %.1e, more than rounding explains (%.0e of the "
-             "largest): nothing was made. This is a fault of ours; please report it",
-             q->dense, c->largest, c->difference, TOLERANCE);
     return LAMP_OK;
 }
 
-static int write_mixture(receipt *r, const char *folder, const loaded_model *dense, const request *q) {
-    upcycled_model mixture = {0};
-    int status = LAMP_OK;
-    TRY_TO(done, upcycled_model_open(&mixture, &dense->model, &r->config, &q->how));
-    checkpoint contents = {.config = &r->config, .weights = &mixture.model.weights, .tokenizer_from = dense->path, .interruptible = "writing"};
-    TRY_TO(done, file_remove_folder(folder));
-    TRY_TO(done, file_make_folder(folder));
-    TRY_TO(done, checkpoint_write_files(folder, 0, &contents));
-    TRY_TO(done, manifest_check(folder, true));
-done:
-    upcycled_model_close(&mixture);
-    return status;
-}
-
-static int prove(receipt *r, const char *folder, const loaded_model *dense, const request *q) {
-    loaded_model mixture = {0};
-    token_list ids = {0};
-    int status = LAMP_OK;
-    log_progress("comparing");
-    TRY_TO(done, choose_tokens(&ids, dense, q));
-    TRY_TO(done, loaded_model_open(&mixture, folder, VALUES_STORED));
-    TRY_TO(done, compare_models(&r->comparison, &dense->model, &mixture.model, ids.id, (ptrdiff_t)ids.length));
-    int64_t context = r->config.max_position_embeddings;
-    r->before = model_count(&dense->model, context), r->after = model_count(&mixture.model, context);
-    r->tokens_of = !dense->tokenizer ? "random ids" : q->text ? q->text : "the built-in text";
-    status = check_receipt(r, q);
-done:
-    token_list_release(&ids);
-    loaded_model_close(&mixture);
-    return status;
-}
-
-static void put_json(buffer *text, const receipt *r, const request *q) {
-    json_writer w = {text, .indented = true};
-    json_begin_object(&w, NULL);
-    json_put_text(&w, "lamplighter", lamp_version());
-    json_put_text(&w, "conversion", "upcycle");
-    json_put_text(&w, "model", q->dense);
-    json_put_text(&w, "out", q->out);
-    json_put_text(&w, "dense_family", r->dense_family);
-    json_put_text(&w, "family", r->config.family);
-    json_put_integer(&w, "experts", r->config.moe.experts);
-    json_put_integer(&w, "top_k", r->config.moe.top_k);
-    json_put_integer(&w, "split", q->how.slices);
-    json_put_integer(&w, "intermediate_size", r->config.intermediate_size);
-    json_put_number(&w, "noise", q->how.noise);
-    json_put_integer(&w, "seed", (int64_t)q->how.seed);
-    json_put_integer(&w, "dense_parameters", r->before.parameters);
-    json_put_integer(&w, "parameters", r->after.parameters);
-    json_put_integer(&w, "active_parameters", r->after.active_parameters);
-    json_put_integer(&w, "tokens", r->comparison.tokens);
-    json_put_text(&w, "tokens_of", r->tokens_of);
-    json_put_number(&w, "largest_difference", r->comparison.difference);
-    json_put_number(&w, "largest_logit", r->comparison.largest);
-    json_put_number(&w, "relative_difference", r->comparison.difference / r->comparison.largest);
-    json_put_number(&w, "dense_loss", r->comparison.loss_a);
-    json_put_number(&w, "loss", r->comparison.loss_b);
-    json_end_object(&w);
-    buffer_append_byte(text, '\n');
-}
-
-static void print_receipt(const receipt *r, const request *q) {
-    char before[HUMAN_BYTES], after[HUMAN_BYTES], active[HUMAN_BYTES];
-    const comparison *c = &r->comparison;
-    printf("%s, %s parameters -> %s, %s parameters, of which one token meets %s\n", r->dense_family,
-           human_count(before, (double)r->before.parameters), r->config.family, human_count(after, (double)r->after.parameters),
-           human_count(active, (double)r->after.active_parameters));
-    printf("%lld experts of inner width %lld, each token takes %lld; ", (long long)r->config.moe.experts, (long long)r->config.intermediate_size,
-           (long long)r->config.moe.top_k);
-    if (q->how.slices > 1) printf("%lld copies of %lld slices\n", (long long)(q->how.experts / q->how.slices), (long long)q->how.slices);
-    else printf("all copies\n");
-    if (q->how.noise > 0) printf("noise %g changes the function: largest difference", q->how.noise);
-    else printf("step 0 computes the same function: largest difference");
-    printf(" %.1e of logits up to %.3g (%.1e), on %td tokens of %s\n", c->difference, c->largest, c->difference / c->largest, c->tokens,
-           r->tokens_of);
-    printf("loss per token %.4f before, %.4f after\n", c->loss_a, c->loss_b);
-    printf("to go on: lamp train DATASET --set train.initial=%s\n", q->out);
-}
-
-static int upcycle(const request *q, bool json) {
-    char out[PATH_BYTES], partial[PATH_BYTES], path[PATH_BYTES];
-    loaded_model dense = {0};
-    receipt r = {0};
-    buffer text = {0};
-    TRY(file_name_partial(out, partial, q->out));
-    if (file_exists(out)) FAIL(LAMP_INVALID, "%s is already there; give another name", out);
-    int status;
-    TRY_TO(done, loaded_model_open(&dense, q->dense, VALUES_REAL));
-    TRY_TO(done, checkpoint_verify(dense.path));
-    TRY_TO(done, model_source_check_finite(dense.source, &dense.model.weights));
-    strcpy(r.dense_family, dense.model.config.family);
-    if ((status = upcycle_config(&r.config, &dense.model.config, q->family, &q->how)) < 0) {
-        error_add_context(status, "%s", q->dense);
-        goto done;
-    }
-    if (q->how.top_k == 1)
-        log_warning("top-k 1: a single weight normalised to one teaches its router nothing, only the balance loss does; take --top-k 2, or --split");
-    status = write_mixture(&r, partial, &dense, q);
-    if (status >= 0) status = prove(&r, partial, &dense, q);
-    if (status >= 0) put_json(&text, &r, q), status = text.status;
-    if (status >= 0) status = file_join(path, partial, "receipt.json");
-    if (status >= 0) status = file_write_whole(path, text.bytes, text.length);
-    if (status >= 0) status = file_rename(partial, out);
-    if (status < 0) file_remove_folder(partial);
-done:
-    loaded_model_close(&dense);
-    if (status >= 0 && json) return cli_write_buffer(&text);
-    if (status >= 0) print_receipt(&r, q);
-    buffer_release(&text);
-    return status;
+/* One type for all of the model; NULL: as it is. */
+static int read_type(conversion_request *q, const char *name) {
+    const stored_type type = name ? quantise_type_named(name) : STORED_TYPES;
+    if (name && type > STORED_BF16) FAIL(LAMP_INVALID, "lamp convert: --type: expected f32, f16 or bf16, found \"%.40s\"; see lamp quantize", name);
+    for (int p = 0; p < SAVED_PARTS; p++) q->type[p] = type;
+    return LAMP_OK;
 }
 
 int verb_convert(int argc, char **argv) {
     cli_list arguments;
     bool json, upcycles = false;
-    int64_t seed = 1;
-    request q = {.how = {.slices = 1}};
+    int64_t seed = -1;
+    const char *type = NULL;
+    upcycle_request q = {.how = {.slices = 1}};
     const cli_option rows[] = {
-        {"upcycle", NULL, "turn each dense MLP into experts", CLI_FLAG, &upcycles, 0, 0},
+        {"type", "TYPE", "f32, f16 or bf16 for all matrices (default: as they are)", CLI_TEXT, &type, 0, 0},
+        {"upcycle", NULL, "turn each dense MLP into experts; what follows goes with it", CLI_FLAG, &upcycles, 0, 0},
         {"experts", "E", "experts per layer, copies of the dense MLP", CLI_INTEGER, &q.how.experts, 2, 1 << 20},
         {"top-k", "K", "experts that each token takes", CLI_INTEGER, &q.how.top_k, 1, 1 << 20},
         {"split", "G", "cut each copy into G experts of a G-th of its width; E and K are multiples of G (1)", CLI_INTEGER, &q.how.slices, 1, 1 << 20},
         {"noise", "S", "add noise to the experts: its standard deviation over the weights' own (0)", CLI_NUMBER, &q.how.noise, 0, 100},
         {"seed", "N", "of the routers and the noise (1)", CLI_INTEGER, &seed, 0, 9e15},
-        {"family", "NAME", "model_type of OUT (default: llama becomes mixtral, qwen2 becomes qwen2_moe, qwen3 becomes qwen3_moe)", CLI_TEXT,
-         &q.family, 0, 0},
+        {"family", "NAME", "model_type of OUT (default: llama becomes mixtral, qwen3 becomes qwen3_moe)", CLI_TEXT, &q.family, 0, 0},
         {"text", "FILE", "what the two models are compared on (default: a built-in text; without a tokenizer random ids)", CLI_PATH, &q.text, 0, 0},
     };
     const char *details =
-        "MODEL is a dense model folder or run; OUT, a new folder, is written in f32, and has its name only when it is complete. Without noise the\n"
-        "mixture computes the function of the dense model whatever its routers choose, and the receipt proves it from the written files:\n"
-        "the largest difference of logits, and the loss of both (also in OUT/receipt.json). More than rounding is an error.\n"
-        "To train on from it: lamp train DATASET --set train.initial=OUT.\n";
+        "MODEL is a model folder, a run, or a GGUF file; OUT is new, and has its name only when it is complete: a GGUF file if that ends in .gguf,\n"
+        "else a folder as transformers has it. Values stay what they are, bit for bit, and vectors f32 in a GGUF file; blocks of fewer bits\n"
+        "(lamp quantize) become f32 in a folder.\n"
+        "With --upcycle MODEL is dense, and OUT a folder of f32. Without noise the mixture computes the function of the dense model whatever its\n"
+        "routers choose, and the receipt proves it from the written files: the largest difference of logits, and the loss of both (also in\n"
+        "OUT/receipt.json). More than rounding is an error. To train on from it: lamp train DATASET --set train.initial=OUT.\n";
     TRY(cli_parse(&arguments, &json, &(cli_command){"convert", details, rows, sizeof rows / sizeof *rows, 2, 2}, argc, argv));
-    if (!upcycles) FAIL(LAMP_INVALID, "lamp convert: no conversion given; expected --upcycle");
+    conversion_request plain = {.from = arguments.item[0], .to = arguments.item[1]};
+    bool asked = q.how.experts || q.how.top_k || q.how.slices > 1 || q.how.noise > 0 || seed >= 0 || q.family || q.text;
+    if (!upcycles && asked) FAIL(LAMP_INVALID, "lamp convert: --experts and the options after it go with --upcycle");
+    if (upcycles && type) FAIL(LAMP_INVALID, "lamp convert: --type does not go with --upcycle, which writes f32");
+    if (!upcycles) {
+        TRY(read_type(&plain, type));
+        return convert(&plain, json);
+    }
     if (q.how.experts == 0 || q.how.top_k == 0) FAIL(LAMP_INVALID, "lamp convert --upcycle: --experts E and --top-k K are needed");
-    q.dense = arguments.item[0], q.out = arguments.item[1], q.how.seed = (uint64_t)seed;
-    return upcycle(&q, json);
+    q.dense = plain.from, q.out = plain.to, q.how.seed = seed < 0 ? 1 : (uint64_t)seed;
+    return convert_upcycle(&q, json);
 }

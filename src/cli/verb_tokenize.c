@@ -1,4 +1,5 @@
-/* lamp tokenize | detokenize MODEL [FILE]: text to ids, one a line, and back. MODEL may also be a dataset or a tokenizer.json itself. */
+/* lamp tokenize | detokenize MODEL [FILE]: text to ids, one a line, and back. MODEL may also be a dataset, a GGUF file or a
+ * tokenizer.json itself. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,10 +9,17 @@
 #include "cli/cli.h"
 #include "cli/read_ids.h"
 #include "formats/checkpoint.h"
+#include "formats/gguf_tokenizer.h"
+#include "formats/model_source.h"
 #include "formats/tokenizer_json.h"
 
 static int open_tokenizer(tokenizer **words, const char *name) {
     char path[PATH_BYTES], folder[PATH_BYTES];
+    if (model_source_is_gguf(name)) {
+        TRY(gguf_read_tokenizer_of(words, name));
+        if (!*words) FAIL(LAMP_CHECKPOINT, "%s: expected a tokenizer, found none", name);
+        return LAMP_OK;
+    }
     if (!file_is_folder(name)) return tokenizer_json_read(words, name);
     TRY(file_join(path, name, "tokenizer.json"));
     if (!file_exists(path)) {

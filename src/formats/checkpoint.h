@@ -16,6 +16,7 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "formats/stored_group.h"
 #include "models/model_config.h"
 #include "tensor/state.h"
 #include "tensor/weights.h"
@@ -29,6 +30,8 @@ typedef struct {
     const weight_moment *moments;
     const state *memory; /* may be NULL, or hold nothing that is carried on */
     const char *state; /* JSON text; may be NULL */
+    const stored_group *groups; /* where values lie, if the weights are only declared: of all their groups, in order; NULL: in the weights */
+    const stored_type *type;    /* (weights) that a file then has, f32, f16 or bf16 */
     const char *tokenizer_from; /* a folder whose tokenizer's files are copied as they are, in place of `tokenizer`; may be NULL */
     const char *interruptible;  /* what this is called while it is done ("writing"): LAMP_INTERRUPTED may end it. NULL: a save that must be made */
 } checkpoint;

@@ -7,7 +7,9 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "formats/manifest.h"
+#include "formats/quantise.h"
 #include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
 #include "formats/tokenizer_json.h"
@@ -46,7 +48,7 @@ static int write_text(saving *s, const char *name, const buffer *text) {
 
 static int write_config(saving *s, const checkpoint *contents) {
     buffer text = {0};
-    int status = family_write_config(contents->config, &text);
+    int status = family_write_config_as(contents->config, contents->type ? contents->type[0] : STORED_REAL, &text); /* the embedding's */
     if (status >= 0) status = write_text(s, "config.json", &text);
     buffer_release(&text);
     return status;
@@ -70,21 +72,62 @@ static int report_progress(const char *doing, const weight *w, ptrdiff_t group, 
     return interrupt_check(doing);
 }
 
+/* Rows on their way from one file to another. */
+typedef struct {
+    real *values;
+    char *bytes;
+} row_room;
+
+static int write_stored_rows(safetensors_writer *writer, const row_room *room, const weight *w, const stored_group *from, stored_type type,
+                             ptrdiff_t first, ptrdiff_t n) {
+    const ptrdiff_t in = stored_group_width(w);
+    if (type == STORED_REAL) {
+        TRY(stored_group_read(room->values, from, first, n, in));
+        return safetensors_writer_write(writer, room->values, n * in);
+    }
+    if (from->bytes && from->type == type) stored_group_copy(room->bytes, from, first, n, in);
+    else {
+        TRY(stored_group_read(room->values, from, first, n, in));
+        TRY(quantise(room->bytes, type, room->values, n * in));
+    }
+    return safetensors_writer_write_bytes(writer, room->bytes, n * stored_row_bytes(type, in));
+}
+
+static int write_stored_group(safetensors_writer *writer, const weight *w, const stored_group *from, stored_type type) {
+    enum { VALUES_AT_ONCE = 1 << 20 };
+    const ptrdiff_t rows = stored_group_rows(w), in = stored_group_width(w), at_once = in < VALUES_AT_ONCE ? VALUES_AT_ONCE / in : 1;
+    row_room room = {0};
+    int status = LAMP_OK;
+    TRY_TO(done, memory_new(&room.values, (size_t)(in * (rows < at_once ? rows : at_once)), sizeof *room.values, "rows to write"));
+    TRY_TO(done, memory_new(&room.bytes, (size_t)(in * (rows < at_once ? rows : at_once)), sizeof *room.values, "rows to write"));
+    for (ptrdiff_t r = 0; r < rows; r += at_once) {
+        TRY_TO(done, interrupt_check("writing"));
+        TRY_TO(done, write_stored_rows(writer, &room, w, from, type, r, rows - r < at_once ? rows - r : at_once));
+    }
+done:
+    memory_free(room.bytes), memory_free(room.values);
+    return status < 0 ? error_add_context(status, "tensor %s", from->tensor) : status;
+}
+
+static int write_group(safetensors_writer *writer, const checkpoint *contents, const weight *w, ptrdiff_t g, const stored_group *from) {
+    if (contents->interruptible) TRY(report_progress(contents->interruptible, w, g, contents->weights->total));
+    if (from) return write_stored_group(writer, w, from, contents->type[w->index]);
+    return safetensors_writer_write(writer, w->value[g], w->out * w->in);
+}
+
 static int write_weights(safetensors_writer *writer, const checkpoint *contents) {
     const family *f;
     family_place place;
     TRY(family_find(&f, contents->config->family, "the model to save"));
     const weights *table = contents->weights;
+    const stored_group *from = contents->groups;
     for (int i = 0; i < table->n; i++)
         for (ptrdiff_t g = 0; g < table->row[i]->groups; g++) {
             family_place_group(&place, f, table->row[i], g, 0);
-            TRY(safetensors_writer_declare(writer, place.name, place.rank, place.shape));
+            TRY(safetensors_writer_declare_as(writer, contents->type ? contents->type[i] : STORED_REAL, place.name, place.rank, place.shape));
         }
     for (int i = 0; i < table->n; i++)
-        for (ptrdiff_t g = 0; g < table->row[i]->groups; g++) {
-            if (contents->interruptible) TRY(report_progress(contents->interruptible, table->row[i], g, table->total));
-            TRY(safetensors_writer_write(writer, table->row[i]->value[g], table->row[i]->out * table->row[i]->in));
-        }
+        for (ptrdiff_t g = 0; g < table->row[i]->groups; g++) TRY(write_group(writer, contents, table->row[i], g, from ? from++ : NULL));
     return LAMP_OK;
 }
 
@@ -134,8 +177,8 @@ done:
 static const char *end_of_text_spelling(const json_t *tokenizer_json, int64_t id) {
     const json_t *token;
     size_t i;
-    json_array_foreach(json_object_get(tokenizer_json, "added_tokens"), i, token)
-        if (json_integer_value(json_object_get(token, "id")) == id) return json_string_value(json_object_get(token, "content"));
+    json_array_foreach(json_object_get(tokenizer_json, "added_tokens"), i,
+                       token) if (json_integer_value(json_object_get(token, "id")) == id) return json_string_value(json_object_get(token, "content"));
     return NULL;
 }
 
@@ -173,8 +216,14 @@ static int write_tokenizer(saving *s, const checkpoint *contents) {
 
 /* What else a tokenizer says of itself (its chat template, tokens added later) is not ours to lose. */
 static int copy_tokenizer(saving *s, const char *from) {
-    static const char *const names[] = {"tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                                        "tokenizer.model", "chat_template.jinja",   "vocab.json",              "merges.txt"};
+    static const char *const names[] = {"tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "tokenizer.model",
+                                        "chat_template.jinja",
+                                        "vocab.json",
+                                        "merges.txt"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[PATH_BYTES];
         mapped_file map;

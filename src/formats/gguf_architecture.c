@@ -1,9 +1,11 @@
 #include "formats/gguf_architecture.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "models/families/family.h"
 #include "models/families/lamplighter.h"
 
@@ -42,7 +44,7 @@ static const gguf_key shared_mixture_keys[] = {
 static const gguf_architecture architectures[] = {
     {.name = "llama", .family = "llama", .biased = true, .paired = true, KEYS(dense_keys)},
     {.name = "llama", .family = "mixtral", .normalizes = true, .paired = true, KEYS(mixture_keys)},
-    {.name = "olmoe", .family = "olmoe", .needs_head = true, KEYS(mixture_keys)},
+    {.name = "olmoe", .family = "olmoe", .needs_head = true, .plain = true, KEYS(mixture_keys)},
     {.name = "qwen2", .family = "qwen2", .biased = true, KEYS(dense_keys)},
     {.name = "qwen2moe", .family = "qwen2_moe", .biased = true, .needs_head = true, KEYS(shared_mixture_keys)},
     {.name = "qwen3", .family = "qwen3", KEYS(dense_keys)},
@@ -157,6 +159,10 @@ static int check_granted(const gguf_architecture *a, const model_config *c, cons
             FAIL(LAMP_UNSUPPORTED, "%s: \"%s\": expected %g, which GGUF's architecture %s takes for granted, found %g", where, granted[i].key,
                  expected, a->name, found);
     }
+    if (a->plain && c->num_key_value_heads != c->num_attention_heads)
+        log_warning("%s: llama.cpp's %s has no grouped heads (num_key_value_heads %" PRId64 " of %" PRId64
+                    "): this program reads the file, llama.cpp does not",
+                    where, a->name, c->num_key_value_heads, c->num_attention_heads);
     if (c->biased && !a->biased)
         FAIL(LAMP_UNSUPPORTED, "%s: \"attention_bias\": expected false, as GGUF's architecture %s has no biases, found true", where, a->name);
     return LAMP_OK;
@@ -180,6 +186,11 @@ bool gguf_place_group(family_place *place, const gguf_architecture *a, const wei
     bool found = family_place_named(place, &names, w, group, nth);
     CHECK(found || nth > 0, "architecture %s has no name for weight %s", a->name, w->kind);
     return found;
+}
+
+int gguf_dimensions(int64_t dimension[GGUF_MAX_RANK], const family_place *place) {
+    for (int i = 0; i < GGUF_MAX_RANK; i++) dimension[i] = i < place->rank ? place->shape[place->rank - 1 - i] : 1;
+    return place->rank;
 }
 
 ptrdiff_t gguf_pair_head(const gguf_architecture *a, const model_config *c, const weight *w) {

@@ -27,6 +27,7 @@ typedef struct {
     bool biased;     /* attention may have biases */
     bool paired;     /* rotation turns neighbours: row i and i + head_dim / 2 of a head of queries and keys are its rows 2i and 2i + 1 */
     bool needs_head; /* has no form with tied embeddings */
+    bool plain;      /* llama.cpp has it only with as many heads for keys as for queries */
     const gguf_key *keys;
     int n_keys;
     const family_tensor *names; /* where they differ from the usual ones */
@@ -50,6 +51,9 @@ void gguf_write_config(gguf_writer *writer, const model_config *config, const gg
 
 /* As family_place_group. */
 bool gguf_place_group(family_place *place, const gguf_architecture *a, const weight *w, ptrdiff_t group, int nth);
+
+/* The same place in dimensions, which count from the fastest, and are 1 where there are none. Returns the rank. */
+int gguf_dimensions(int64_t dimension[GGUF_MAX_RANK], const family_place *place);
 
 /* As stored_group has it, of w in a file of this architecture. */
 ptrdiff_t gguf_pair_head(const gguf_architecture *a, const model_config *c, const weight *w);

@@ -9,6 +9,7 @@
 #include "base/problems.h"
 #include "formats/gguf.h"
 #include "formats/gguf_architecture.h"
+#include "formats/gguf_tokenizer.h"
 #include "models/families/family.h"
 
 struct gguf_model {
@@ -50,6 +51,8 @@ void gguf_model_close(gguf_model *m) {
 
 const model_config *gguf_model_config(const gguf_model *m) { return &m->config; }
 
+int gguf_model_tokenizer(tokenizer **t, const gguf_model *m) { return gguf_read_tokenizer(t, m->file); }
+
 /* ---- finding ----------------------------------------------------------------------------------------------------------------- */
 
 /* STORED_TYPES: kernels know none like it. */
@@ -59,15 +62,10 @@ static stored_type type_of(const gguf_tensor *t) {
     return type;
 }
 
-/* Dimensions count from the fastest, and those that are missing are 1. */
-static void dimensions_of(int64_t dimension[GGUF_MAX_RANK], const family_place *place) {
-    for (int i = 0; i < GGUF_MAX_RANK; i++) dimension[i] = i < place->rank ? place->shape[place->rank - 1 - i] : 1;
-}
-
 static int check_tensor(const family_place *place, const gguf_tensor *found) {
     char expected[GGUF_SHAPE_BYTES], other[GGUF_SHAPE_BYTES];
     int64_t dimension[GGUF_MAX_RANK];
-    dimensions_of(dimension, place);
+    gguf_dimensions(dimension, place);
     gguf_shape_to_text(expected, dimension, place->rank);
     if (!found) FAIL(LAMP_MALFORMED, "tensor %s: expected %s, found nothing", place->name, expected);
     gguf_shape_to_text(other, found->dimension, found->rank);

@@ -5,6 +5,7 @@
 #include "formats/stored_group.h"
 #include "models/model_config.h"
 #include "tensor/weights.h"
+#include "text/tokenizer.h"
 
 typedef struct gguf_model gguf_model;
 
@@ -16,5 +17,7 @@ const model_config *gguf_model_config(const gguf_model *m);
 
 /* As model_folder_find. */
 int gguf_model_find(stored_group *groups, gguf_model *m, const weights *table);
+
+int gguf_model_tokenizer(tokenizer **t, const gguf_model *m); /* NULL if it has none */
 
 #endif

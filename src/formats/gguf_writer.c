@@ -10,7 +10,7 @@
 #include "base/memory.h"
 
 struct gguf_writer {
-    char path[PATH_BYTES], partial[PATH_BYTES];
+    char *path;
     FILE *file;
     buffer settings, tensors;
     uint64_t n_settings, n_tensors;
@@ -26,8 +26,8 @@ int gguf_writer_new(gguf_writer **writer, const char *path) {
     int status = LAMP_OK;
     gguf_writer *w = NULL;
     TRY_TO(done, memory_new(&w, 1, sizeof *w, "a writer of GGUF"));
-    TRY_TO(done, file_name_partial(w->path, w->partial, path));
-    if (!(w->file = fopen(w->partial, "wbe"))) FAIL_TO(done, LAMP_IO, "%s: cannot create: %s", w->partial, strerror(errno));
+    TRY_TO(done, memory_copy_text(&w->path, path, "a path"));
+    if (!(w->file = fopen(path, "wbe"))) FAIL_TO(done, LAMP_IO, "%s: cannot create: %s", path, strerror(errno));
     w->declaring = true;
     *writer = w;
 done:
@@ -37,10 +37,11 @@ done:
 
 void gguf_writer_free(gguf_writer *w) {
     if (!w) return;
-    if (w->file) fclose(w->file), remove(w->partial);
+    if (w->file) fclose(w->file);
     buffer_release(&w->settings);
     buffer_release(&w->tensors);
     memory_free(w->end);
+    memory_free(w->path);
     memory_free(w);
 }
 
@@ -113,7 +114,7 @@ int gguf_declare(gguf_writer *w, const char *tensor, int number, int rank, const
 }
 
 static int write_bytes(gguf_writer *w, const void *bytes, size_t n) {
-    if (n > 0 && fwrite(bytes, 1, n, w->file) != n) FAIL(LAMP_IO, "%s: cannot write %zu bytes: %s", w->partial, n, strerror(errno));
+    if (n > 0 && fwrite(bytes, 1, n, w->file) != n) FAIL(LAMP_IO, "%s: cannot write %zu bytes: %s", w->path, n, strerror(errno));
     return LAMP_OK;
 }
 
@@ -153,10 +154,9 @@ int gguf_write(gguf_writer *w, const void *bytes, size_t n) {
 int gguf_finish(gguf_writer *w) {
     TRY(write_tables(w));
     CHECK(w->current == w->n_tensors, "%s: %" PRIu64 " of %" PRIu64 " tensors were written", w->path, w->current, w->n_tensors);
-    if (fflush(w->file) || fsync(fileno(w->file))) FAIL(LAMP_IO, "%s: cannot write: %s", w->partial, strerror(errno));
+    if (fflush(w->file) || fsync(fileno(w->file))) FAIL(LAMP_IO, "%s: cannot write: %s", w->path, strerror(errno));
     int failed = fclose(w->file), reason = errno;
     w->file = NULL;
-    int status = failed ? error_set(LAMP_IO, "%s: cannot close: %s", w->partial, strerror(reason)) : file_rename(w->partial, w->path);
-    if (status < 0) remove(w->partial);
-    return status;
+    if (failed) FAIL(LAMP_IO, "%s: cannot close: %s", w->path, strerror(reason));
+    return LAMP_OK;
 }

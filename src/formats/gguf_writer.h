@@ -1,7 +1,7 @@
 /* Streams settings and tensors into a GGUF file (its layout: formats/gguf.h): put every setting, declare every tensor, then write the bytes of
  * all in the same order, in runs of any length.
  *
- * The file is PATH.partial until finish has synced it and given it its name; without finish it is removed. */
+ * finish syncs the file; the caller gives it its name. */
 #ifndef GGUF_WRITER_H
 #define GGUF_WRITER_H
 

@@ -52,7 +52,7 @@ const model_config *model_source_config(const model_source *s) { return s->folde
 int model_source_tokenizer(tokenizer **t, const model_source *s) {
     char path[PATH_BYTES];
     *t = NULL;
-    if (s->file) return LAMP_OK;
+    if (s->file) return gguf_model_tokenizer(t, s->file);
     TRY(file_join(path, s->path, "tokenizer.json"));
     return file_exists(path) ? tokenizer_json_read(t, path) : LAMP_OK;
 }

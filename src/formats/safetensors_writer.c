@@ -20,7 +20,7 @@ struct safetensors_writer {
     buffer header;
     json_writer json;
     XXH3_state_t *hash, *tensor_hash; /* of the file, and of the tensor that is being written */
-    safetensors_written *tensor; /* (n) */
+    safetensors_written *tensor;      /* (n) */
     size_t n, capacity, current;
     bool declaring;
     int64_t declared, written; /* bytes of data */
@@ -58,15 +58,17 @@ void safetensors_writer_free(safetensors_writer *w) {
     memory_free(w);
 }
 
-int safetensors_writer_declare(safetensors_writer *w, const char *name, int rank, const int64_t *shape) {
+int safetensors_writer_declare_as(safetensors_writer *w, stored_type type, const char *name, int rank, const int64_t *shape) {
+    static const char *const names[] = {[STORED_REAL] = "F32", [STORED_F16] = "F16", [STORED_BF16] = "BF16"};
     CHECK(w->declaring && rank <= SAFETENSORS_MAX_RANK, "%s: declared after the first value was written, or rank %d", name, rank);
-    int64_t bytes = sizeof(float);
+    CHECK(type <= STORED_BF16, "%s: type %s", name, stored_formats[type].name);
+    int64_t bytes = type == STORED_REAL ? (int64_t)sizeof(float) : stored_formats[type].bytes;
     TRY(memory_reserve(&w->tensor, &w->capacity, w->n + 1, sizeof *w->tensor, "the table of tensors"));
     safetensors_written *tensor = &w->tensor[w->n];
     TRY(memory_copy_text(&tensor->name, name, "a tensor's name"));
     w->n++;
     json_begin_object(&w->json, name);
-    json_put_text(&w->json, "dtype", "F32");
+    json_put_text(&w->json, "dtype", names[type]);
     json_begin_array(&w->json, "shape");
     for (int i = 0; i < rank; i++) {
         json_put_integer(&w->json, NULL, shape[i]);
@@ -79,6 +81,10 @@ int safetensors_writer_declare(safetensors_writer *w, const char *name, int rank
     json_end_array(&w->json);
     json_end_object(&w->json);
     return w->header.status;
+}
+
+int safetensors_writer_declare(safetensors_writer *w, const char *name, int rank, const int64_t *shape) {
+    return safetensors_writer_declare_as(w, STORED_REAL, name, rank, shape);
 }
 
 static int write_bytes(safetensors_writer *w, const void *bytes, size_t n) {
@@ -115,10 +121,9 @@ static void end_tensors(safetensors_writer *w) {
     }
 }
 
-static int write_data(safetensors_writer *w, const float *values, int64_t n) {
-    const char *next = (const char *)values;
-    int64_t bytes = n * (int64_t)sizeof(float);
-    TRY(write_bytes(w, values, (size_t)bytes));
+static int write_data(safetensors_writer *w, const void *data, int64_t bytes) {
+    const char *next = data;
+    TRY(write_bytes(w, data, (size_t)bytes));
     for (end_tensors(w); bytes > 0; end_tensors(w)) {
         CHECK(w->current < w->n, "%s: more was written than declared", w->path);
         int64_t count = w->tensor[w->current].end - w->written;
@@ -131,15 +136,20 @@ static int write_data(safetensors_writer *w, const float *values, int64_t n) {
 
 int safetensors_writer_write(safetensors_writer *w, const real *values, int64_t n) {
     TRY(write_header(w));
-    if (sizeof(real) == sizeof(float)) return write_data(w, (const float *)(const void *)values, n);
+    if (sizeof(real) == sizeof(float)) return write_data(w, values, n * (int64_t)sizeof(float));
     while (n > 0) {
         float block[1024];
         int64_t count = n < 1024 ? n : 1024;
         for (int64_t i = 0; i < count; i++) block[i] = (float)values[i];
-        TRY(write_data(w, block, count));
+        TRY(write_data(w, block, count * (int64_t)sizeof(float)));
         values += count, n -= count;
     }
     return LAMP_OK;
+}
+
+int safetensors_writer_write_bytes(safetensors_writer *w, const void *bytes, int64_t n) {
+    TRY(write_header(w));
+    return write_data(w, bytes, n);
 }
 
 int safetensors_writer_finish(safetensors_writer *w, hash128 *hash, int64_t *bytes) {

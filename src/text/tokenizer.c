@@ -117,6 +117,27 @@ int tokenizer_complete(tokenizer *t) {
     return LAMP_OK;
 }
 
+static bool same_text(const char *a, const char *b) { return a && b ? !strcmp(a, b) : a == b; }
+
+static bool same_step(const pretokenizer_step *a, const pretokenizer_step *b) {
+    return a->kind == b->kind && a->is_regex == b->is_regex && a->behavior == b->behavior && a->inverted == b->inverted &&
+           a->first_only == b->first_only && same_text(a->text, b->text) && same_text(a->with, b->with);
+}
+
+static bool same_token(const tokenizer *a, const tokenizer *b, int id) {
+    const token *x = &a->tokens[id], *y = &b->tokens[id];
+    return x->kind == y->kind && x->length == y->length && !memcmp(a->text.bytes + x->start, b->text.bytes + y->start, x->length);
+}
+
+bool tokenizer_equals(const tokenizer *a, const tokenizer *b) {
+    bool same =
+        a->kind == b->kind && a->n_steps == b->n_steps && a->size == b->size && a->n_merges == b->n_merges && a->ignore_merges == b->ignore_merges;
+    for (size_t i = 0; same && i < a->n_steps; i++) same = same_step(&a->steps[i], &b->steps[i]);
+    for (int i = 0; same && i < a->size; i++) same = same_token(a, b, i);
+    for (int i = 0; same && i < a->n_merges; i++) same = a->merges[i].left == b->merges[i].left && a->merges[i].right == b->merges[i].right;
+    return same;
+}
+
 int tokenizer_vocabulary_size(const tokenizer *t) { return t->size; }
 
 int32_t tokenizer_end_of_text(const tokenizer *t) { return t->end_of_text; }

@@ -33,6 +33,7 @@ void tokenizer_free(tokenizer *t);
 int tokenizer_vocabulary_size(const tokenizer *t); /* ids are 0 .. size - 1 */
 int32_t tokenizer_end_of_text(const tokenizer *t); /* separates documents; -1 if the vocabulary has none */
 int32_t tokenizer_unknown(const tokenizer *t);     /* stands for text that has no token of its own; -1 if all text has */
+bool tokenizer_equals(const tokenizer *a, const tokenizer *b); /* all text has the same tokens in both */
 bool tokenizer_is_special(const tokenizer *t, int32_t id);
 
 /* The bytes an id stands for inside a text, borrowed; a special token stands for none (*length 0). A word comes with a space before it. */

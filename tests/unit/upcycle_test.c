@@ -66,7 +66,7 @@ static weight *find(const model *m, const char *kind, int layer) {
 /* The difference over the largest logit. */
 static double apart(const subject *s) {
     comparison c;
-    EXPECT_OK(compare_models(&c, &s->dense, &s->mixture.model, s->ids, N_TOKENS));
+    EXPECT_OK(compare_models(&c, &s->dense, &s->mixture.model, s->ids, N_TOKENS, NULL));
     EXPECT(c.largest > 1 && c.tokens == N_TOKENS, "logits up to %g of %td tokens", c.largest, c.tokens);
     EXPECT(!(c.difference < 1e-5) || fabs(c.loss_a - c.loss_b) < 1e-5, "losses %g and %g", c.loss_a, c.loss_b);
     return c.difference / c.largest;

@@ -76,7 +76,8 @@ int family_check_runs(const model_config *config, const char *where);
 double family_parameter_count(const model_config *config);
 
 int family_read_config(model_config *config, const char *path);
-int family_write_config(const model_config *config, buffer *out); /* the text of a config.json that transformers 4 and 5 load */
+int family_write_config(const model_config *config, buffer *out); /* the text of a config.json that transformers 4 and 5 load, of a model in f32 */
+int family_write_config_as(const model_config *config, stored_type type, buffer *out); /* in f16 or bf16 */
 
 /* The keys that all families have, but those whose field a family's own keys name, and where there is no attention, its own. NULL: the family's
  * inner_key. */

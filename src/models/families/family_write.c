@@ -63,7 +63,8 @@ static void put_dense_layers(json_writer *w, const model_config *c, const family
     json_end_array(w);
 }
 
-int family_write_config(const model_config *c, buffer *out) {
+int family_write_config_as(const model_config *c, stored_type type, buffer *out) {
+    static const char *const dtypes[] = {[STORED_REAL] = "float32", [STORED_F16] = "float16", [STORED_BF16] = "bfloat16"};
     const family *f;
     TRY(family_check_runs(c, "the model to save"));
     TRY(family_find(&f, c->family, "the model to save"));
@@ -75,7 +76,7 @@ int family_write_config(const model_config *c, buffer *out) {
     json_end_array(&w);
     json_put_text(&w, "model_type", own ? LAMPLIGHTER_MODEL_TYPE : f->model_type);
     if (own) json_put_text(&w, "backbone", f->model_type);
-    json_put_text(&w, "torch_dtype", "float32");
+    json_put_text(&w, "torch_dtype", dtypes[type]);
     put_keys(&w, c, f);
     put_attention(&w, c, f);
     put_experts(&w, c, f);
@@ -88,3 +89,5 @@ int family_write_config(const model_config *c, buffer *out) {
     json_end_object(&w);
     return buffer_append_byte(out, '\n');
 }
+
+int family_write_config(const model_config *c, buffer *out) { return family_write_config_as(c, STORED_REAL, out); }

@@ -1,0 +1,217 @@
+/* lamp quantize MODEL OUT.gguf: matrices in fewer bits, with a receipt: what each part lost, what the logits of a text say of it, and which
+ * experts lose most where it counts. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "cli/cli.h"
+#include "cli/print_conversion.h"
+#include "formats/quantise.h"
+#include "infer/comparison.h"
+#include "infer/loaded_model.h"
+
+enum { MOST_TOKENS = 65536, EXPERTS_LISTED = 10 };
+
+/* An expert of a layer, its gate, up and down together. */
+typedef struct {
+    int layer, expert;
+    saved_loss loss;
+    double relative;
+    double share;    /* of its layer's pairs, over an even share; 1 where no text was run */
+    double weighted; /* relative times share */
+} expert_loss;
+
+typedef struct {
+    const char *text;
+    token_list ids;
+    comparison comparison;
+    moe_trace trace; /* of the model before */
+    expert_loss *experts;
+    int n_experts;
+} receipt;
+
+/* ---- experts -------------------------------------------------------------------------------------------------------------------- */
+
+static int compare_weighted(const void *a, const void *b) {
+    const expert_loss *x = a, *y = b;
+    if (x->weighted != y->weighted) return x->weighted > y->weighted ? -1 : 1;
+    return x->layer != y->layer ? x->layer - y->layer : x->expert - y->expert;
+}
+
+static double share_of(const moe_trace *t, int layer, int expert) {
+    if (!t->load || t->pairs[layer] == 0) return 1;
+    return (double)t->load[(ptrdiff_t)layer * t->experts + expert] * t->experts / (double)t->pairs[layer];
+}
+
+static int rank_experts(receipt *r, const conversion *c) {
+    const int E = (int)c->model.config.moe.experts, L = (int)c->model.config.num_hidden_layers;
+    const saved_loss *loss = c->loss;
+    if (E < 2) return LAMP_OK;
+    TRY(memory_new(&r->experts, (size_t)(E * L), sizeof *r->experts, "what experts lose"));
+    for (int i = 0; i < c->model.weights.n; i++) {
+        const weight *w = c->model.weights.row[i];
+        for (ptrdiff_t g = 0; g < w->groups; g++, loss++) {
+            if (w->role != ROLE_EXPERT) continue;
+            expert_loss *e = &r->experts[w->layer * E + g];
+            e->layer = w->layer, e->expert = (int)g;
+            e->loss.size += loss->size, e->loss.difference += loss->difference;
+        }
+    }
+    for (int i = 0; i < E * L; i++) {
+        expert_loss *e = &r->experts[i];
+        if (e->loss.size == 0) continue;
+        e->relative = saved_loss_relative(&e->loss), e->share = share_of(&r->trace, e->layer, e->expert);
+        e->weighted = e->relative * e->share;
+        r->experts[r->n_experts++] = *e;
+    }
+    if (r->n_experts > 0) qsort(r->experts, (size_t)r->n_experts, sizeof *r->experts, compare_weighted);
+    return LAMP_OK;
+}
+
+/* ---- a text --------------------------------------------------------------------------------------------------------------------- */
+
+static int read_ids(receipt *r, const loaded_model *m) {
+    buffer text = {0};
+    encoder *e = NULL;
+    int status = LAMP_OK;
+    TRY_TO(done, loaded_model_need_tokenizer(m));
+    TRY_TO(done, cli_read_all(&text, r->text));
+    TRY_TO(done, encoder_new(&e, m->tokenizer));
+    TRY_TO(done, encoder_encode(e, &r->ids, text.bytes, text.length));
+    if (r->ids.length < 2) FAIL_TO(done, LAMP_INVALID, "%s: expected text of at least 2 tokens, found %zu", r->text, r->ids.length);
+    if (r->ids.length > MOST_TOKENS) r->ids.length = MOST_TOKENS;
+done:
+    encoder_free(e);
+    buffer_release(&text);
+    return status;
+}
+
+static int compare(receipt *r, const conversion *c, const conversion_request *q) {
+    loaded_model before = {0}, after = {0};
+    int status = LAMP_OK;
+    if (!r->text) return LAMP_OK;
+    log_progress("comparing");
+    TRY_TO(done, loaded_model_open(&before, c->path, VALUES_STORED));
+    TRY_TO(done, loaded_model_open(&after, q->to, VALUES_STORED));
+    TRY_TO(done, read_ids(r, &before));
+    TRY_TO(done, model_trace_open(&r->trace, &before.model));
+    status = compare_models(&r->comparison, &before.model, &after.model, r->ids.id, (ptrdiff_t)r->ids.length, r->trace.load ? &r->trace : NULL);
+done:
+    loaded_model_close(&after);
+    loaded_model_close(&before);
+    return status;
+}
+
+/* ---- what is said --------------------------------------------------------------------------------------------------------------- */
+
+static void print_receipt(const receipt *r) {
+    const comparison *c = &r->comparison;
+    if (r->n_experts > 0 && r->experts->weighted > 0) {
+        printf("experts that lose most%s\n  layer  expert     off by%s\n", r->text ? ", by how often they are chosen" : "",
+               r->text ? "   share   weighted" : "");
+        for (int i = 0; i < r->n_experts && i < EXPERTS_LISTED; i++) {
+            const expert_loss *e = &r->experts[i];
+            printf("%7d %7d %8.3g %%", e->layer, e->expert, 100 * e->relative);
+            if (r->text) printf(" %7.2f %8.3g %%", e->share, 100 * e->weighted);
+            putchar('\n');
+        }
+    }
+    if (!r->text) return;
+    printf("on %td tokens of %s\n", c->tokens, r->text);
+    printf("loss per token   %.5f before, %.5f after; perplexity %.4f, %.4f\n", c->loss_a, c->loss_b, exp(c->loss_a), exp(c->loss_b));
+    printf("logits           off by %.3g %%, by %.3g at most; divergence %.3g nats; the same most probable token %.2f %% of the time\n",
+           100 * c->error, c->difference, c->divergence, 100 * c->agreement);
+}
+
+static void put_receipt(json_writer *w, const receipt *r) {
+    const comparison *c = &r->comparison;
+    json_begin_array(w, "experts");
+    for (int i = 0; i < r->n_experts; i++) {
+        json_begin_object(w, NULL);
+        json_put_integer(w, "layer", r->experts[i].layer);
+        json_put_integer(w, "expert", r->experts[i].expert);
+        json_put_rounded(w, "relative_error", r->experts[i].relative);
+        if (r->text) json_put_rounded(w, "share", r->experts[i].share);
+        json_put_rounded(w, "weighted_error", r->experts[i].weighted);
+        json_end_object(w);
+    }
+    json_end_array(w);
+    if (!r->text) return;
+    json_put_text(w, "text", r->text);
+    json_put_integer(w, "tokens", c->tokens);
+    json_put_number(w, "loss_before", c->loss_a);
+    json_put_number(w, "loss", c->loss_b);
+    json_put_number(w, "perplexity_before", exp(c->loss_a));
+    json_put_number(w, "perplexity", exp(c->loss_b));
+    json_put_rounded(w, "logits_error", c->error);
+    json_put_rounded(w, "largest_difference", c->difference);
+    json_put_rounded(w, "divergence", c->divergence);
+    json_put_rounded(w, "agreement", c->agreement);
+}
+
+static int say(const receipt *r, const conversion *c, const conversion_request *q, bool json) {
+    buffer text = {0};
+    json_writer w = {&text, .indented = true};
+    if (!json) return print_conversion(c, q->to), print_receipt(r), LAMP_OK;
+    json_begin_object(&w, NULL);
+    put_conversion(&w, c, q);
+    put_receipt(&w, r);
+    json_end_object(&w);
+    buffer_append_byte(&text, '\n');
+    return cli_write_buffer(&text);
+}
+
+static int quantize(const conversion_request *q, const char *text, bool json) {
+    conversion c = {0};
+    receipt r = {.text = text};
+    int status = LAMP_OK;
+    TRY_TO(done, conversion_run(&c, q));
+    TRY_TO(done, compare(&r, &c, q));
+    TRY_TO(done, rank_experts(&r, &c));
+    status = say(&r, &c, q, json);
+done:
+    memory_free(r.experts);
+    moe_trace_close(&r.trace);
+    token_list_release(&r.ids);
+    conversion_close(&c);
+    return status;
+}
+
+/* Of a part that has none of its own: the type of all. */
+static int read_type(stored_type *type, const char *called, const char *name, const char *otherwise) {
+    if (!name) name = otherwise;
+    if ((*type = quantise_type_named(name)) == STORED_TYPES)
+        FAIL(LAMP_INVALID, "lamp quantize: --%s: expected f32, f16, bf16, q8_0, q4_0 or mxfp4, found \"%.40s\"", called, name);
+    return LAMP_OK;
+}
+
+int verb_quantize(int argc, char **argv) {
+    cli_list arguments;
+    bool json;
+    const char *all = NULL, *text = NULL, *part[SAVED_PARTS] = {0};
+    const cli_option rows[] = {
+        {"type", "TYPE", "of all matrices: q8_0, q4_0, mxfp4, bf16, f16 or f32", CLI_TEXT, &all, 0, 0},
+        {"experts", "TYPE", "of the experts that the router chooses from", CLI_TEXT, &part[SAVED_EXPERTS], 0, 0},
+        {"shared", "TYPE", "of what every token goes through: attention, dense layers, shared experts", CLI_TEXT, &part[SAVED_SHARED], 0, 0},
+        {"head", "TYPE", "of the output", CLI_TEXT, &part[SAVED_HEAD], 0, 0},
+        {"embeddings", "TYPE", "of the rows that tokens become", CLI_TEXT, &part[SAVED_EMBEDDING], 0, 0},
+        {"text", "FILE", "run both models on it: loss, logits, and which experts lose most by how often they are chosen", CLI_PATH, &text, 0, 0},
+    };
+    static const char *const options[SAVED_PARTS] = {
+        [SAVED_EXPERTS] = "experts", [SAVED_SHARED] = "shared", [SAVED_HEAD] = "head", [SAVED_EMBEDDING] = "embeddings"};
+    const char *details =
+        "MODEL is a model folder, a run, or a GGUF file; OUT.gguf, a new file, has its name only when it is complete. q8_0, q4_0 and mxfp4 are\n"
+        "blocks of 32 neighbours with a scale each, in 34, 18 and 17 bytes; a matrix whose rows are no multiple of 32 becomes f16. Routers, norms "
+        "and\n"
+        "biases stay f32. \"off by\" is the root of the squares of what changed over those of what there was. docs/quantisation.md has "
+        "measurements.\n";
+    TRY(cli_parse(&arguments, &json, &(cli_command){"quantize", details, rows, sizeof rows / sizeof *rows, 2, 2}, argc, argv));
+    conversion_request q = {.from = arguments.item[0], .to = arguments.item[1]};
+    if (!all) FAIL(LAMP_INVALID, "lamp quantize: --type TYPE is needed, such as q8_0");
+    if (!model_source_is_gguf(q.to)) FAIL(LAMP_INVALID, "lamp quantize: expected a new file whose name ends in .gguf, found %s", q.to);
+    for (int p = 0; p < SAVED_PARTS; p++) TRY(read_type(&q.type[p], part[p] ? options[p] : "type", part[p], all));
+    return quantize(&q, text, json);
+}

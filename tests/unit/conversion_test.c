@@ -1,0 +1,263 @@
+/* Models go from folders into GGUF files and back: what comes back is what went, bit for bit, and in between they compute the same. */
+#include "formats/conversion.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../test.h"
+#include "base/buffer.h"
+#include "base/error.h"
+#include "formats/gguf.h"
+#include "formats/quantise.h"
+#include "formats/safetensors.h"
+#include "infer/loaded_model.h"
+
+static conversion_request request(const char *from, const char *to, stored_type type) {
+    conversion_request q = {.from = from, .to = to};
+    for (int p = 0; p < SAVED_PARTS; p++) q.type[p] = type;
+    return q;
+}
+
+static int convert(const char *from, const char *to, stored_type type) {
+    conversion c = {0};
+    const conversion_request q = request(from, to, type);
+    int status = conversion_run(&c, &q);
+    conversion_close(&c);
+    return status;
+}
+
+/* A path in the folder of this test that stays. */
+static const char *place(char path[PATH_BYTES], const char *name) { return strcpy(path, test_path(name)); }
+
+static void expect_same_tensors(const char *folder, const char *other) {
+    char path[PATH_BYTES];
+    safetensors *a = NULL, *b = NULL;
+    EXPECT_OK(file_join(path, folder, "model.safetensors"));
+    EXPECT_OK(safetensors_open(&a, path));
+    EXPECT_OK(file_join(path, other, "model.safetensors"));
+    EXPECT_OK(safetensors_open(&b, path));
+    EXPECT(a && b && a->n == b->n, "%zu tensors, %zu after", a ? a->n : 0, b ? b->n : 0);
+    for (size_t i = 0; a && b && i < a->n; i++) {
+        const safetensors_entry *x = &a->entry[i], *y = safetensors_find(b, x->name);
+        bool alike = y && y->type == x->type && y->rank == x->rank && !memcmp(x->shape, y->shape, sizeof *x->shape * (size_t)x->rank);
+        EXPECT(alike && !memcmp(x->bytes, y->bytes, (size_t)(x->end - x->begin)), "tensor %s is another", x->name);
+    }
+    safetensors_close(a), safetensors_close(b);
+}
+
+/* Which of them GGUF can say, and which text of the refusal names what it cannot. */
+static const struct {
+    const char *name, *refusal;
+} models[] = {
+    {"llama", NULL},
+    {"llama_full", NULL},
+    {"mixtral", NULL},
+    {"mixtral_full", NULL},
+    {"mixtral_fused", NULL},
+    {"olmoe", NULL},
+    {"olmoe_full", "\"norm_topk_prob\": expected 0, which GGUF's architecture olmoe takes for granted, found 1"},
+    {"qwen2", NULL},
+    {"qwen2_full", NULL},
+    {"qwen2_moe", NULL},
+    {"qwen2_moe_full", "which GGUF's architecture qwen2moe takes for granted"},
+    {"qwen2_moe_sharded", NULL},
+    {"qwen3", NULL},
+    {"qwen3_full", "\"attention_bias\": expected false, as GGUF's architecture qwen3 has no biases, found true"},
+    {"qwen3_moe", NULL},
+    {"qwen3_moe_full", "which GGUF's architecture qwen3moe takes for granted"},
+};
+
+static void what_comes_back_is_what_went(void) {
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char folder[PATH_BYTES], file[PATH_BYTES], back[PATH_BYTES], again[PATH_BYTES], name[64];
+        test_row(models[i].name);
+        EXPECT_OK(file_join(folder, "tests/golden/models", models[i].name));
+        snprintf(name, sizeof name, "%s.gguf", models[i].name), place(file, name);
+        snprintf(name, sizeof name, "%s.back", models[i].name), place(back, name);
+        snprintf(name, sizeof name, "%s.again", models[i].name), place(again, name);
+        if (models[i].refusal) {
+            EXPECT_ERROR(convert(folder, file, STORED_TYPES), LAMP_UNSUPPORTED, models[i].refusal);
+            EXPECT(!file_exists(file), "%s was made", file);
+            continue;
+        }
+        EXPECT_OK(convert(folder, file, STORED_TYPES));
+        EXPECT_OK(convert(file, back, STORED_TYPES));
+        EXPECT_OK(convert(folder, again, STORED_TYPES));
+        expect_same_tensors(again, back); /* as we write the folder itself: one tensor an expert, one file */
+        if (!strstr(models[i].name, "fused") && !strstr(models[i].name, "sharded")) expect_same_tensors(folder, back);
+    }
+}
+
+/* ---- what they compute ----------------------------------------------------------------------------------------------------------- */
+
+enum { T = 16, MOST_VOCABULARY = 512 };
+
+static ptrdiff_t logits_of(real logits[T * MOST_VOCABULARY], const char *path) {
+    const struct kernels *k;
+    loaded_model m = {0};
+    tape t = {0};
+    int32_t ids[T];
+    ptrdiff_t start[] = {0, T}, n = 0;
+    for (int i = 0; i < T; i++) ids[i] = (i * 17 + 5) % 61;
+    EXPECT_OK(kernels_choose(&k));
+    EXPECT_OK(loaded_model_open(&m, path, VALUES_STORED));
+    EXPECT_OK(tape_open(&t, k));
+    if (m.source) {
+        tensor *y = model_logits(&t, &m.model, &(token_batch){T, ids, NULL, 1, start}, NULL, false, NULL);
+        n = T * y->cols;
+        memcpy(logits, y->x, sizeof *logits * (size_t)n);
+    }
+    tape_close(&t);
+    loaded_model_close(&m);
+    return n;
+}
+
+static void files_compute_what_folders_do(void) {
+    static real a[T * MOST_VOCABULARY], b[T * MOST_VOCABULARY];
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char folder[PATH_BYTES], name[64];
+        if (models[i].refusal) continue;
+        test_row(models[i].name);
+        EXPECT_OK(file_join(folder, "tests/golden/models", models[i].name));
+        snprintf(name, sizeof name, "%s.gguf", models[i].name);
+        ptrdiff_t n = logits_of(a, folder);
+        EXPECT(n > 0 && logits_of(b, test_path(name)) == n && !memcmp(a, b, sizeof *a * (size_t)n), "other logits, to the bit");
+    }
+}
+
+/* ---- types ----------------------------------------------------------------------------------------------------------------------- */
+
+/* A model whose rows are whole blocks, but those of down, which have 40. */
+static const char source[] = "tests/golden/gguf/llama/model.gguf";
+
+static const char *type_of(const gguf *file, const char *name) {
+    const gguf_tensor *t = gguf_find_tensor(file, name);
+    return t ? t->type->name : "none";
+}
+
+static void each_part_has_its_type(void) {
+    char out[PATH_BYTES];
+    conversion c;
+    gguf *file = NULL;
+    conversion_request q = {.from = "tests/golden/gguf/qwen2moe/model.gguf", .to = place(out, "parts.gguf")};
+    q.type[SAVED_EXPERTS] = STORED_Q4_0, q.type[SAVED_SHARED] = STORED_Q8_0, q.type[SAVED_HEAD] = STORED_Q8_0, q.type[SAVED_EMBEDDING] = STORED_MXFP4;
+    EXPECT_OK(conversion_run(&c, &q));
+    EXPECT_OK(gguf_open(&file, out));
+    static const char *const expected[][2] = {
+        {"token_embd.weight", "MXFP4"},         {"output.weight", "Q8_0"},
+        {"output_norm.weight", "F32"},          {"blk.0.attn_q.weight", "Q8_0"},
+        {"blk.1.attn_output.weight", "Q8_0"},   {"blk.1.attn_q.bias", "F32"},
+        {"blk.0.ffn_gate_inp.weight", "F32"},   {"blk.0.ffn_gate_inp_shexp.weight", "F32"},
+        {"blk.0.ffn_gate_exps.weight", "Q4_0"}, {"blk.0.ffn_up_exps.weight", "Q4_0"},
+        {"blk.0.ffn_down_exps.weight", "F16"},  {"blk.1.ffn_gate_shexp.weight", "Q8_0"},
+        {"blk.1.ffn_down_shexp.weight", "F16"},
+    };
+    for (size_t i = 0; file && i < sizeof expected / sizeof *expected; i++)
+        EXPECT(!strcmp(type_of(file, expected[i][0]), expected[i][1]), "%s is %s", expected[i][0], type_of(file, expected[i][0]));
+    for (int p = 0; p < CONVERSION_PARTS; p++) {
+        const saved_loss loss = conversion_loss_of_part(&c, p);
+        const double lost = saved_loss_relative(&loss);
+        EXPECT(p == SAVED_PARTS ? lost == 0 : lost > 1e-4 && lost < 0.15, "%s is off by %g", conversion_part_name[p], lost);
+    }
+    gguf_close(file);
+    conversion_close(&c);
+}
+
+/* Blocks that a file has are those of the quantiser, of rows in the order of the file. */
+static void blocks_are_those_of_the_quantiser(void) {
+    static real values[64 * 32];
+    static unsigned char bytes[64 * 34];
+    char out[PATH_BYTES];
+    gguf *before = NULL, *after = NULL;
+    for (stored_type type = STORED_Q8_0; type <= STORED_MXFP4; type++) {
+        char name[32];
+        snprintf(name, sizeof name, "blocks-%s.gguf", stored_formats[type].name);
+        test_row(name);
+        EXPECT_OK(convert(source, place(out, name), type));
+        EXPECT_OK(gguf_open(&before, source));
+        EXPECT_OK(gguf_open(&after, out));
+        const gguf_tensor *x = gguf_find_tensor(before, "token_embd.weight"), *y = gguf_find_tensor(after, "token_embd.weight");
+        const int32_t row = 0;
+        EXPECT(x && y && x->size <= 64 * 32 && !strcmp(x->type->name, "F16"), "the model has another embedding");
+        kernels_scalar.stored_rows(values, x->bytes, STORED_F16, &row, 1, x->size);
+        EXPECT_OK(quantise(bytes, type, values, x->size));
+        EXPECT(!memcmp(bytes, y->bytes, (size_t)y->n_bytes), "other blocks");
+        gguf_close(before), gguf_close(after);
+    }
+}
+
+/* A file that is already of the type is copied, rows that stand by pairs too. */
+static void what_has_its_type_is_copied(void) {
+    char once[PATH_BYTES], twice[PATH_BYTES];
+    mapped_file a, b;
+    EXPECT_OK(convert(source, place(once, "once.gguf"), STORED_Q8_0));
+    EXPECT_OK(convert(once, place(twice, "twice.gguf"), STORED_Q8_0));
+    EXPECT_OK(file_map(&a, once));
+    EXPECT_OK(file_map(&b, twice));
+    EXPECT(a.length == b.length && !memcmp(a.bytes, b.bytes, a.length), "%zu bytes, %zu after", a.length, b.length);
+    file_unmap(&a), file_unmap(&b);
+}
+
+static void a_folder_is_of_the_type_that_was_asked_for(void) {
+    char f32[PATH_BYTES], bf16[PATH_BYTES], path[PATH_BYTES];
+    safetensors *file = NULL;
+    buffer config = {0};
+    EXPECT_OK(convert("tests/golden/models/qwen3", place(bf16, "qwen3-bf16"), STORED_BF16));
+    EXPECT_OK(file_join(path, bf16, "model.safetensors"));
+    EXPECT_OK(safetensors_open(&file, path));
+    for (size_t i = 0; file && i < file->n; i++)
+        EXPECT(file->entry[i].end - file->entry[i].begin == 2 * file->entry[i].size, "%s takes other bytes", file->entry[i].name);
+    EXPECT_OK(file_join(path, bf16, "config.json"));
+    EXPECT_OK(file_read(&config, path, 1 << 20));
+    EXPECT(config.bytes && strstr(config.bytes, "\"torch_dtype\": \"bfloat16\""), "config.json has another type");
+    EXPECT_OK(convert(bf16, place(f32, "qwen3-f32"), STORED_REAL));
+    EXPECT_OK(convert(f32, place(path, "qwen3-bf16-again"), STORED_BF16));
+    expect_same_tensors(bf16, path);
+    buffer_release(&config);
+    safetensors_close(file);
+}
+
+/* ---- refusals -------------------------------------------------------------------------------------------------------------------- */
+
+static void what_is_there_stays(void) {
+    char out[PATH_BYTES];
+    mapped_file map;
+    test_write_text("there.gguf", "mine");
+    EXPECT_ERROR(convert(source, place(out, "there.gguf"), STORED_TYPES), LAMP_INVALID, "there.gguf is already there; give another name");
+    EXPECT_OK(file_map(&map, out));
+    EXPECT(map.length == 4, "%zu bytes", map.length);
+    file_unmap(&map);
+    EXPECT_ERROR(convert(source, place(out, "folder"), STORED_Q8_0), LAMP_INVALID, "expected a name that ends in .gguf");
+    EXPECT_ERROR(convert(test_path("nothing"), place(out, "new.gguf"), STORED_TYPES), LAMP_IO, "nothing");
+}
+
+static void values_that_do_not_fit_are_named(void) {
+    char folder[PATH_BYTES], out[PATH_BYTES], path[PATH_BYTES];
+    buffer bytes = {0};
+    const float large = 1e6f;
+    EXPECT_OK(convert("tests/golden/models/llama", place(folder, "large"), STORED_TYPES));
+    EXPECT_OK(file_join(path, folder, "model.safetensors"));
+    EXPECT_OK(file_read(&bytes, path, 1 << 24));
+    memcpy(bytes.bytes + bytes.length - 4 * 30, &large, sizeof large); /* in the last tensor, the head */
+    EXPECT_OK(file_write_whole(path, bytes.bytes, bytes.length));
+    EXPECT_OK(file_join(path, folder, "manifest.json"));
+    remove(path);
+    EXPECT_ERROR(convert(folder, place(out, "large.gguf"), STORED_F16), LAMP_UNSUPPORTED, "expected at most 65504, which f16 can hold, found 1e+06");
+    EXPECT(strstr(lamp_error_message(), "tensor lm_head.weight"), "no tensor in %s", lamp_error_message());
+    EXPECT(!file_exists(out) && !file_exists(test_path("large.gguf.partial")), "something was left");
+    buffer_release(&bytes);
+}
+
+static const test_case cases[] = {
+    {"what comes back is what went", what_comes_back_is_what_went},
+    {"files compute what folders do", files_compute_what_folders_do},
+    {"each part has its type", each_part_has_its_type},
+    {"blocks are those of the quantiser", blocks_are_those_of_the_quantiser},
+    {"what has its type is copied", what_has_its_type_is_copied},
+    {"a folder is of the type that was asked for", a_folder_is_of_the_type_that_was_asked_for},
+    {"what is there stays", what_is_there_stays},
+    {"values that do not fit are named", values_that_do_not_fit_are_named},
+};
+
+int main(void) { return test_run("conversion", cases, sizeof cases / sizeof *cases); }

@@ -1,9 +1,13 @@
-/* Whatever opens as GGUF can be read to its last byte, and every setting and tensor is found by its name. */
+/* Whatever opens as GGUF can be read to its last byte, and every setting and tensor is found by its name. Whatever is a model besides runs, and its
+ * tokenizer gives a text back that it made tokens of. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "formats/gguf.h"
 #include "fuzz.h"
+#include "infer/loaded_model.h"
+#include "infer/session.h"
 
 static void try_setting(const gguf *file, const gguf_setting *s, const uint8_t *end) {
     int64_t integer;
@@ -26,18 +30,49 @@ static void try_setting(const gguf *file, const gguf_setting *s, const uint8_t *
     gguf_get_array(&array, file, key, s->item);
 }
 
+static void try_tensor(const gguf *file, const gguf_tensor *t) {
+    const unsigned char *begin = file->map.bytes, *end = begin + file->map.length;
+    CHECK(gguf_find_tensor(file, t->name) == t, "%s is not found", t->name);
+    CHECK(t->bytes >= begin && t->n_bytes <= end - t->bytes, "%s lies outside", t->name);
+    CHECK(t->n_bytes == t->size / t->type->block * t->type->block_bytes, "%s has %lld bytes", t->name, (long long)t->n_bytes);
+}
+
+static void try_text(const tokenizer *words) {
+    static const char text[] = "The lamp's 42 lights <|endoftext|>aaaab\n\n  caf\xC3\xA9 \xFF\xE2\x82";
+    encoder *e = NULL;
+    token_list ids = {0};
+    buffer back = {0};
+    CHECK(encoder_new(&e, words) == LAMP_OK, "%s", lamp_error_message());
+    if (encoder_encode(e, &ids, text, sizeof text - 1) == LAMP_OK) {
+        CHECK(tokenizer_decode(words, &back, ids.id, ids.length) == LAMP_OK, "%s", lamp_error_message());
+        CHECK(back.length == sizeof text - 1 && !memcmp(back.bytes, text, back.length), "%zu bytes became %zu", sizeof text - 1, back.length);
+    }
+    buffer_release(&back);
+    token_list_release(&ids);
+    encoder_free(e);
+}
+
+/* Its parameters are no more than the file holds, so a token costs no more than the file did. */
+static void try_model(const char *path) {
+    static const int32_t ids[] = {0, 0, 0};
+    const real *logits;
+    loaded_model m;
+    session s;
+    if (loaded_model_open(&m, path, VALUES_STORED) < 0) return;
+    CHECK(session_open(&s, &m.model, 3) == LAMP_OK, "%s", lamp_error_message());
+    CHECK(session_feed(&s, &logits, ids, 3) == LAMP_OK, "%s", lamp_error_message());
+    if (m.tokenizer) try_text(m.tokenizer);
+    session_close(&s);
+    loaded_model_close(&m);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {
     gguf *file = NULL;
-    int sum = 0;
-    if (gguf_open(&file, fuzz_file("input.gguf", bytes, length)) < 0) return 0;
+    const char *path = fuzz_file("input.gguf", bytes, length);
+    if (gguf_open(&file, path) < 0) return 0;
     for (size_t i = 0; i < file->n_settings; i++) try_setting(file, &file->setting[i], file->map.bytes + length);
-    for (size_t i = 0; i < file->n_tensors; i++) {
-        const gguf_tensor *t = &file->tensor[i];
-        CHECK(gguf_find_tensor(file, t->name) == t, "%s is not found", t->name);
-        CHECK(t->bytes >= file->map.bytes && t->n_bytes <= file->map.bytes + length - t->bytes, "%s lies outside", t->name);
-        CHECK(t->n_bytes == t->size / t->type->block * t->type->block_bytes, "%s has %lld bytes", t->name, (long long)t->n_bytes);
-        if (t->n_bytes > 0) sum += t->bytes[0] + t->bytes[t->n_bytes - 1];
-    }
+    for (size_t i = 0; i < file->n_tensors; i++) try_tensor(file, &file->tensor[i]);
     gguf_close(file);
-    return sum < 0;
+    try_model(path);
+    return 0;
 }

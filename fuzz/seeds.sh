@@ -87,10 +87,14 @@ members zstd --check --no-content-size >$corpus/packed/zstd-checked
 lamp=$PWD/build/lamp
 lamp() { "$lamp" "$@"; }
 source tests/world.sh
-logs=$PWD/$corpus/logs/sound
+logs=$PWD/$corpus/logs/sound model=$PWD/$corpus/gguf/model
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 make_world
 lamp train tiny.ini --run logs --quiet --set model.num_hidden_layers=1 --set router.experts=2 --set train.steps=2 --set train.probe_every=1
 { cat logs/metrics.jsonl && echo && cat logs/routing.jsonl; } >"$logs"
+lamp train tiny.ini --run small --quiet --set model.hidden_size=8 --set model.intermediate_size=4 --set model.num_attention_heads=2 \
+    --set model.num_hidden_layers=1 --set router.experts=2 --set train.steps=1
+lamp convert small model.gguf --type f16 --quiet >/dev/null
+cp model.gguf "$model"

@@ -15,7 +15,7 @@ static const struct {
     double matrix_bytes, vector_bytes;
 } forms[SERVE_FORMS] = {{4, 4}, {2, 2}, {34.0 / 32, 4}, {18.0 / 32, 4}};
 
-static price_part part_of(const model *m, const weight *w) {
+price_part price_part_of(const model *m, const weight *w) {
     static const struct {
         const char *begins;
         price_part part;
@@ -51,7 +51,7 @@ static double cache_values(const model *m, const weight *w, int64_t context) {
 static void add_weight(model_price *p, const model *m, const weight *w) {
     int64_t active = model_active_values(m, w);
     bool multiplies = !model_looks_up(m, w) && !weight_is_vector(w);
-    price_part part = part_of(m, w);
+    price_part part = price_part_of(m, w);
     double scores = model_score_flops(m, w, p->context);
     p->part[part].parameters += weight_size(w);
     if (w == m->head) part = PART_HEAD; /* a tied embedding is counted there, and works here */

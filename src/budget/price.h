@@ -40,6 +40,8 @@ typedef struct {
 
 extern const char *const price_part_name[PRICE_PARTS], *const serve_form_name[SERVE_FORMS];
 
+price_part price_part_of(const model *m, const weight *w);
+
 /* m's weights are declared, and perhaps more; r is resolved, and says how it is trained. */
 int price_model(model_price *p, model *m, const recipe *r, int64_t context);
 

@@ -101,6 +101,16 @@ void print_price(const model_price *p) {
     print_serving(p);
 }
 
+void print_stored(const stored_bytes *s) {
+    char a[HUMAN_BYTES], b[HUMAN_BYTES];
+    printf("\nstored in its files    %sB, %sB of them touched by a token\n", human_count(a, s->all.held), human_count(b, s->all.touched));
+    for (int p = 0; p < PRICE_PARTS; p++)
+        for (int t = 0; t < STORED_TYPES; t++)
+            if (s->share[p][t].held > 0)
+                printf("%-10s %-11s %9sB %14sB\n", price_part_name[p], stored_formats[t].name, human_count(a, s->share[p][t].held),
+                       human_count(b, s->share[p][t].touched));
+}
+
 /* ---- JSON -------------------------------------------------------------------------------------------------------------------- */
 
 static void put_shape(json_writer *w, const model_config *g) {
@@ -173,4 +183,19 @@ void put_price(json_writer *w, const model *m, const model_price *p) {
     put_count(w, "without_embedding_and_head", &p->body);
     put_training(w, p);
     put_serving(w, p);
+}
+
+void put_stored(json_writer *w, const stored_bytes *s) {
+    json_begin_array(w, "stored");
+    for (int p = 0; p < PRICE_PARTS; p++)
+        for (int t = 0; t < STORED_TYPES; t++) {
+            if (s->share[p][t].held == 0) continue;
+            json_begin_object(w, NULL);
+            json_put_text(w, "part", price_part_name[p]);
+            json_put_text(w, "type", stored_formats[t].name);
+            json_put_integer(w, "bytes_held", (int64_t)s->share[p][t].held);
+            json_put_integer(w, "bytes_touched", (int64_t)s->share[p][t].touched);
+            json_end_object(w);
+        }
+    json_end_array(w);
 }

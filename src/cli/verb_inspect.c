@@ -45,6 +45,24 @@ static int read_priced(recipe *r, const char *name, const cli_list *settings) {
     return family_complete(&r->model, name);
 }
 
+/* Of a model whose files are there; there may be none. */
+static int show_stored(json_writer *w, const char *name, const model *m) {
+    static const char *const files[] = {"model.safetensors", "model.safetensors.index.json"};
+    char folder[PATH_BYTES], path[PATH_BYTES];
+    stored_bytes stored;
+    bool there = !file_is_folder(name);
+    TRY(checkpoint_resolve(folder, name));
+    for (size_t i = 0; i < sizeof files / sizeof *files && !there; i++) {
+        TRY(file_join(path, folder, files[i]));
+        there = file_exists(path);
+    }
+    if (!there) return LAMP_OK;
+    TRY(stored_bytes_count(&stored, m, folder));
+    if (w) put_stored(w, &stored);
+    else print_stored(&stored);
+    return LAMP_OK;
+}
+
 static int price(json_writer *w, const char *name, const inspect_wishes *wishes, const cli_list *settings, int64_t context) {
     recipe r;
     model m = {0};
@@ -55,7 +73,9 @@ static int price(json_writer *w, const char *name, const inspect_wishes *wishes,
     TRY_TO(done, price_model(&p, &m, &r, context > 0 ? context : r.model.max_position_embeddings));
     if (w) put_price(w, &m, &p);
     else if (!wishes->text || wishes->experts) print_sizes(&m, &p);
-    if (!w && !wishes->text && !wishes->experts) print_price(&p);
+    bool all = !wishes->text && !wishes->experts;
+    if (!w && all) print_price(&p);
+    if (all && is_model(name) && settings->n == 0 && !p.missing) status = show_stored(w, name, &m);
 done:
     model_close(&m);
     return status;

@@ -62,7 +62,7 @@ static stored_type type_of(const gguf_tensor *t) {
     return type;
 }
 
-static int check_tensor(const family_place *place, const gguf_tensor *found) {
+static int check_tensor(const weight *w, const family_place *place, const gguf_tensor *found) {
     char expected[GGUF_SHAPE_BYTES], other[GGUF_SHAPE_BYTES];
     int64_t dimension[GGUF_MAX_RANK];
     gguf_dimensions(dimension, place);
@@ -72,6 +72,8 @@ static int check_tensor(const family_place *place, const gguf_tensor *found) {
     if (memcmp(found->dimension, dimension, sizeof dimension)) FAIL(LAMP_MALFORMED, "tensor %s: expected %s, found %s", place->name, expected, other);
     if (type_of(found) == STORED_TYPES)
         FAIL(LAMP_UNSUPPORTED, "tensor %s: expected F32, F16, BF16, Q8_0, Q4_0 or MXFP4, found %s", place->name, found->type->name);
+    if (weight_is_vector(w) && found->type->block > 1)
+        FAIL(LAMP_UNSUPPORTED, "tensor %s: expected a vector of F32, F16 or BF16, found %s", place->name, found->type->name);
     return LAMP_OK;
 }
 
@@ -82,7 +84,7 @@ static int find_group(stored_group *group, gguf_model *m, const weight *w, ptrdi
         found = gguf_find_tensor(m->file, other.name);
         if (found || nth == 0) place = other;
     }
-    TRY(check_tensor(&place, found));
+    TRY(check_tensor(w, &place, found));
     m->wanted[found - m->file->tensor] = true;
     *group = (stored_group){.tensor = found->name,
                             .first = place.first,

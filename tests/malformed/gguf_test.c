@@ -1,51 +1,12 @@
-/* Every way a GGUF file can lie, by name: what it is told, and that no claimed size becomes memory. The files are written in a small language
- * of words, one after another:
- *
- *     GGUF     these letters            "key"    text: a u64 length and its letters      |       zeros up to a multiple of 32
- *     4:3      3 in four bytes          <key     its letters alone                       *32     32 bytes of data */
+/* Every way a GGUF file can lie, by name: what it is told, and that no claimed size becomes memory. How the files are written: gguf_words.h. */
 #include "formats/gguf.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../test.h"
-#include "base/buffer.h"
+#include "gguf_words.h"
 #include "lamp.h"
-
-static void put_number(buffer *b, const char *word) {
-    char *end;
-    size_t width = (size_t)strtol(word, &end, 10);
-    uint64_t value = strtoull(end + 1, NULL, 0);
-    buffer_append(b, &value, width);
-}
-
-static void put_word(buffer *b, const char *word, size_t length) {
-    uint64_t text_length = length - 2;
-    switch (*word) {
-    case '"':
-        buffer_append(b, &text_length, sizeof text_length);
-        buffer_append(b, word + 1, text_length);
-        break;
-    case '<': buffer_append(b, word + 1, length - 1); break;
-    case '|':
-        while (b->length % GGUF_ALIGNMENT) buffer_append_byte(b, 0);
-        break;
-    case '*':
-        for (long i = strtol(word + 1, NULL, 10); i > 0; i--) buffer_append_byte(b, (char)i);
-        break;
-    case 'G': buffer_append(b, word, length); break;
-    default: put_number(b, word);
-    }
-}
-
-static void assemble(buffer *b, const char *words) {
-    while (*words) {
-        size_t length = strcspn(words, " ");
-        if (length > 0) put_word(b, words, length);
-        words += length + strspn(words + length, " ");
-    }
-}
 
 /* ---- the table ----------------------------------------------------------------------------------------------------------------- */
 

@@ -19,7 +19,7 @@ trap 'rm -rf "$TMP"' EXIT
 
 lamp() { "$BUILD/lamp" "$@"; }
 
-mkdir world && cd world && make_world && make_runs 2 6 || exit 1
+mkdir world && cd world && make_world && make_runs 2 6 && lamp convert tiny tiny.gguf --quiet >/dev/null || exit 1
 echo words >>lines.jsonl
 sed 's/^checkpoint_every = .*/checkpoint_every = 2/' saved/recipe.ini >recipe && mv recipe saved/recipe.ini
 cd ..
@@ -35,6 +35,9 @@ scenarios=(
     "generate    -      generate tiny --prompt river --tokens 12"
     "logits      new    logits tiny --ids ids --out new"
     "upcycle     new    convert dense new --upcycle --experts 4 --top-k 2"
+    "gguf-in     new.gguf  convert tiny new.gguf"
+    "gguf-out    new    convert tiny.gguf new"
+    "quantize    new.gguf  quantize tiny new.gguf --type q8_0"
 )
 
 names=(INT TERM)

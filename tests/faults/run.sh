@@ -19,7 +19,7 @@ trap 'rm -rf "$TMP"' EXIT
 
 lamp() { "$BUILD/lamp" "$@"; }
 
-mkdir world && cd world && make_world && make_runs 1 4 || exit 1
+mkdir world && cd world && make_world && make_runs 1 4 && lamp convert tiny tiny.gguf --quiet >/dev/null || exit 1
 cat text/stone/*.c | gzip >packed.txt.gz
 cd ..
 
@@ -44,6 +44,11 @@ scenarios=(
     "tensorboard    writes  {} train tiny.ini --run new --set train.tensorboard=true"
     "resume         writes  {} train saved"
     "upcycle        writes  {} convert dense new --upcycle --experts 4 --top-k 2"
+    "gguf-inspect   reads   {} inspect tiny.gguf"
+    "gguf-generate  reads   {} generate tiny.gguf --prompt river --tokens 4"
+    "gguf-in        writes  {} convert tiny new.gguf"
+    "gguf-out       writes  {} convert tiny.gguf new"
+    "quantize       writes  {} quantize tiny new.gguf --type q8_0 --text text/river/1.txt"
 )
 
 passed=0 failed=0 injected=0
@@ -78,6 +83,7 @@ attempt() { # scenario writes fault command
     [[ $fault == map:* ]] && give_back
     grep -Eq 'Sanitizer|runtime error' err && complain "$1" "$fault" "the sanitizers object"
     [ "$2" = writes ] || return
+    [[ $fault == map:* || ! -e case/new.gguf ]] || lamp inspect case/new.gguf >/dev/null 2>err || complain "$1" "$fault" "leaves new.gguf unreadable"
     for run in tiny saved new; do # old or new; of a new run possibly nothing
         [ -e "case/$run/checkpoints/latest" ] || [ "$run" != new ] || continue
         (cd case && lamp inspect $run --quiet >/dev/null 2>../err) || complain "$1" "$fault" "leaves $run unreadable"

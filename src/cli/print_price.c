@@ -57,8 +57,8 @@ static void print_parts(const model_price *p) {
     for (int i = 0; i < PRICE_PARTS; i++)
         if (p->part[i].parameters > 0 || p->part[i].active > 0) print_part(price_part_name[i], &p->part[i], p);
     print_part("without embedding, head", &p->body, p);
-    printf("multiply-adds there     %13.1f %c a token, forward, without what attention does beside its matrices\n",
-           p->multiply_adds / u.size, u.letter);
+    printf("multiply-adds there     %13.1f %c a token, forward, without what attention does beside its matrices\n", p->multiply_adds / u.size,
+           u.letter);
     printf("share of the MLP       %.1f%% of parameters, %.1f%% of a token's FLOPs (mlp and experts)\n", 100 * p->mlp_share, 100 * p->mlp_flop_share);
     printf("with all the embedding  %13.1f %c of a token, as many publish it\n", (double)p->active_with_embedding / u.size, u.letter);
 }
@@ -107,7 +107,7 @@ void print_stored(const stored_bytes *s) {
     for (int p = 0; p < PRICE_PARTS; p++)
         for (int t = 0; t < STORED_TYPES; t++)
             if (s->share[p][t].held > 0)
-                printf("%-10s %-11s %9sB %14sB\n", price_part_name[p], stored_formats[t].name, human_count(a, s->share[p][t].held),
+                printf("%-22s %-10s %-5s %9sB, %9sB\n", "", price_part_name[p], stored_formats[t].name, human_count(a, s->share[p][t].held),
                        human_count(b, s->share[p][t].touched));
 }
 

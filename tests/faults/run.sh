@@ -48,7 +48,7 @@ scenarios=(
     "gguf-generate  reads   {} generate tiny.gguf --prompt river --tokens 4"
     "gguf-in        writes  {} convert tiny new.gguf"
     "gguf-out       writes  {} convert tiny.gguf new"
-    "quantize       writes  {} quantize tiny new.gguf --type q8_0 --text text/river/1.txt"
+    "quantize       writes  {} quantize tiny new.gguf --type q8_0 --data text/river/1.txt"
 )
 
 passed=0 failed=0 injected=0

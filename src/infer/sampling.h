@@ -17,7 +17,7 @@ typedef struct {
 sampling sampling_defaults(void);
 
 typedef struct {
-    double probability;
+    double score;
     int32_t id;
 } sampling_candidate;
 

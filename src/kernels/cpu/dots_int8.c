@@ -192,12 +192,10 @@ static inline __attribute__((always_inline)) float dot_int8(const unsigned char 
 
 /* ---- all rows ---------------------------------------------------------------------------------------------------------------------------- */
 
-enum { FEW_ROUNDED = 4 /* rows of a group, up to which panels do not pay */ };
-
 /* What a thread has rounded last. */
 typedef struct {
-    rounded_row row[FEW_ROUNDED];
-    const real *source[FEW_ROUNDED];
+    rounded_row row[FEW_ROWS];
+    const real *source[FEW_ROWS];
 } rounded_rows;
 
 static void hold_row(rounded_rows *held, ptrdiff_t i, const real *x, ptrdiff_t blocks) {

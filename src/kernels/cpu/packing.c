@@ -48,11 +48,11 @@ static inline void turn_block(void *panel, V4 a, V4 b, V4 c, V4 d) {
     store4(column + 3 * PANEL_COLUMNS, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
 }
 
-/* Sixteen rows of sixteen 32-bit values become columns of the panel: pairs of rows, of pairs, of fours and of eights change places. gap: what is left
- * out after eight of its rows. */
+/* Sixteen rows of sixteen 32-bit values become columns: pairs of rows, of pairs, of fours and of eights change places. The rows that come of it
+ * lie `stride` apart, and the last eight `gap` further. */
 enum { TURN_BY = 16 };
 #if defined(__AVX512F__) && REAL_BYTES == 4
-static inline __attribute__((always_inline)) void turn_wide_block(void *panel, ptrdiff_t gap, __m512 row[TURN_BY]) {
+static inline __attribute__((always_inline)) void turn_wide_block(void *to, ptrdiff_t stride, ptrdiff_t gap, __m512 row[TURN_BY]) {
     __m512 turned[TURN_BY];
 #pragma GCC unroll 8
     for (int i = 0; i < TURN_BY; i += 2) turned[i] = _mm512_unpacklo_ps(row[i], row[i + 1]), turned[i + 1] = _mm512_unpackhi_ps(row[i], row[i + 1]);
@@ -70,11 +70,11 @@ static inline __attribute__((always_inline)) void turn_wide_block(void *panel, p
             turned[j] = _mm512_shuffle_f32x4(row[j], row[j + 4], 0x88), turned[j + 4] = _mm512_shuffle_f32x4(row[j], row[j + 4], 0xDD);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) {
-        float *column = (float *)panel + j * PANEL_COLUMNS;
+        float *column = (float *)to + j * stride;
         _mm512_storeu_ps(column, _mm512_shuffle_f32x4(turned[j], turned[j + 8], 0x88));
-        _mm512_storeu_ps(column + 4 * PANEL_COLUMNS, _mm512_shuffle_f32x4(turned[j + 4], turned[j + 12], 0x88));
-        _mm512_storeu_ps(column + 8 * PANEL_COLUMNS + gap, _mm512_shuffle_f32x4(turned[j], turned[j + 8], 0xDD));
-        _mm512_storeu_ps(column + 12 * PANEL_COLUMNS + gap, _mm512_shuffle_f32x4(turned[j + 4], turned[j + 12], 0xDD));
+        _mm512_storeu_ps(column + 4 * stride, _mm512_shuffle_f32x4(turned[j + 4], turned[j + 12], 0x88));
+        _mm512_storeu_ps(column + 8 * stride + gap, _mm512_shuffle_f32x4(turned[j], turned[j + 8], 0xDD));
+        _mm512_storeu_ps(column + 12 * stride + gap, _mm512_shuffle_f32x4(turned[j + 4], turned[j + 12], 0xDD));
     }
 }
 
@@ -117,7 +117,7 @@ static ptrdiff_t pack_wide_columns(real *panel, const operand *o, ptrdiff_t firs
         __m512 row[TURN_BY];
 #pragma GCC unroll 16
         for (int i = 0; i < TURN_BY; i++) row[i] = _mm512_loadu_ps(source_row(o, first + i) + k0 + k);
-        turn_wide_block(panel + k * PANEL_COLUMNS, 0, row);
+        turn_wide_block(panel + k * PANEL_COLUMNS, PANEL_COLUMNS, 0, row);
     }
     return k;
 }

@@ -53,7 +53,7 @@ static inline ptrdiff_t pack_wide_columns_bf16(real *panel, const operand *o, pt
             const float *source = source_row(o, first + i) + k0 + k;
             row[i] = (__m512)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(source + TURN_BY), _mm512_loadu_ps(source));
         }
-        turn_wide_block(panel + k / 2 * PANEL_COLUMNS, 0, row);
+        turn_wide_block(panel + k / 2 * PANEL_COLUMNS, PANEL_COLUMNS, 0, row);
     }
     return k;
 }

@@ -1,13 +1,16 @@
-/* Forward products of weights in blocks of q8_0, q4_0 or mxfp4 with rows that are rounded to eight bits as they are packed (dots_int8.c has them for
- * few rows). A unit holds four neighbouring values:
+/* Forward products of weights in blocks of q8_0, q4_0 or mxfp4 with more rows than a few (dots_int8.c). Rows are rounded to eight bits, once for all
+ * that a thread does with them, and lie side by side in the lanes of vectors; then a weight is read once, PANEL_ROWS of its rows at a time, and of
+ * those every four neighbouring values are multiplied with all lanes at once. In units of real's size, with four values in each,
  *
- *     a block of a B panel: (QUADS, PANEL_COLUMNS) units, then (PANEL_COLUMNS) scales; zero-padded
- *     a block of a row of A: (QUADS) units, then its scale and where its sums begin
+ *     a block of a panel of LANES rows: (QUADS, LANES) units, (LANES) beginnings of its sums, (LANES) scales; without rows, zero
  *
- * The dot instruction multiplies unsigned bytes by signed ones. Weights are packed as value + 128, so the sums of a block begin at -128 times
- * the sum of the row's values: one number for a whole row of sums, where the other way round it would be read with every column. */
+ * Sums of a block are integers in registers; there are not enough for those of the whole depth, which are needed once in a block. */
 
-enum { A_BLOCK_UNITS = QUADS + 2, B_BLOCK_UNITS = QUADS + 1 };
+enum {
+    BLOCK_UNITS = (QUADS + 2) * LANES,
+    DEPTH_BLOCKS = 64,  /* of a row at once */
+    MOST_TOGETHER = 192 /* rows of x, a multiple of LANES: their panels stay in the second cache */
+};
 
 static inline lane_integer as_integer(real unit) {
     lane_integer i;
@@ -15,145 +18,237 @@ static inline lane_integer as_integer(real unit) {
     return i;
 }
 
-/* sum + four values of a, signed, times four of each lane of b, unsigned */
+/* sum + four values of w, plus EXCESS, times four of each lane of x */
 #if defined(__AVX512VNNI__) && REAL_BYTES == 4
 #define HAS_INT8_DOT
-static inline V add_quads(V sum, V a, V b) { /* with the intrinsic, whose sums are of another type, gcc 12 copies each of them at every step */
-    __asm__("vpdpbusd %1, %2, %0" : "+v"(sum) : "v"(a), "v"(b));
+static inline V add_quads(V sum, V w, V x) { /* with the intrinsic, whose sums are of another type, gcc 12 copies each of them at every step */
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
     return sum;
 }
-static inline __attribute__((always_inline)) V add_quad(V sum, const real *a, V b) { return add_quads(sum, (V)((VI){0} + as_integer(*a)), b); }
+static inline __attribute__((always_inline)) V add_quad(V sum, lane_integer w, V x) { return add_quads(sum, (V)((VI){0} + w), x); }
 static inline V add_square_quads(V sum, V factor) { return add_quads(sum, factor, factor); }
 static double peak_flops_int8(double seconds) { return peak_by(add_square_quads, (V)((VI){0} + 0x01010101), 4, seconds); }
+#elif defined(__AVX2__) && REAL_BYTES == 4 && !defined(__AVX512F__)
+static inline __attribute__((always_inline)) V add_quad(V sum, lane_integer w, V x) {
+    const __m256i four = _mm256_set1_epi32(w), pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(four), _mm256_sign_epi8((__m256i)x, four));
+    return (V)_mm256_add_epi32((__m256i)sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
 #else
-static inline __attribute__((always_inline)) V add_quad(V sum, const real *a, V b) {
-    const lane_integer four = as_integer(*a);
+static inline __attribute__((always_inline)) V add_quad(V sum, lane_integer w, V x) {
+    enum { TOP = 8 * sizeof(real) - 8 };
     VI total = (VI)sum;
-    for (int i = 0; i < 4; i++) total += ((VI)b >> 8 * i & 255) * (lane_integer)(int8_t)(four >> 8 * i);
+    for (int i = 0; i < 4; i++) total += ((VI)x << (TOP - 8 * i) >> TOP) * (lane_integer)(int8_t)(w >> 8 * i);
     return (V)total;
 }
 #endif
 
+/* What a thread multiplies with: rows of x, and a few of a weight. */
+typedef struct {
+    real x[MOST_TOGETHER / LANES][DEPTH_BLOCKS * BLOCK_UNITS] __attribute__((aligned(64)));
+    uint8_t w[PANEL_ROWS][DEPTH_BLOCKS * STORED_BLOCK + CACHE_LINE] __attribute__((aligned(64))); /* no power of two apart */
+    float scale[PANEL_ROWS][DEPTH_BLOCKS];
+    ptrdiff_t first, n, k0; /* which rows of the batch, and from which block on; n 0: none */
+} int8_factors;
+
 /* ---- packing ----------------------------------------------------------------------------------------------------------------------------- */
 
-static void pack_a_int8(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth) {
-    const ptrdiff_t blocks = depth / STORED_BLOCK;
-    float scale[A_STRIDE / A_BLOCK_UNITS], inverse[A_STRIDE / A_BLOCK_UNITS];
-    int8_t value[STORED_BLOCK];
-    for (ptrdiff_t i = 0; i < rows; i++, a += A_STRIDE) {
-        const real *x = source_row(o, first + i) + k0;
-        find_scales(scale, inverse, x, blocks);
-        for (ptrdiff_t b = 0; b < blocks; b++) {
-            real *to = a + b * A_BLOCK_UNITS;
-            lane_integer begin = 0;
-            round_block(value, x + b * STORED_BLOCK, inverse[b]);
-            for (int j = 0; j < STORED_BLOCK; j++) begin -= 128 * value[j];
-            for (int k = 0; k < QUADS; k++) memcpy(to + k, value + 4 * k, 4);
-            to[QUADS] = (real)scale[b];
-            memcpy(to + QUADS + 1, &begin, sizeof begin);
-        }
-    }
-}
-
-/* A block of one column of a panel. */
-static inline void pack_block(real *panel, const unsigned char *w, const stored_type type) {
-    const block_bytes bytes = bytes_of_block(w, type);
-    uint8_t value[STORED_BLOCK];
-    memcpy(value, &bytes, sizeof value);
-    for (int i = 0; i < STORED_BLOCK; i++) value[i] ^= 128 ^ EXCESS;
-    for (int k = 0; k < QUADS; k++) memcpy(panel + k * PANEL_COLUMNS, value + 4 * k, 4);
-    panel[QUADS * PANEL_COLUMNS] = (real)(type == STORED_MXFP4 ? mxfp4_scale(*w) : float_of_half(pair_of_bytes(w)));
-}
-
-/* Sixteen columns, all of which are there; as many blocks as come in pairs. Returns how many. w: of the first; columns lie stride bytes apart */
+/* Units of LANES rows, two blocks of each, change from rows to lanes. */
 #if HAS_WIDE_BLOCKS
-static inline __attribute__((always_inline)) ptrdiff_t pack_wide_blocks(real *panel, const unsigned char *w, ptrdiff_t stride, ptrdiff_t blocks,
-                                                                        const stored_type type) {
-    const ptrdiff_t bytes = size_of_block(type), whole = blocks / 2 * 2;
-    uint16_t bits[A_STRIDE / A_BLOCK_UNITS][TURN_BY];
-    float ones[TURN_BY];
-    for (int i = 0; i < TURN_BY; i++) ones[i] = 1;
-    for (ptrdiff_t b = 0; b < whole; b += 2) {
-        __m512 row[TURN_BY];
+static inline void turn_pair(real *panel, const int8_t (*value)[2 * STORED_BLOCK]) {
+    __m512 row[TURN_BY];
 #pragma GCC unroll 16
-        for (int i = 0; i < TURN_BY; i++) {
-            const unsigned char *even = w + i * stride + b * bytes, *odd = even + bytes;
-            const __m512i pair = _mm512_inserti64x4(_mm512_castsi256_si512(bytes_of_block(even, type)), bytes_of_block(odd, type), 1);
-            row[i] = (__m512)_mm512_xor_si512(pair, _mm512_set1_epi8((char)(128 ^ EXCESS)));
-            bits[b][i] = scale_bits(even, type), bits[b + 1][i] = scale_bits(odd, type);
-        }
-        turn_wide_block(panel + b * B_BLOCK_UNITS * PANEL_COLUMNS, PANEL_COLUMNS, row);
-    }
-    for (ptrdiff_t b = 0; b < whole; b++) scales_of_bits(panel + (b * B_BLOCK_UNITS + QUADS) * PANEL_COLUMNS, bits[b], ones, TURN_BY, type);
-    return whole;
+    for (int i = 0; i < TURN_BY; i++) row[i] = _mm512_loadu_ps(value[i]);
+    turn_wide_block(panel, LANES, 2 * LANES, row);
 }
 #else
-static inline ptrdiff_t pack_wide_blocks(real *panel, const unsigned char *w, ptrdiff_t stride, ptrdiff_t blocks, const stored_type type) {
-    return (void)panel, (void)w, (void)stride, (void)blocks, (void)type, 0;
+static inline void turn_pair(real *panel, const int8_t (*value)[2 * STORED_BLOCK]) {
+    for (int i = 0; i < LANES; i++)
+        for (int k = 0; k < 2 * QUADS; k++) memcpy(panel + k * LANES + (k >= QUADS) * 2 * LANES + i, value[i] + 4 * k, 4);
 }
 #endif
 
-static inline __attribute__((always_inline)) void pack_stored_int8_by(real *b, ptrdiff_t panel_units, const stored_operand *o, ptrdiff_t first,
-                                                                      ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth, const stored_type type) {
-    const ptrdiff_t blocks = depth / STORED_BLOCK, bytes = size_of_block(type);
-    for (ptrdiff_t j = 0; j < columns; j += PANEL_COLUMNS, b += panel_units) {
-        const ptrdiff_t there = smaller(columns - j, PANEL_COLUMNS);
-        const unsigned char *w = o->bytes + (first + j) * o->stride + k0 / STORED_BLOCK * bytes;
-        ptrdiff_t done = 0;
-        if (there < PANEL_COLUMNS) memset(b, 0, sizeof(real) * (size_t)(blocks * B_BLOCK_UNITS * PANEL_COLUMNS));
-        for (ptrdiff_t column = 0; column < there; column++) {
-            if (column % TURN_BY == 0)
-                done = column + TURN_BY <= there ? pack_wide_blocks(b + column, w + column * o->stride, o->stride, blocks, type) : 0;
-            for (ptrdiff_t i = done; i < blocks; i++)
-                pack_block(b + i * B_BLOCK_UNITS * PANEL_COLUMNS + column, w + column * o->stride + i * bytes, type);
-        }
+/* Of `rows` rows from r on, blocks k0 .. k0 + blocks; if that is odd, one more that is not used. */
+static void pack_panel(real *panel, const few_rows *p, ptrdiff_t r, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t blocks) {
+    float scale[LANES][DEPTH_BLOCKS], inverse[LANES][DEPTH_BLOCKS];
+    int8_t value[LANES][2 * STORED_BLOCK];
+    const real *x[LANES];
+    if (rows < LANES) memset(panel, 0, sizeof(real) * (size_t)(blocks * BLOCK_UNITS)), memset(value, 0, sizeof value);
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        x[i] = few_rows_x(p, r + i) + k0 * STORED_BLOCK;
+        find_scales(scale[i], inverse[i], x[i], blocks);
+    }
+    for (ptrdiff_t b = 0; b < blocks; b += 2, panel += 2 * BLOCK_UNITS) {
+        const ptrdiff_t here = smaller(blocks - b, 2);
+        for (ptrdiff_t i = 0; i < rows; i++)
+            for (ptrdiff_t j = 0; j < here; j++) {
+                real *end = panel + j * BLOCK_UNITS + QUADS * LANES + i;
+                lane_integer sum = 0;
+                round_block(value[i] + j * STORED_BLOCK, x[i] + (b + j) * STORED_BLOCK, inverse[i][b + j]);
+                for (int k = 0; k < STORED_BLOCK; k++) sum += value[i][j * STORED_BLOCK + k];
+                sum *= -EXCESS;
+                memcpy(end, &sum, sizeof sum);
+                end[LANES] = (real)scale[i][b + j];
+            }
+        turn_pair(panel, (const int8_t(*)[2 * STORED_BLOCK]) value);
     }
 }
 
-static void pack_stored_int8(real *b, ptrdiff_t panel_units, const stored_operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0,
-                             ptrdiff_t depth) {
-    if (o->type == STORED_Q8_0) pack_stored_int8_by(b, panel_units, o, first, columns, k0, depth, STORED_Q8_0);
-    else if (o->type == STORED_Q4_0) pack_stored_int8_by(b, panel_units, o, first, columns, k0, depth, STORED_Q4_0);
-    else pack_stored_int8_by(b, panel_units, o, first, columns, k0, depth, STORED_MXFP4);
+static void pack_panels(int8_factors *f, const few_rows *p, ptrdiff_t first, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t blocks) {
+    if (f->first == first && f->n == n && f->k0 == k0) return;
+    f->first = first, f->n = n, f->k0 = k0;
+    for (ptrdiff_t i = 0; i < n; i += LANES) pack_panel(f->x[i / LANES], p, first + i, smaller(n - i, LANES), k0, blocks);
+}
+
+/* The bits of scales are collected first: what was stored in pieces cannot be loaded as a whole at once. */
+static inline __attribute__((always_inline)) void pack_weight_by(int8_factors *f, const unsigned char *w, ptrdiff_t stride, ptrdiff_t rows,
+                                                                 ptrdiff_t blocks, const stored_type type) {
+    uint16_t bits[PANEL_ROWS][DEPTH_BLOCKS];
+    float ones[DEPTH_BLOCKS];
+    for (int b = 0; b < DEPTH_BLOCKS; b++) ones[b] = 1;
+    for (ptrdiff_t i = 0; i < rows; i++, w += stride)
+        for (ptrdiff_t b = 0; b < blocks; b++) {
+            const block_bytes bytes = bytes_of_block(w + b * size_of_block(type), type);
+            memcpy(f->w[i] + b * STORED_BLOCK, &bytes, STORED_BLOCK);
+            bits[i][b] = scale_bits(w + b * size_of_block(type), type);
+        }
+    for (ptrdiff_t i = 0; i < rows; i++) scales_of_bits(f->scale[i], bits[i], ones, blocks, type);
+}
+
+static void pack_weight(int8_factors *f, const unsigned char *w, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t blocks, stored_type type) {
+    if (type == STORED_Q8_0) pack_weight_by(f, w, stride, rows, blocks, STORED_Q8_0);
+    else if (type == STORED_Q4_0) pack_weight_by(f, w, stride, rows, blocks, STORED_Q4_0);
+    else pack_weight_by(f, w, stride, rows, blocks, STORED_MXFP4);
 }
 
 /* ---- the micro-kernel -------------------------------------------------------------------------------------------------------------------- */
 
-/* The sums of a block are kept in registers; there are not enough for those of the whole depth, which are needed once in a block. */
-static inline __attribute__((always_inline)) void micro_kernel_int8(add_unit *add, const panels *p, const ptrdiff_t a_row, const ptrdiff_t a_step,
-                                                                    const ptrdiff_t b_step, const int most) {
-    V sum[PANEL_ROWS][PANEL_VECTORS], part[PANEL_ROWS][PANEL_VECTORS];
-    const real *a = p->a, *b = p->b;
-    begin_sums(sum, p, most);
-    for (ptrdiff_t blocks = p->units / B_BLOCK_UNITS; blocks > 0; blocks--, a += 2 * a_step, b += b_step) {
+enum { MOST_PANELS = 2 /* at once */ };
+
+/* sum (PANEL_ROWS, panels LANES) = the rows of the weight times so many panels from x on. In every block, `step` bytes are fetched. */
+static inline __attribute__((always_inline)) void micro_kernel_int8(real *sums, const int8_factors *f, const real *x, ptrdiff_t blocks,
+                                                                    const unsigned char *ahead, ptrdiff_t step, const int wide) {
+    V sum[PANEL_ROWS][MOST_PANELS], part[PANEL_ROWS][MOST_PANELS];
 #pragma GCC unroll 16
-        for (int i = 0; i < most; i++) part[i][0] = part[i][1] = (V)((VI){0} + as_integer(a[i * a_row + A_BLOCK_UNITS - 1]));
-        for (int k = 0; k < QUADS; k++, a += a_step, b += b_step) {
-            V b0 = load(b), b1 = load(b + LANES);
-            __builtin_prefetch(b + FETCH_AHEAD * b_step), __builtin_prefetch(b + FETCH_AHEAD * b_step + LANES);
+    for (int i = 0; i < PANEL_ROWS; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < wide; j++) sum[i][j] = (V){0};
+    for (ptrdiff_t b = 0; b < blocks; b++, x += BLOCK_UNITS, ahead += step) {
+        V lanes[MOST_PANELS];
+        fetch_bytes(ahead, step);
 #pragma GCC unroll 16
-            for (int i = 0; i < most; i++) part[i][0] = add(part[i][0], a + i * a_row, b0), part[i][1] = add(part[i][1], a + i * a_row, b1);
+        for (int i = 0; i < PANEL_ROWS; i++)
+#pragma GCC unroll 2
+            for (int j = 0; j < wide; j++) part[i][j] = load(x + j * DEPTH_BLOCKS * BLOCK_UNITS + QUADS * LANES);
+#pragma GCC unroll 8
+        for (int k = 0; k < QUADS; k++) {
+#pragma GCC unroll 2
+            for (int j = 0; j < wide; j++) {
+                const real *from = x + j * DEPTH_BLOCKS * BLOCK_UNITS + k * LANES;
+                lanes[j] = load(from);
+                __builtin_prefetch(from + BLOCK_UNITS);
+            }
+#pragma GCC unroll 16
+            for (int i = 0; i < PANEL_ROWS; i++) {
+                int32_t four;
+                memcpy(&four, f->w[i] + b * STORED_BLOCK + 4 * k, sizeof four);
+#pragma GCC unroll 2
+                for (int j = 0; j < wide; j++) part[i][j] = add_quad(part[i][j], four, lanes[j]);
+            }
         }
-        const V scale0 = load(b), scale1 = load(b + LANES);
+#pragma GCC unroll 2
+        for (int j = 0; j < wide; j++) lanes[j] = load(x + j * DEPTH_BLOCKS * BLOCK_UNITS + (QUADS + 1) * LANES);
 #pragma GCC unroll 16
-        for (int i = 0; i < most; i++) {
-            const real scale = a[i * a_row];
-            sum[i][0] += __builtin_convertvector((VI)part[i][0], V) * (scale * scale0);
-            sum[i][1] += __builtin_convertvector((VI)part[i][1], V) * (scale * scale1);
-        }
+        for (int i = 0; i < PANEL_ROWS; i++)
+#pragma GCC unroll 2
+            for (int j = 0; j < wide; j++) sum[i][j] += __builtin_convertvector((VI)part[i][j], V) * ((real)f->scale[i][b] * lanes[j]);
     }
-    keep_sums(sum, p, most);
+#pragma GCC unroll 16
+    for (int i = 0; i < PANEL_ROWS; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < wide; j++) store(sums + (i * MOST_PANELS + j) * LANES, sum[i][j]);
 }
 
-static void multiply_panels_int8(const panels *p) { multiply_rows_by(micro_kernel_int8, add_quad, p, PANEL_COLUMNS); }
+/* Columns o .. o + rows of y, of all that f holds. */
+static void multiply_held(const few_rows *p, const int8_factors *f, ptrdiff_t o, ptrdiff_t rows, ptrdiff_t blocks, const unsigned char *ahead) {
+    real sums[PANEL_ROWS * MOST_PANELS * LANES] __attribute__((aligned(64)));
+    const ptrdiff_t wide = ceiling(f->n, LANES), times = ceiling(wide, MOST_PANELS) * blocks;
+    const ptrdiff_t step = ceiling(ceiling(PANEL_ROWS * p->stride, times), CACHE_LINE) * CACHE_LINE;
+    for (ptrdiff_t j = 0; j < wide; j += MOST_PANELS, ahead += blocks * step) {
+        const ptrdiff_t n = smaller(f->n - j * LANES, MOST_PANELS * LANES);
+        if (wide - j >= MOST_PANELS) micro_kernel_int8(sums, f, f->x[j], blocks, ahead, step, MOST_PANELS);
+        else micro_kernel_int8(sums, f, f->x[j], blocks, ahead, step, 1);
+        real *y = p->y + (f->first + j * LANES) * p->out + o;
+        for (ptrdiff_t r = 0; r < n; r++, y += p->out)
+            for (ptrdiff_t i = 0; i < rows; i++) y[i] = sums[i * MOST_PANELS * LANES + r] + (f->k0 > 0 ? y[i] : 0);
+    }
+}
 
-static const arithmetic blocks_of_bytes = {STORED_BLOCK,         B_BLOCK_UNITS,   A_STRIDE / A_BLOCK_UNITS / 2 * 2 * STORED_BLOCK, pack_a_int8, NULL,
-                                           multiply_panels_int8, pack_stored_int8};
+/* ---- all groups -------------------------------------------------------------------------------------------------------------------------- */
+
+/* Of a group: some of its rows, and some rows of its weight. */
+typedef struct {
+    int group;
+    ptrdiff_t before; /* tasks of the groups before it */
+    ptrdiff_t first, n, o, out;
+} int8_task;
+
+static ptrdiff_t batches_of(row_groups g, int e) { return ceiling(g.start[e + 1] - g.start[e], MOST_TOGETHER); }
+
+/* Into how many parts every weight is cut, so that there is enough to do for all threads. */
+static ptrdiff_t parts_of_weights(const few_rows *p) {
+    enum { TASKS_PER_THREAD = 4 };
+    ptrdiff_t batches = 0;
+    for (int e = 0; e < p->groups.groups; e++) batches += batches_of(p->groups, e);
+    return smaller(ceiling(TASKS_PER_THREAD * omp_get_max_threads(), batches), ceiling(p->out, PANEL_ROWS));
+}
+
+/* The task after all that were taken before; *t is what this thread took last, or {0}. */
+static bool take_int8_task(int8_task *t, const few_rows *p, ptrdiff_t parts, ptrdiff_t *taken) {
+    const row_groups g = p->groups;
+    ptrdiff_t mine;
+#pragma omp atomic capture
+    mine = (*taken)++;
+    while (t->group < g.groups && t->before + batches_of(g, t->group) * parts <= mine) t->before += batches_of(g, t->group++) * parts;
+    if (t->group == g.groups) return false;
+    const ptrdiff_t batch = (mine - t->before) / parts, part = (mine - t->before) % parts, batches = batches_of(g, t->group);
+    const ptrdiff_t start = g.start[t->group], rows = g.start[t->group + 1] - start;
+    t->first = start + part_start(rows, LANES, batch, batches), t->n = start + part_start(rows, LANES, batch + 1, batches) - t->first;
+    t->o = part_start(p->out, PANEL_ROWS, part, parts), t->out = part_start(p->out, PANEL_ROWS, part + 1, parts) - t->o;
+    return true;
+}
+
+static void multiply_int8_task(const few_rows *p, const int8_task *t, int8_factors *f) {
+    const stored_type type = p->stored->type;
+    const ptrdiff_t all = p->in / STORED_BLOCK;
+    for (ptrdiff_t k0 = 0; k0 < all; k0 += DEPTH_BLOCKS) {
+        const ptrdiff_t blocks = smaller(all - k0, DEPTH_BLOCKS);
+        const unsigned char *w = (const unsigned char *)p->stored->group[t->group] + t->o * p->stride;
+        pack_panels(f, p, t->first, t->n, k0, blocks);
+        for (ptrdiff_t o = 0; o < t->out; o += PANEL_ROWS, w += PANEL_ROWS * p->stride) {
+            const ptrdiff_t rows = smaller(t->out - o, PANEL_ROWS);
+            pack_weight(f, w + stored_row_bytes(type, k0 * STORED_BLOCK), p->stride, rows, blocks, type);
+            multiply_held(p, f, t->o + o, rows, blocks, o + PANEL_ROWS < t->out ? w + PANEL_ROWS * p->stride : w);
+        }
+    }
+}
+
+static void multiply_rows_int8(const few_rows *p) {
+    const ptrdiff_t parts = parts_of_weights(p);
+    ptrdiff_t taken = 0;
+#pragma omp parallel if (!is_small(p))
+    {
+        int8_factors f;
+        int8_task task = {0};
+        memset(f.w, 0, sizeof f.w), memset(f.scale, 0, sizeof f.scale); /* rows that a weight lacks are multiplied too */
+        f.n = 0;
+        while (take_int8_task(&task, p, parts, &taken)) multiply_int8_task(p, &task, &f);
+    }
+}
 
 /* Pairs of bytes have no scale that a block of them shares. */
 static void linear_stored_int8(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    grouped_product p = {.how = &blocks_of_bytes, .c = y, .a = {x.x, in, x.row, ACROSS}, .stored = w, .groups = g, .m = -1, .n = out, .depth = in};
+    const few_rows p = {.y = y, .x = x, .stored = w, .groups = g, .in = in, .out = out, .stride = stored_row_bytes(w->type, in)};
     if (stored_formats[w->type].values == 1) linear_stored(y, x, w, g, in, out);
-    else if (most_rows(g) > FEW_ROUNDED) multiply_groups(&p);
-    else multiply_few_rows_int8(&(few_rows){.y = y, .x = x, .stored = w, .groups = g, .in = in, .out = out, .stride = stored_row_bytes(w->type, in)});
+    else if (most_rows(g) > FEW_ROWS) multiply_rows_int8(&p);
+    else multiply_few_rows_int8(&p);
 }

@@ -114,6 +114,7 @@ int inspect_experts(json_writer *w, loaded_model *m, const inspect_wishes *wishe
     TRY(loaded_model_need_tokenizer(m));
     TRY_TO(done, kernels_choose(&k));
     TRY_TO(done, tape_open(&t, k));
+    t.products = &k->products_int8;
     TRY_TO(done, evaluation_open(&e, &m->model, SEQUENCES, c->max_position_embeddings < LONGEST ? (int)c->max_position_embeddings : LONGEST));
     if (wishes->experts) TRY_TO(done, inspect_data(w, m, &e, &t, layer, wishes));
     if (wishes->experts && wishes->text && !wishes->html && !w) putchar('\n');

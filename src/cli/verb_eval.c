@@ -60,7 +60,7 @@ static int report(const evaluation *e, const double *flips, double seconds, bool
 int verb_eval(int argc, char **argv) {
     enum { SEQUENCES = 8, LONGEST = 1024 };
     cli_list arguments;
-    bool json, count_flips = false;
+    bool json, count_flips = false, exact = false;
     double *flips = NULL; /* (layers) */
     const char *data_name = NULL;
     int64_t tokens = 65536;
@@ -74,8 +74,9 @@ int verb_eval(int argc, char **argv) {
         {"data", "DATASET|FILE", "what to predict (default: the dataset the run was trained on)", CLI_PATH, &data_name, 0, 0},
         {"tokens", "N", "of each domain's validation text, at most (65536)", CLI_INTEGER, &tokens, 1, 1e15},
         {"flips", NULL, "also count the assignments that change when the router's products are bf16", CLI_FLAG, &count_flips, 0, 0},
+        {"exact", NULL, "do not round rows to eight bits before they meet weights in q8_0, q4_0 or mxfp4: slower", CLI_FLAG, &exact, 0, 0},
     };
-    int status = cli_parse(&arguments, &json, &(cli_command){"eval", NULL, rows, 3, 1, 1}, argc, argv);
+    int status = cli_parse(&arguments, &json, &(cli_command){"eval", NULL, rows, 4, 1, 1}, argc, argv);
     TRY_TO(done, status);
     TRY_TO(done, loaded_model_open(&m, arguments.item[0], VALUES_STORED));
     TRY_TO(done, loaded_model_need_tokenizer(&m));
@@ -86,6 +87,7 @@ int verb_eval(int argc, char **argv) {
     int T = m.model.config.max_position_embeddings < LONGEST ? (int)m.model.config.max_position_embeddings : LONGEST;
     TRY_TO(done, kernels_choose(&k));
     TRY_TO(done, tape_open(&t, k));
+    if (!exact) t.products = &k->products_int8;
     TRY_TO(done, evaluation_open(&e, &m.model, SEQUENCES, T));
     if (count_flips && !(e.trace.load && file_is_folder(data_name)))
         FAIL_TO(done, LAMP_INVALID, "lamp eval: --flips needs a model with experts and a dataset");

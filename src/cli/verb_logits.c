@@ -43,7 +43,7 @@ static int put_json(const tensor *logits, const char *out) {
 
 int verb_logits(int argc, char **argv) {
     cli_list arguments;
-    bool json;
+    bool json, exact = false;
     const char *ids_path = NULL, *out = NULL;
     const struct kernels *k;
     loaded_model m = {0};
@@ -52,8 +52,9 @@ int verb_logits(int argc, char **argv) {
     const cli_option rows[] = {
         {"ids", "FILE", "token ids, one a line; - for standard input", CLI_PATH, &ids_path, 0, 0},
         {"out", "FILE", "the safetensors file to write", CLI_PATH, &out, 0, 0},
+        {"exact", NULL, "do not round rows to eight bits before they meet weights in q8_0, q4_0 or mxfp4: slower", CLI_FLAG, &exact, 0, 0},
     };
-    int status = cli_parse(&arguments, &json, &(cli_command){"logits", NULL, rows, 2, 1, 1}, argc, argv);
+    int status = cli_parse(&arguments, &json, &(cli_command){"logits", NULL, rows, 3, 1, 1}, argc, argv);
     TRY_TO(done, status);
     if (!ids_path || !out) FAIL_TO(done, LAMP_INVALID, "lamp logits: --ids FILE and --out FILE are needed");
     TRY_TO(done, loaded_model_open(&m, arguments.item[0], VALUES_STORED));
@@ -61,6 +62,7 @@ int verb_logits(int argc, char **argv) {
     TRY_TO(done, check_ids(&ids, &m, ids_path));
     TRY_TO(done, kernels_choose(&k));
     TRY_TO(done, tape_open(&t, k));
+    if (!exact) t.products = &k->products_int8;
     ptrdiff_t start[] = {0, (ptrdiff_t)ids.length};
     tensor *logits = model_logits(&t, &m.model, &(token_batch){start[1], ids.id, NULL, 1, start}, NULL, false, NULL);
     TRY_TO(done, interrupt_check("computing logits"));

@@ -12,6 +12,7 @@ int session_open(session *s, const model *m, ptrdiff_t capacity) {
     const struct kernels *k;
     TRY_TO(done, kernels_choose(&k));
     TRY_TO(done, tape_open(&s->tape, k));
+    s->tape.products = &k->products_int8;
     TRY_TO(done, model_state_open(&s->state, m, capacity, 1));
     TRY_TO(done, memory_new(&s->candidates, (size_t)m->config.vocab_size, sizeof *s->candidates, "sampling"));
 done:

@@ -58,7 +58,7 @@ typedef struct {
 
 struct tape {
     const struct kernels *k;
-    const struct products *products;        /* of attention and of all weights but the router's */
+    const struct products *products;        /* of attention and of all weights but the router's; of a model that runs, products_int8 */
     const struct products *router_products; /* exact unless asked otherwise (weight_products.c) */
     bool training;                          /* forward records, and the layers see training-time behaviour */
     double loss_scale;                      /* 1 / predicted tokens of the whole step: what every summed loss is multiplied by */

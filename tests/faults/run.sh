@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Each scenario is run once to count its allocations, its calls on files and the files it maps, then again and again with one of them failing
 # (a mapped file: cut short), and with all from one on. Each time: no signal, no deadlock, no leak (where the sanitizers look), an error that names a cause or the right result,
-# and a run that can still be read. FAULT_POINTS is how many points of a kind a scenario gets, "all" for every one of them.
+# and a run that can still be read. FAULT_POINTS is how many points of a kind a scenario gets, "all" for every one of them; FAULT_PART=3/16 takes
+# of these the 3rd, the 19th and so on, so that sixteen such runs share the work.
 # The last line is "faults: N passed, M failed". BUILD names the tree to test.
 set -u
 export LC_ALL=C TERM=xterm OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1
@@ -14,6 +15,7 @@ case $BUILD in
 *) default=16 ;;
 esac
 points=${FAULT_POINTS:-$default}
+IFS=/ read -r part parts <<<"${FAULT_PART:-1/1}"
 TMP=$(make_scratch faults) && cd "$TMP" || exit 1
 trap 'rm -rf "$TMP"' EXIT
 
@@ -103,7 +105,7 @@ for scenario in "${scenarios[@]}"; do
         calls=${!kind}
         [ "$points" = all ] && step=1 || step=$((calls / points))
         [ "$step" -lt 1 ] && step=1
-        for ((at = 1; at <= calls; at += step)); do
+        for ((at = 1 + (part - 1) * step; at <= calls; at += step * parts)); do
             if [ "$kind" = file ]; then attempt "$name" "$writes" "file:$at:${errors[at % 5]}" "$command"
             else attempt "$name" "$writes" "memory:$at" "$command"; fi
             attempt "$name" "$writes" "$kind:$at+" "$command"

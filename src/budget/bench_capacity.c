@@ -135,12 +135,12 @@ int bench_capacity(bench *b, const char *precision) {
         int step; /* through EXPERTS */
         bool large; /* memory is short, and time: inner values are made again */
     } sweeps[] = {{16384, 1, false}, {300000, LAYERS - 1, true}}; /* as many tokens as an update had in 2017, with the fewest experts and the most */
-    const struct products *bf16 = b->k->products_bf16, *products = bf16 ? bf16 : &b->k->products;
+    const struct products *bf16 = b->k->products_bf16, *products = kernels_fastest_products(b->k);
     if (precision && strcmp(precision, "f32") && strcmp(precision, "bf16"))
         FAIL(LAMP_INVALID, "lamp bench capacity: --precision: expected f32 or bf16, found \"%.32s\"", precision);
     if (precision && !strcmp(precision, "bf16") && !bf16)
         FAIL(LAMP_UNSUPPORTED, "lamp bench capacity: this machine has no instructions for products in bf16; try --precision f32");
-    if (precision && !strcmp(precision, "f32")) products = &b->k->products;
+    if (precision) products = strcmp(precision, "bf16") ? &b->k->products : bf16;
     int status = LAMP_OK;
     for (size_t i = 0; i < sizeof sweeps / sizeof *sweeps && status >= 0; i++) {
         sweep s;

@@ -111,7 +111,7 @@ int verb_bench(int argc, char **argv) {
         {"svg", "FILE", "also draw the rows as bars", CLI_PATH, &svg_path, 0, 0},
         {"recipe", "FILE", "of train: the model and its batch", CLI_PATH, &recipe_path, 0, 0},
         {"data", "DATASET", "of train: the text (default: the recipe's data.path)", CLI_PATH, &data_path, 0, 0},
-        {"precision", "f32|bf16", "of capacity: of its products (default: bf16 where the machine has it)", CLI_TEXT, &precision, 0, 0},
+        {"precision", "f32|bf16", "of capacity: of its products (default: the faster)", CLI_TEXT, &precision, 0, 0},
     };
     const char *details = "peak      multiply-adds in registers and reading from memory, on one thread and on all\n"
                           "products  the three products of a weight, at the shapes that matter\n"

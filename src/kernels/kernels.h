@@ -206,6 +206,10 @@ int kernels_choose(const struct kernels **table);
 enum { KERNEL_TABLES = 4 };
 int kernels_available(const struct kernels *tables[KERNEL_TABLES]);
 
+/* The products in bf16 where this machine has instructions for them that are faster than those in real. Told by the processor's kind, not measured:
+ * a run must go on with the same bits. */
+const struct products *kernels_fastest_products(const struct kernels *k);
+
 /* The peak of all threads together, in multiply-adds times two per second: the best of several probes that take about this long in all. */
 double kernels_measure_peak(double (*peak_flops)(double seconds), double seconds);
 

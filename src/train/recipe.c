@@ -162,7 +162,7 @@ static const option rows[] = {
     {"train", "initial", OPTION_TEXT, AT(initial), "", 0, 0, SCALE_LINEAR, NULL, "",
      "model folder or run whose weights a new run begins with: of the same sizes, router and tokenizer; empty: random weights"},
     {"train", "precision", OPTION_CHOICE, AT(precision), "auto", 0, 0, SCALE_LINEAR, "auto|f32|bf16", "",
-     "of products, except the router's: bf16 factors with f32 sums; auto: bf16 where the machine has the instructions; weights stay f32"},
+     "of products, except the router's: bf16 factors with f32 sums; auto: bf16 where the machine has instructions for it that are faster; weights stay f32"},
     {"train", "router_precision", OPTION_CHOICE, AT(router_precision), "f32", 0, 0, SCALE_LINEAR, "f32|bf16", "",
      "of the router's products; bf16 chooses other experts now and then, and is there to show it (docs/balance.md)"},
     {"train", "pack_weights", OPTION_BOOL, AT(pack_weights), "true", 0, 0, SCALE_LINEAR, NULL, "",

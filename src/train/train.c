@@ -193,9 +193,9 @@ static int run_steps(train_session *s, train_report *report) {
 static int say_plan(train_session *s) {
     const trainer *tr = &s->trainer;
     char all[HUMAN_BYTES], active[HUMAN_BYTES], peak[HUMAN_BYTES], needs[HUMAN_BYTES], machine[HUMAN_BYTES], time[HUMAN_BYTES];
-    TRY(say(s, "%s: %s parameters, %s active per token; kernels %s, peak %sFLOP/s", tr->recipe.model.family,
+    TRY(say(s, "%s: %s parameters, %s active per token; kernels %s, %s products, peak %sFLOP/s", tr->recipe.model.family,
             human_count(all, (double)tr->costs.parameters), human_count(active, (double)tr->costs.active_parameters), tr->k->name,
-            human_count(peak, tr->peak_flops)));
+            tr->products == &tr->k->products ? "f32" : "bf16", human_count(peak, tr->peak_flops)));
     return say(s, "needs about %sB of %sB of memory, and about %s", human_count(needs, (double)memory_needs_total(&tr->needs)),
                human_count(machine, (double)arena_machine_bytes()), human_duration(time, trainer_expected_seconds(tr)));
 }

@@ -30,8 +30,8 @@ void trainer_choose_passing(const recipe *r, weights *table) {
 }
 
 const struct products *trainer_choose_products(const recipe *r, const struct kernels *k) {
-    bool bf16 = !strcmp(r->precision, "bf16") || (!strcmp(r->precision, "auto") && k->products_bf16);
-    return bf16 ? k->products_bf16 : &k->products;
+    if (!strcmp(r->precision, "auto")) return kernels_fastest_products(k);
+    return !strcmp(r->precision, "bf16") ? k->products_bf16 : &k->products;
 }
 
 static int choose_products(trainer *tr) {

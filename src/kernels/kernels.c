@@ -42,8 +42,8 @@ int kernels_choose(const struct kernels **table) {
     FAIL(LAMP_INVALID, "LAMP_KERNELS=%s: this machine runs %s", wanted, names);
 }
 
-/* Measured on Emerald Rapids: Intel's processors from Sapphire Rapids on, the first with FP16, do half as much with the dot instruction of bf16 as with
- * f32, since they have matrix units (AMX) for bf16. AMD's from Zen 4 on do twice as much. */
+/* Measured on Emerald Rapids: Intel's processors from Sapphire Rapids on, the first with FP16, do half as much with the dot instruction of bf16 as
+ * with f32, since they have matrix units (AMX) for bf16. AMD's from Zen 4 on do twice as much. */
 #ifdef __x86_64__
 static bool bf16_is_slow(void) {
     enum { FP16 = 1 << 23 };

@@ -5,6 +5,8 @@
  *     A panel: (PANEL_ROWS, A_STRIDE), rows as they lie, where the source runs along the depth
  *              (units, PANEL_ROWS), zero-padded, where it runs along the panel */
 
+#include <omp.h>
+
 enum {
     PANEL_ROWS = (int)VECTOR_BYTES == 64 ? 12 : (int)VECTOR_BYTES == 32 ? 6 : (int)VECTOR_BYTES == 16 ? 8 : 4,
     PANEL_VECTORS = 2,
@@ -33,8 +35,16 @@ typedef struct {
 } stored_operand;
 
 static inline const real *source_row(const operand *o, ptrdiff_t i) { return o->x + (o->row ? o->row[i] : i) * o->stride; }
+/* A thread of many that each work on experts of their own works alone. */
+static inline ptrdiff_t threads_here(void) { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
+
 static inline ptrdiff_t ceiling(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 static inline ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+/* Where part i begins when `size` is cut into parts of whole panels that differ by one panel at most. */
+static inline ptrdiff_t part_start(ptrdiff_t size, ptrdiff_t panel, ptrdiff_t i, ptrdiff_t parts) {
+    return smaller(ceiling(size, panel) * i / parts * panel, size);
+}
+
 static inline ptrdiff_t a_panel_units(direction lies, ptrdiff_t units) { return lies == ACROSS ? PANEL_ROWS * A_STRIDE : PANEL_ROWS * units + LANES; }
 
 /* Rows a, b, c, d of four 32-bit values become columns of the panel. */

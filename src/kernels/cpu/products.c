@@ -149,7 +149,6 @@ static upcoming upcoming_rows(const operand *o, ptrdiff_t first, ptrdiff_t n, pt
 }
 
 static inline void fetch_rows(upcoming *u, ptrdiff_t rows) {
-    enum { LINE = 64 / sizeof(real) };
     for (ptrdiff_t stop = smaller(u->row + rows, u->end); u->row < stop; u->row++) {
         const real *source = source_row(u->o, u->row) + u->from;
 #pragma GCC unroll 4
@@ -215,6 +214,7 @@ typedef struct {
     ptrdiff_t packed_stride;
     row_groups groups;
     ptrdiff_t m, n, depth; /* of each group; m or depth is -1 where it is the group's number of rows */
+    ptrdiff_t least;       /* rows: groups with fewer are left alone */
     bool accumulate, past_caches;
     ptrdiff_t height, width, down, across; /* of tiles; how many of them there are in a group, at most */
 } grouped_product;
@@ -231,7 +231,7 @@ static ptrdiff_t halved(ptrdiff_t size, ptrdiff_t panel) { return ceiling(ceilin
 /* As large as the caches allow, but enough of them for all threads. */
 static void cut_tiles(grouped_product *p) {
     const ptrdiff_t most = most_rows(p->groups), m = p->m < 0 ? most : p->m, depth = p->depth < 0 ? most : p->depth;
-    const ptrdiff_t units = depth > 0 ? smaller(units_of(p->how, depth), DEPTH) : 1, threads = omp_get_max_threads(),
+    const ptrdiff_t units = depth > 0 ? smaller(units_of(p->how, depth), DEPTH) : 1, threads = threads_here(),
                     enough = TILES_PER_THREAD * threads;
     p->height = smaller(p->a.lies == ACROSS ? TILE_ROWS : A_UNITS / a_panel_units(ALONG, units) * PANEL_ROWS, ceiling(m, PANEL_ROWS) * PANEL_ROWS);
     p->width = p->packed ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
@@ -248,17 +248,12 @@ static void cut_tiles(grouped_product *p) {
         p->height = ceiling(ceiling(m, ++p->down), PANEL_ROWS) * PANEL_ROWS;
 }
 
-/* Where part i begins when `size` is cut into parts of whole panels that differ by one panel at most. */
-static inline ptrdiff_t part_start(ptrdiff_t size, ptrdiff_t panel, ptrdiff_t i, ptrdiff_t parts) {
-    return smaller(ceiling(size, panel) * i / parts * panel, size);
-}
-
 /* false: there is nothing to do in this tile */
 static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
     const ptrdiff_t g = tile / (p->down * p->across), start = p->groups.start[g], rows = p->groups.start[g + 1] - start;
     const ptrdiff_t m = p->m < 0 ? rows : p->m, depth = p->depth < 0 ? rows : p->depth;
     const ptrdiff_t down = ceiling(m, p->height), from_top = tile / p->across % p->down, from_left = tile % p->across;
-    if (rows == 0 || from_top >= down) return false;
+    if (rows == 0 || rows < p->least || from_top >= down) return false;
     const ptrdiff_t i = part_start(m, PANEL_ROWS, from_top, down), j = part_start(p->n, PANEL_COLUMNS, from_left, p->across);
     *t = (block){.c = p->c + i * p->n + j, .stride = p->n, .a = p->a, .b = p->b, .depth = depth, .deep = smaller(depth, p->how->deep)};
     t->row = i, t->m = part_start(m, PANEL_ROWS, from_top + 1, down) - i;
@@ -295,7 +290,7 @@ static bool next_block(block *t, const grouped_product *p, ptrdiff_t *taken) {
 
 static void multiply_groups(grouped_product *p) {
     ptrdiff_t taken = 0;
-    if (p->groups.start[p->groups.groups] == p->groups.start[0]) return;
+    if (!some_have(p->groups, p->least > 1 ? p->least : 1, PTRDIFF_MAX)) return;
     cut_tiles(p);
 #pragma omp parallel if (p->groups.groups * p->down * p->across > 1)
     {
@@ -334,6 +329,7 @@ static void linear_by(const arithmetic *how, real *y, rows_of x, const matrices 
     grouped_product p = {
         .how = how, .c = y, .a = {x.x, in, x.row, ACROSS}, .b = {NULL, in, NULL, ACROSS}, .w = w, .groups = g, .m = -1, .n = out, .depth = in};
     p.packed = w->packed, p.packed_stride = packed_size_by(how, in, out);
+    if (most_rows(g) > FEW_ROWS && how->values == 1) linear_in_place(y, x, w, g, in, out), p.least = IN_PLACE_ROWS + 1;
     if (most_rows(g) > FEW_ROWS) multiply_groups(&p);
     else multiply_few_rows(&(few_rows){.y = y, .x = x, .w = w, .groups = g, .in = in, .out = out, .stride = in * (ptrdiff_t)sizeof(real)});
 }
@@ -349,6 +345,7 @@ static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matr
         .how = how, .c = dx, .a = {dy.x, out, dy.row, ACROSS}, .b = {NULL, in, NULL, ALONG}, .w = w, .groups = g, .m = -1, .n = in, .depth = out};
     p.accumulate = accumulate;
     if (w->packed) p.packed = w->packed + panels_size(how, out, in), p.packed_stride = packed_size_by(how, in, out);
+    if (how->values == 1) input_in_place(dx, dy, w, g, in, out, accumulate), p.least = IN_PLACE_ROWS + 1;
     multiply_groups(&p);
 }
 

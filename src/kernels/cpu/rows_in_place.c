@@ -1,0 +1,218 @@
+/* Products of at most a few dozen rows a group, as thousands of experts have them: weights are read where they lie, since to pack one costs as
+ * much as to multiply sixteen rows with it.
+ *
+ *     y = x w^T     a tile is a few rows of x and of w: vectors of both run along the depth, and each sum's lanes are added at its end
+ *     dx = dy w     rows of w are vectors as they lie, rows of dy give the factors; w comes in strips, each whole while it is near
+ *
+ * What is read after this is fetched meanwhile, a line or two at a time: many at once would keep the caches' own traffic waiting.
+ *
+ * Every sum runs over the depth in order, whatever the tiles, and which path a group takes depends on its own rows alone. */
+
+enum {
+    IN_PLACE_ROWS = 32,
+    TILE_OF_X = (int)VECTOR_BYTES == 32 ? 2 : 4, /* rows */
+    TILE_OF_W = 4,
+    INPUT_VECTORS = 3,
+    INPUT_ROWS = PANEL_ROWS * PANEL_VECTORS / INPUT_VECTORS,
+    STRIP = 32, /* rows of w */
+    LINE = 64 / (int)sizeof(real),
+};
+
+/* Whether a group has at least and at most so many rows. */
+static bool some_have(row_groups g, ptrdiff_t least, ptrdiff_t most) {
+    for (int e = 0; e < g.groups; e++)
+        if (g.start[e + 1] - g.start[e] >= least && g.start[e + 1] - g.start[e] <= most) return true;
+    return false;
+}
+
+/* A group's work is cut into parts, where there are too few groups for all threads. */
+static ptrdiff_t parts_of_group(row_groups g, ptrdiff_t size, ptrdiff_t least) {
+    const ptrdiff_t wanted = threads_here() == 1 ? 1 : ceiling(4 * threads_here(), g.groups), most = ceiling(size, least);
+    return smaller(wanted, most);
+}
+
+/* ---- forward ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* The lanes of each sum, added: total[i] = sum of s[i]. */
+#if defined(__AVX512F__) && REAL_BYTES == 4
+static inline __m512 add_quarters(__m512 a, __m512 b) { return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD)); }
+static inline __attribute__((always_inline)) void add_lanes(real total[TILE_OF_X * TILE_OF_W], V s[TILE_OF_X * TILE_OF_W]) {
+    __m512 four[4]; /* of each four sums, four parts of each side by side */
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        __m512 a = (__m512)s[4 * i], b = (__m512)s[4 * i + 1], c = (__m512)s[4 * i + 2], d = (__m512)s[4 * i + 3];
+        __m512d ab = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+        __m512d cd = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)));
+        four[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+    }
+    _mm512_storeu_ps(total, add_quarters(add_quarters(four[0], four[1]), add_quarters(four[2], four[3])));
+}
+#else
+static inline __attribute__((always_inline)) void add_lanes(real total[TILE_OF_X * TILE_OF_W], V s[TILE_OF_X * TILE_OF_W]) {
+    for (int i = 0; i < TILE_OF_X * TILE_OF_W; i++) total[i] = sum_lanes(s[i]);
+}
+#endif
+
+/* y (rows, columns) = rows of x times rows of w. `fetches` rows of what is read later are fetched, `apart` reals from one to the next. */
+typedef struct {
+    real *y;
+    ptrdiff_t stride;
+    const real *x[TILE_OF_X], *w[TILE_OF_W];
+    ptrdiff_t depth, rows, columns;
+    const real *ahead;
+    ptrdiff_t fetches, apart;
+} forward_tile;
+
+/* high is a constant, at least t->rows. */
+static inline __attribute__((always_inline)) void multiply_forward(const forward_tile *t, const int high) {
+    V sum[TILE_OF_X * TILE_OF_W];
+    real total[TILE_OF_X * TILE_OF_W];
+    const ptrdiff_t whole = t->depth / LANES * LANES;
+#pragma GCC unroll 16
+    for (int i = 0; i < TILE_OF_X * TILE_OF_W; i++) sum[i] = (V){0};
+    for (ptrdiff_t k = 0; k < whole; k += LANES) {
+        V w[TILE_OF_W];
+        for (ptrdiff_t i = 0; i < t->fetches; i++) __builtin_prefetch(t->ahead + i * t->apart + k, 0, 2);
+#pragma GCC unroll 4
+        for (int j = 0; j < TILE_OF_W; j++) w[j] = load(t->w[j] + k);
+#pragma GCC unroll 4
+        for (int i = 0; i < high; i++) {
+            const V x = load(t->x[i] + k);
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE_OF_W; j++) sum[i * TILE_OF_W + j] += x * w[j];
+        }
+    }
+    if (whole < t->depth)
+        for (int i = 0; i < high; i++)
+            for (int j = 0; j < TILE_OF_W; j++)
+                sum[i * TILE_OF_W + j] += load_part(t->x[i] + whole, t->depth - whole, 0) * load_part(t->w[j] + whole, t->depth - whole, 0);
+    add_lanes(total, sum);
+    for (ptrdiff_t i = 0; i < t->rows; i++)
+        for (ptrdiff_t j = 0; j < t->columns; j++) t->y[i * t->stride + j] = total[i * TILE_OF_W + j];
+}
+
+static void multiply_forward_tile(const forward_tile *t) {
+    if (t->rows == 1) multiply_forward(t, 1);
+    else if (t->rows == 2) multiply_forward(t, 2);
+    else multiply_forward(t, TILE_OF_X);
+}
+
+/* Rows first .. end of w with all rows of a group. */
+static void forward_part(real *y, const operand *x, ptrdiff_t rows, const real *w, ptrdiff_t in, ptrdiff_t out, ptrdiff_t first, ptrdiff_t end) {
+    enum { NEAR_BYTES = 1 << 13 };
+    const ptrdiff_t passes = ceiling(rows, TILE_OF_X), ahead = (NEAR_BYTES / (TILE_OF_W * in * (ptrdiff_t)sizeof(real)) + 1) * TILE_OF_W;
+    forward_tile t = {.stride = out, .depth = in, .apart = passes * in};
+    for (ptrdiff_t o = first; o < end; o += TILE_OF_W) {
+        t.columns = smaller(end - o, TILE_OF_W);
+        for (ptrdiff_t j = 0; j < TILE_OF_W; j++) t.w[j] = w + (o + (j < t.columns ? j : 0)) * in;
+        for (ptrdiff_t pass = 0; pass < passes; pass++) {
+            const ptrdiff_t row = pass * TILE_OF_X;
+            t.rows = smaller(rows - row, TILE_OF_X), t.y = y + row * out + o;
+            for (ptrdiff_t i = 0; i < TILE_OF_X; i++) t.x[i] = source_row(x, row + (i < t.rows ? i : 0));
+            t.ahead = w + (o + ahead + pass) * in, t.fetches = pass < TILE_OF_W ? ceiling(TILE_OF_W - pass, passes) : 0;
+            multiply_forward_tile(&t);
+        }
+    }
+}
+
+static operand rows_of_group(rows_of x, row_groups g, ptrdiff_t group, ptrdiff_t width) {
+    const ptrdiff_t start = g.start[group];
+    return (operand){x.row ? x.x : x.x + start * width, width, x.row ? x.row + start : NULL, ACROSS};
+}
+
+/* Of the groups that have at most IN_PLACE_ROWS rows. */
+static void linear_in_place(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
+    const ptrdiff_t parts = parts_of_group(g, out, 8 * TILE_OF_W);
+    if (!some_have(g, 1, IN_PLACE_ROWS)) return;
+#pragma omp parallel for schedule(dynamic) if (g.groups * parts > 1)
+    for (ptrdiff_t task = 0; task < g.groups * parts; task++) {
+        const ptrdiff_t group = task / parts, start = g.start[group], rows = g.start[group + 1] - start;
+        const operand of_x = rows_of_group(x, g, group, in);
+        if (rows == 0 || rows > IN_PLACE_ROWS) continue;
+        forward_part(y + start * out, &of_x, rows, w->value[group], in, out, part_start(out, TILE_OF_W, task % parts, parts),
+                     part_start(out, TILE_OF_W, task % parts + 1, parts));
+    }
+}
+
+/* ---- d-input ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* A tile of dx (rows, columns) += dy w over one strip of w. */
+typedef struct {
+    real *dx;
+    const real *w, *dy[INPUT_ROWS];
+    ptrdiff_t in, strip, rows, columns;
+    bool begins;
+    const real *ahead;
+    ptrdiff_t lines; /* of it are fetched */
+} input_tile;
+
+/* high and vectors are constants; high is at least t->rows. whole: all lanes are there. */
+static inline __attribute__((always_inline)) void multiply_strip(const input_tile *t, const int high, const int vectors, const bool whole) {
+    V sum[INPUT_ROWS][INPUT_VECTORS];
+    const real *w = t->w;
+    ptrdiff_t fetched = 0;
+    const ptrdiff_t left = whole ? LANES : t->columns;
+#pragma GCC unroll 8
+    for (int i = 0; i < high; i++)
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) sum[i][v] = t->begins || i >= t->rows ? (V){0} : load_left(t->dx + i * t->in + v * LANES, left, 0);
+    for (ptrdiff_t o = 0; o < t->strip; o++, w += t->in) {
+        V row[INPUT_VECTORS];
+        for (; fetched * t->strip < o * t->lines; fetched++) __builtin_prefetch(t->ahead + fetched * LINE, 0, 2);
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) row[v] = load_left(w + v * LANES, left, 0);
+#pragma GCC unroll 8
+        for (int i = 0; i < high; i++)
+#pragma GCC unroll 3
+            for (int v = 0; v < vectors; v++) sum[i][v] += t->dy[i][o] * row[v];
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < high; i++)
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++)
+            if (i < t->rows) store_left(t->dx + i * t->in + v * LANES, sum[i][v], left);
+}
+
+static void multiply_input_tile(const input_tile *t) {
+    enum { HIGH = INPUT_ROWS, HALF = (HIGH + 1) / 2, QUARTER = (HIGH + 3) / 4 };
+    if (t->columns < INPUT_VECTORS * LANES) multiply_strip(t, HIGH, 1, false);
+    else if (t->rows <= QUARTER) multiply_strip(t, QUARTER, INPUT_VECTORS, true);
+    else if (t->rows <= HALF) multiply_strip(t, HALF, INPUT_VECTORS, true);
+    else if (t->rows <= HALF + QUARTER) multiply_strip(t, HALF + QUARTER <= HIGH ? HALF + QUARTER : HIGH, INPUT_VECTORS, true);
+    else multiply_strip(t, HIGH, INPUT_VECTORS, true);
+}
+
+/* Columns first .. end of dx with all rows of a group. */
+static void input_part(real *dx, const operand *dy, ptrdiff_t rows, const real *w, ptrdiff_t in, ptrdiff_t out, ptrdiff_t first, ptrdiff_t end,
+                       bool accumulate) {
+    const ptrdiff_t blocks = ceiling(rows, INPUT_ROWS),
+                    tiles = (in / (INPUT_VECTORS * LANES) + ceiling(in % (INPUT_VECTORS * LANES), LANES)) * blocks;
+    input_tile t = {.in = in};
+    for (ptrdiff_t o = 0; o < out; o += STRIP) {
+        t.strip = smaller(out - o, STRIP), t.begins = o == 0 && !accumulate;
+        t.ahead = w + (o + t.strip) * in, t.lines = end - first == in ? t.strip * in / (LINE * tiles) : 0;
+        for (ptrdiff_t j = first; j < end; j += t.columns) {
+            t.columns = end - j >= INPUT_VECTORS * LANES ? INPUT_VECTORS * LANES : smaller(end - j, LANES), t.w = w + o * in + j;
+            for (ptrdiff_t block = 0; block < blocks; block++, t.ahead += t.lines * LINE) {
+                const ptrdiff_t row = rows * block / blocks;
+                t.rows = rows * (block + 1) / blocks - row, t.dx = dx + row * in + j;
+                for (ptrdiff_t i = 0; i < INPUT_ROWS; i++) t.dy[i] = source_row(dy, row + (i < t.rows ? i : 0)) + o;
+                multiply_input_tile(&t);
+            }
+        }
+    }
+}
+
+/* Of the groups that have at most IN_PLACE_ROWS rows. */
+static void input_in_place(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
+    const ptrdiff_t columns = INPUT_VECTORS * LANES, parts = parts_of_group(g, in, columns);
+    if (!some_have(g, 1, IN_PLACE_ROWS)) return;
+#pragma omp parallel for schedule(dynamic) if (g.groups * parts > 1)
+    for (ptrdiff_t task = 0; task < g.groups * parts; task++) {
+        const ptrdiff_t group = task / parts, start = g.start[group], rows = g.start[group + 1] - start;
+        const operand of_dy = rows_of_group(dy, g, group, out);
+        if (rows == 0 || rows > IN_PLACE_ROWS) continue;
+        input_part(dx + start * in, &of_dy, rows, w->value[group], in, out, part_start(in, columns, task % parts, parts),
+                   part_start(in, columns, task % parts + 1, parts), accumulate);
+    }
+}

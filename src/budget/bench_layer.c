@@ -55,9 +55,9 @@ void bench_layer_close(bench_layer *l) {
     *l = (bench_layer){0};
 }
 
-static void consume(void *context, const weight *w) {
+static void consume(void *context, const weight *w, const gradient_part *part) {
     bench_layer *l = context;
-    if (optimizer_consumes(&l->optimizer.config, w)) optimizer_consume(&l->optimizer, l->tape->k, l->tape->products, w, LEARNING_RATE);
+    if (optimizer_consumes(&l->optimizer.config, w)) optimizer_consume(&l->optimizer, l->tape->k, l->tape->products, w, part, LEARNING_RATE);
 }
 
 int bench_layer_run(void *context) {

@@ -1,5 +1,7 @@
 #include "budget/phases.h"
 
+#include <omp.h>
+
 #include "base/clock.h"
 
 const char *const phase_name[PHASES] = {"products, forward", "products, d-input", "products, d-weight", "attention", "activation", "clip and update"};
@@ -10,11 +12,18 @@ static struct kernels watched;
 static struct products watched_products;
 static double spent[PHASES];
 
+/* Threads that work beside each other share the time that passes. */
+static void spend(phase p, double seconds) {
+    const double share = seconds / omp_get_num_threads();
+#pragma omp atomic
+    spent[p] += share;
+}
+
 #define SPEND(phase, call)                                                                                                                           \
     do {                                                                                                                                             \
         double begin = clock_seconds();                                                                                                              \
         call;                                                                                                                                        \
-        spent[phase] += clock_seconds() - begin;                                                                                                     \
+        spend(phase, clock_seconds() - begin);                                                                                                       \
     } while (0)
 
 static void linear(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {

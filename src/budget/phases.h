@@ -1,5 +1,5 @@
 /* Where the time of a step goes, without a line in the code that takes it: a tape is given kernel tables whose entries are the machine's own
- * and add up how long they took. Entries are called by one thread at a time, so one tape is watched at a time. */
+ * and add up how long they took. One tape is watched at a time. */
 #ifndef PHASES_H
 #define PHASES_H
 

@@ -7,74 +7,126 @@
  * Kept per row are g and u, 2 F values (F without G); a is made again from them. Or nothing is kept, and they are made again too. The use of each
  * weight ends with its own d-weight, the last to need it: where an update takes gradients as they are produced, there is one of them at a time.
  *
- * Thousands of experts go through this in parts, a few neighbours at a time: their activations, their gradients and, at the update, their weights
- * are still in the caches when they are needed next. */
+ * Many experts go through this in parts, a few neighbours at a time, each part from its first product to its update by one thread: what it reads
+ * and writes, weights above all, stays in that thread's caches. A part is the same whatever the number of threads. */
+#include <omp.h>
+
 #include "moe/moe.h"
 
 struct saved {
     mlp_weights w;
     tensor *x, *y, *weights; /* weights: of the pairs; NULL when dense or fixed */
     bool recompute;
-    real *gate, *up;         /* (rows, F); backward turns them into their gradients; gate NULL: ReLU. Both NULL: recompute */
-    const real *row_weight;  /* (rows); NULL when dense */
-    const int32_t *row;      /* of each pair */
+    real *gate, *up;        /* (rows, F); backward turns them into their gradients; gate NULL: ReLU. Both NULL: recompute */
+    const real *row_weight; /* (rows); NULL when dense */
+    const int32_t *row;     /* of each pair */
     row_groups groups;
 };
 
-enum { PART_BYTES = 1 << 23 /* of one matrix of its experts: a fraction of the last cache */, PART_EXPERTS = 64 };
+enum {
+    MANY_EXPERTS = 64,
+    PART_BYTES = 1 << 20,   /* of one matrix of a part's experts: a fraction of a thread's caches, */
+    SHARED_BYTES = 1 << 23, /* or where experts are few and all threads work on a part, of theirs together */
+    PART_EXPERTS = 64
+};
 
 /* Neighbouring experts; their rows are a batch of its own, which begins at row `row` of the whole. */
 typedef struct {
     ptrdiff_t row, rows;
     row_groups groups;
-    bool last, few; /* of all parts; rows of every expert */
+    bool few; /* rows of every expert */
     ptrdiff_t start[PART_EXPERTS + 1];
 } part;
 
-ptrdiff_t experts_in_part(const weight *w) {
-    ptrdiff_t fit = PART_BYTES / (w->out * w->in * (ptrdiff_t)sizeof(real));
+/* How all experts are cut: into parts of so many, which so many workers take. */
+typedef struct {
+    ptrdiff_t experts, parts, room; /* room: rows of the largest part. Of several, a power of two, so that the same memory does from step to step */
+    int workers;
+} cut;
+
+static ptrdiff_t experts_in_part(const weight *w) {
+    ptrdiff_t fit = (w->groups >= MANY_EXPERTS ? PART_BYTES : SHARED_BYTES) / (w->out * w->in * (ptrdiff_t)sizeof(real));
     return fit >= w->groups ? w->groups : fit < 1 ? 1 : fit > PART_EXPERTS ? PART_EXPERTS : fit;
 }
 
-/* Rows of the largest part. Of several, rounded up to a power of two, so that the same memory does from step to step. */
-static ptrdiff_t part_room(row_groups all, ptrdiff_t experts) {
-    ptrdiff_t most = 0, room = 1;
-    for (ptrdiff_t e = 0; e < all.groups; e += experts) {
-        ptrdiff_t end = e + experts < all.groups ? e + experts : all.groups, rows = all.start[end] - all.start[e];
-        if (rows > most) most = rows;
+static int workers_of(const weight *w) { return w->groups >= MANY_EXPERTS && experts_in_part(w) < w->groups ? omp_get_max_threads() : 1; }
+
+ptrdiff_t experts_gradient_values(const weight *w) { return experts_in_part(w) * workers_of(w) * w->out * w->in; }
+
+static cut cut_experts(const weight *w, row_groups all, bool in_parts) {
+    cut c = {all.groups, 1, 0, 1};
+    if (in_parts) c.experts = experts_in_part(w), c.workers = workers_of(w), c.parts = (all.groups + c.experts - 1) / c.experts;
+    for (ptrdiff_t e = 0; e < all.groups; e += c.experts) {
+        ptrdiff_t end = e + c.experts < all.groups ? e + c.experts : all.groups, rows = all.start[end] - all.start[e];
+        if (rows > c.room) c.room = rows;
     }
-    while (room < most) room *= 2;
-    return experts < all.groups ? room : most;
+    ptrdiff_t rounded = 1;
+    while (rounded < c.room) rounded *= 2;
+    if (c.parts > 1) c.room = rounded;
+    return c;
 }
 
-/* false: there are no experts from `first` on */
-static bool part_make(part *p, row_groups all, ptrdiff_t first, ptrdiff_t experts) {
-    if (first >= all.groups) return false;
-    const ptrdiff_t left = all.groups - first, n = left < experts ? left : experts;
+static void part_make(part *p, row_groups all, const cut *c, ptrdiff_t i) {
+    const ptrdiff_t first = i * c->experts, left = all.groups - first, n = left < c->experts ? left : c->experts;
     p->row = all.start[first], p->rows = all.start[first + n] - p->row;
-    const bool whole = n == all.groups;
-    p->last = n == left, p->few = true;
-    p->groups = whole ? all : (row_groups){(int)n, p->start, first};
-    for (ptrdiff_t e = 0; e <= n && !whole; e++) p->start[e] = all.start[first + e] - p->row;
+    p->groups = n == all.groups ? all : (row_groups){(int)n, p->start, first};
+    p->few = true;
+    for (ptrdiff_t e = 0; e <= n && n < all.groups; e++) p->start[e] = all.start[first + e] - p->row;
     for (ptrdiff_t e = first; e < first + n; e++) p->few &= all.start[e + 1] - all.start[e] <= PRODUCT_ROWS;
-    return true;
 }
 
 static rows_of rows_from(rows_of x, ptrdiff_t row, ptrdiff_t width) {
     return x.row ? (rows_of){x.x, x.row + row} : (rows_of){x.x + row * width, NULL};
 }
 
+/* What a part needs for a moment, of one worker. */
+typedef struct {
+    real *act, *dact;  /* (room, F) */
+    real *gate, *up;   /* (room, F), where they are not kept; else NULL */
+    real *gradient;    /* of a part of one weight, where gradients come in parts; else NULL */
+    real *drow_weight; /* (rows) of all parts; NULL: not wanted */
+} scratch;
+
+static scratch scratch_borrow(tape *t, const struct saved *s, const cut *c, bool backward, bool in_parts) {
+    const ptrdiff_t size = c->workers * c->room * s->w.down->in;
+    scratch all = {.act = tape_borrow(t, size)};
+    if (backward) all.dact = tape_borrow(t, size);
+    if (s->recompute && s->w.gate) all.gate = tape_borrow(t, size);
+    if (s->recompute) all.up = tape_borrow(t, size);
+    if (in_parts) all.gradient = tape_borrow(t, experts_gradient_values(s->w.down));
+    if (backward && s->weights) all.drow_weight = tape_borrow(t, s->x->rows);
+    return all;
+}
+
+static void scratch_return(tape *t, const scratch *all) {
+    tape_return(t, all->act), tape_return(t, all->dact), tape_return(t, all->gate), tape_return(t, all->up);
+    tape_return(t, all->gradient), tape_return(t, all->drow_weight);
+}
+
+static real *of_worker(real *all, ptrdiff_t size) { return all ? all + omp_get_thread_num() * size : NULL; }
+
+/* That of the worker who asks, for part p; what is kept of all rows lies where p's rows do. */
+static scratch scratch_of(const scratch *all, const struct saved *s, const cut *c, const part *p) {
+    const ptrdiff_t F = s->w.down->in, size = c->room * F;
+    scratch mine = {.act = of_worker(all->act, size), .dact = of_worker(all->dact, size)};
+    mine.gate = s->gate ? s->gate + p->row * F : of_worker(all->gate, size);
+    mine.up = s->up ? s->up + p->row * F : of_worker(all->up, size);
+    mine.gradient = of_worker(all->gradient, c->experts * s->w.down->out * F);
+    mine.drow_weight = all->drow_weight ? all->drow_weight + p->row : NULL;
+    return mine;
+}
+
 /* dW += dy^T x, the last use of W. Where only few rows reached each expert, an update can do without dW itself. */
-static void add_to_weight(tape *t, weight *w, rows_of dy, rows_of x, const part *p) {
-    const bool in_parts = tape_takes_parts(t, w);
-    if (in_parts) tape_begin_part(t, w, p->groups.first, p->groups.groups);
-    if (in_parts && p->few && t->takes_factors) {
-        tape_end_part_as(t, w, &(gradient_factors){dy, x, p->groups});
-    } else {
+static void add_to_weight(tape *t, weight *w, rows_of dy, rows_of x, const part *p, real *gradient) {
+    if (!gradient) {
         weight_linear_dw(t, w, dy, x, p->groups);
-        if (in_parts) tape_end_part(t, w);
+        tape_end_use(t, w);
+    } else if (p->few && t->takes_factors) {
+        tape_hand_over(t, w, &(gradient_part){.first = p->groups.first, .groups = p->groups.groups, .dy = dy, .x = x, .rows = p->groups});
+    } else {
+        const gradient_part made = weight_linear_dw_part(t, w, gradient, dy, x, p->groups);
+        tape_hand_over(t, w, &made);
     }
-    if (p->last) tape_end_use(t, w);
 }
 
 /* g and u; gate NULL: ReLU */
@@ -83,63 +135,72 @@ static void inner(tape *t, real *gate, real *up, rows_of x, const mlp_weights *w
     weight_linear(t, up, x, w->up, groups);
 }
 
-/* Where a part begins in what is kept of all rows, or in what is only there for one part. */
-static real *inner_of(real *x, const part *p, ptrdiff_t F, bool recompute) { return x && !recompute ? x + p->row * F : x; }
-
 /* dx += , the gradients of a part's weights, and of its rows' weights. */
-static void part_backward(tape *t, const struct saved *s, const part *p, real *act, real *dact, real *drow_weight) {
+static void part_backward(tape *t, const struct saved *s, const part *p, const scratch *m) {
     const ptrdiff_t F = s->w.down->in, D = s->x->cols;
     const rows_of x = rows_from(tensor_rows(s->x), p->row, D), dy = rows_from(tensor_gradient_rows(s->y), p->row, D);
     const real *row_weight = s->row_weight ? s->row_weight + p->row : NULL;
-    real *gate = inner_of(s->gate, p, F, s->recompute), *up = inner_of(s->up, p, F, s->recompute), *dx = tape_gradient(t, s->x) + p->row * D;
-    if (s->recompute) inner(t, gate, up, x, &s->w, p->groups);
-    weight_linear_dx(t, dact, dy, s->w.down, p->groups, false);
-    if (gate) t->k->swiglu_backward(act, gate, up, drow_weight, dact, row_weight, p->rows, F);
-    else t->k->relu_backward(act, up, drow_weight, dact, row_weight, p->rows, F);
-    add_to_weight(t, s->w.down, dy, (rows_of){act, NULL}, p);
-    if (gate) weight_linear_dx(t, dx, (rows_of){gate, NULL}, s->w.gate, p->groups, true);
-    if (gate) add_to_weight(t, s->w.gate, (rows_of){gate, NULL}, x, p);
-    weight_linear_dx(t, dx, (rows_of){up, NULL}, s->w.up, p->groups, true);
-    add_to_weight(t, s->w.up, (rows_of){up, NULL}, x, p);
+    real *dx = s->x->dx + p->row * D;
+    if (s->recompute) inner(t, m->gate, m->up, x, &s->w, p->groups);
+    weight_linear_dx(t, m->dact, dy, s->w.down, p->groups, false);
+    if (m->gate) t->k->swiglu_backward(m->act, m->gate, m->up, m->drow_weight, m->dact, row_weight, p->rows, F);
+    else t->k->relu_backward(m->act, m->up, m->drow_weight, m->dact, row_weight, p->rows, F);
+    add_to_weight(t, s->w.down, dy, (rows_of){m->act, NULL}, p, m->gradient);
+    if (m->gate) weight_linear_dx(t, dx, (rows_of){m->gate, NULL}, s->w.gate, p->groups, true);
+    if (m->gate) add_to_weight(t, s->w.gate, (rows_of){m->gate, NULL}, x, p, m->gradient);
+    weight_linear_dx(t, dx, (rows_of){m->up, NULL}, s->w.up, p->groups, true);
+    add_to_weight(t, s->w.up, (rows_of){m->up, NULL}, x, p, m->gradient);
 }
 
 static void experts_backward(tape *t, void *saved) {
     struct saved *s = saved;
-    const ptrdiff_t n = tape_takes_parts(t, s->w.down) ? experts_in_part(s->w.down) : s->groups.groups, room = part_room(s->groups, n), rows = s->x->rows;
-    real *dact = tape_borrow(t, room * s->w.down->in), *act = tape_borrow(t, room * s->w.down->in),
-         *drow_weight = s->weights ? tape_borrow(t, rows) : NULL;
-    part p;
-    if (s->recompute) s->gate = s->w.gate ? tape_borrow(t, room * s->w.down->in) : NULL, s->up = tape_borrow(t, room * s->w.down->in);
-    for (ptrdiff_t first = 0; part_make(&p, s->groups, first, n); first += n)
-        part_backward(t, s, &p, act, dact, drow_weight ? drow_weight + p.row : NULL);
+    const bool in_parts = tape_takes_parts(t, s->w.down);
+    const cut c = cut_experts(s->w.down, s->groups, in_parts);
+    const scratch all = scratch_borrow(t, s, &c, true, in_parts);
+    tape_gradient(t, s->x);
+#pragma omp parallel for schedule(dynamic) if (c.workers > 1)
+    for (ptrdiff_t i = 0; i < c.parts; i++) {
+        part p;
+        part_make(&p, s->groups, &c, i);
+        const scratch mine = scratch_of(&all, s, &c, &p);
+        part_backward(t, s, &p, &mine);
+    }
+    if (in_parts) {
+        tape_end_use_in_parts(t, s->w.down), tape_end_use_in_parts(t, s->w.up);
+        if (s->w.gate) tape_end_use_in_parts(t, s->w.gate);
+    }
     if (s->weights) {
         real *dweights = tape_gradient(t, s->weights);
-        for (ptrdiff_t i = 0; i < rows; i++) dweights[i] += drow_weight[s->row[i]];
+        for (ptrdiff_t i = 0; i < s->x->rows; i++) dweights[i] += all.drow_weight[s->row[i]];
     }
-    if (s->recompute) tape_return(t, s->gate), tape_return(t, s->up);
-    tape_return(t, dact), tape_return(t, act), tape_return(t, drow_weight);
+    scratch_return(t, &all);
+}
+
+static void part_forward(tape *t, const struct saved *s, const part *p, const scratch *m) {
+    const rows_of x = rows_from(tensor_rows(s->x), p->row, s->x->cols);
+    const real *row_weight = s->row_weight ? s->row_weight + p->row : NULL;
+    inner(t, m->gate, m->up, x, &s->w, p->groups);
+    if (m->gate) t->k->swiglu(m->act, m->gate, m->up, row_weight, p->rows, s->w.down->in);
+    else t->k->relu(m->act, m->up, row_weight, p->rows, s->w.down->in);
+    weight_linear(t, s->y->x + p->row * s->w.down->out, (rows_of){m->act, NULL}, s->w.down, p->groups);
 }
 
 static void run(tape *t, tensor *y, tensor *x, const mlp_weights *w, tensor *pair_weights, const real *row_weight, const int32_t *row,
                 row_groups groups, bool recompute) {
-    const ptrdiff_t F = w->down->in, D = x->cols, n = t->training && w->down->step->passing ? experts_in_part(w->down) : groups.groups,
-                    room = part_room(groups, n);
-    size_t bytes = sizeof(real) * (size_t)(x->rows * F);
-    real *up = recompute ? tape_borrow(t, room * F) : tape_keep(t, bytes), *act = tape_borrow(t, room * F);
-    real *gate = !w->gate ? NULL : recompute ? tape_borrow(t, room * F) : tape_keep(t, bytes);
-    part p;
-    for (ptrdiff_t first = 0; part_make(&p, groups, first, n); first += n) {
-        const rows_of part_x = rows_from(tensor_rows(x), p.row, D);
-        const real *part_weight = row_weight ? row_weight + p.row : NULL;
-        real *part_gate = inner_of(gate, &p, F, recompute), *part_up = inner_of(up, &p, F, recompute);
-        inner(t, part_gate, part_up, part_x, w, p.groups);
-        if (gate) t->k->swiglu(act, part_gate, part_up, part_weight, p.rows, F);
-        else t->k->relu(act, part_up, part_weight, p.rows, F);
-        weight_linear(t, y->x + p.row * w->down->out, (rows_of){act, NULL}, w->down, p.groups);
+    const size_t bytes = sizeof(real) * (size_t)(x->rows * w->down->in);
+    struct saved s = {*w, x, y, pair_weights, recompute, NULL, NULL, row_weight, row, groups};
+    if (!recompute) s.gate = w->gate ? tape_keep(t, bytes) : NULL, s.up = tape_keep(t, bytes);
+    const cut c = cut_experts(w->down, groups, t->training && w->down->step->passing);
+    const scratch all = scratch_borrow(t, &s, &c, false, false);
+#pragma omp parallel for schedule(dynamic) if (c.workers > 1)
+    for (ptrdiff_t i = 0; i < c.parts; i++) {
+        part p;
+        part_make(&p, groups, &c, i);
+        const scratch mine = scratch_of(&all, &s, &c, &p);
+        part_forward(t, &s, &p, &mine);
     }
-    tape_return(t, act);
-    if (recompute) tape_return(t, gate), tape_return(t, up), gate = up = NULL;
-    RECORD(t, y, experts_backward, (struct saved){*w, x, y, pair_weights, recompute, gate, up, row_weight, row, groups});
+    scratch_return(t, &all);
+    RECORD(t, y, experts_backward, s);
     if (w->gate) tape_use(t, w->gate);
     tape_use(t, w->up), tape_use(t, w->down);
 }

@@ -43,8 +43,8 @@ tensor *weigh_rows(tape *t, tensor *rows, const moe_plan *p, const routing *r);
  * is kept for it (2017, appendix D). */
 tensor *experts(tape *t, tensor *x, const mlp_weights *w, const moe_plan *p, const routing *r, bool recompute);
 
-/* Where gradients pass (tensor/weights.h), how many neighbours of w's experts are handled together. */
-ptrdiff_t experts_in_part(const weight *w);
+/* Where gradients pass (tensor/weights.h), how much of w's there is at a time. */
+ptrdiff_t experts_gradient_values(const weight *w);
 
 /* The same for one dense expert that every token takes: y (N, D), in token order. */
 tensor *dense_mlp(tape *t, tensor *x, const mlp_weights *w);

@@ -72,20 +72,21 @@ void optimizer_close(optimizer *o) {
     *o = (optimizer){0};
 }
 
-/* Of groups first .. first + groups of w, whose gradient is there. */
-static double squared_norm(const struct kernels *k, const weight *w, ptrdiff_t first, ptrdiff_t groups) {
-    const weight_step *s = w->step;
-    const ptrdiff_t size = w->out * w->in;
+/* Of a gradient of so many groups; squares may be NULL. */
+static double squared_norm(const struct kernels *k, const weight *w, const real *gradient, const real *squares, ptrdiff_t groups) {
     double sum = 0;
-    if (!s->squared) return k->sum_squares(s->gradient + (first - s->first) * size, groups * size);
-    for (ptrdiff_t i = first * s->squares_size; i < (first + groups) * s->squares_size; i++) sum += (double)s->squares[i];
+    if (!squares) return k->sum_squares(gradient, groups * w->out * w->in);
+    for (ptrdiff_t i = 0; i < groups * w->step->squares_size; i++) sum += (double)squares[i];
     return sum;
 }
 
 double optimizer_gradient_norm(const optimizer *o, const struct kernels *k, const weights *table) {
     double sum = 0;
-    for (int i = 0; i < table->n; i++)
-        if (!optimizer_consumes(&o->config, table->row[i])) sum += squared_norm(k, table->row[i], 0, table->row[i]->groups);
+    for (int i = 0; i < table->n; i++) {
+        const weight *w = table->row[i];
+        const weight_step *s = w->step;
+        if (!optimizer_consumes(&o->config, w)) sum += squared_norm(k, w, s->gradient, s->squared ? s->squares : NULL, w->groups);
+    }
     return sqrt(sum);
 }
 
@@ -104,49 +105,59 @@ static void count_step(update_step *step, int64_t steps) {
     step->correction1 = 1 - pow(step->beta1, (double)steps), step->correction2 = 1 - pow(step->beta2, (double)steps);
 }
 
-/* The groups whose gradient is there. */
-static updated_weight updated(const optimizer *o, const struct products *products, const weight *w) {
+static updated_weight updated(const optimizer *o, const struct products *products, const weight *w, const gradient_part *part) {
     const weight_moment *m = &o->moment[2 * w->index];
-    const ptrdiff_t first = w->step->first;
+    const ptrdiff_t first = part->first;
     real *packed = w->packed ? w->packed + first * products->packed_size(w->in, w->out) : NULL;
-    return (updated_weight){w->value[first],   m[0].values + first * m[0].out * m[0].in, m[1].values + first * m[1].out * m[1].in,
-                            w->step->gradient, w->step->groups, w->out, w->in, packed, products};
+    return (updated_weight){w->value[first],
+                            m[0].values + first * m[0].out * m[0].in,
+                            m[1].values + first * m[1].out * m[1].in,
+                            part->gradient,
+                            part->groups,
+                            w->out,
+                            w->in,
+                            packed,
+                            products};
 }
 
-/* Its steps are counted where its gradient was finite. */
-static int consume_factors(optimizer *o, const struct kernels *k, const struct products *products, const weight *w, double learning_rate) {
+/* A gradient that is not made. Its steps are counted where it was finite. */
+static int consume_product(optimizer *o, const struct kernels *k, const struct products *products, const weight *w, const gradient_part *part,
+                           double learning_rate) {
     const optimizer_config *c = &o->config;
-    const updated_weight u = updated(o, products, w);
-    int64_t *counts = o->counts[w->index] + w->step->first;
+    const updated_weight u = updated(o, products, w, part);
+    const int64_t *rows = w->step->rows + part->first;
+    int64_t *counts = o->counts[w->index] + part->first;
+    update_step *step = o->matrix_step + part->first;
     int not_finite = 0;
     for (ptrdiff_t g = 0; g < u.groups; g++) {
-        o->matrix_step[g] = begin_step(c, w, learning_rate, 0, 0);
-        count_step(&o->matrix_step[g], counts[g] + 1);
-        if (c->lazy_experts && w->step->rows[w->step->first + g] == 0) o->matrix_step[g].gradient_scale = 0;
+        step[g] = begin_step(c, w, learning_rate, 0, 0);
+        count_step(&step[g], counts[g] + 1);
+        if (c->lazy_experts && rows[g] == 0) step[g].gradient_scale = 0;
     }
-    k->factored_product(&u, o->matrix_step, c->clip_matrix, w->step->factors->dy, w->step->factors->x, w->step->factors->groups);
+    k->factored_product(&u, step, c->clip_matrix, part->dy, part->x, part->rows);
     for (ptrdiff_t g = 0; g < u.groups; g++) {
-        const bool lazy = c->lazy_experts && w->step->rows[w->step->first + g] == 0, updated = o->matrix_step[g].gradient_scale != 0;
+        const bool lazy = c->lazy_experts && rows[g] == 0, updated = step[g].gradient_scale != 0;
         counts[g] += updated, not_finite += !updated && !lazy;
     }
     return not_finite;
 }
 
-int optimizer_consume(optimizer *o, const struct kernels *k, const struct products *products, const weight *w, double learning_rate) {
+int optimizer_consume(optimizer *o, const struct kernels *k, const struct products *products, const weight *w, const gradient_part *part,
+                      double learning_rate) {
+    if (!part->gradient) return consume_product(o, k, products, w, part, learning_rate);
     const optimizer_config *c = &o->config;
-    const updated_weight u = updated(o, products, w);
-    const ptrdiff_t first = w->step->first;
+    const updated_weight u = updated(o, products, w, part);
+    const ptrdiff_t size = w->out * w->in;
+    update_step *step = o->matrix_step + part->first;
     int not_finite = 0;
-    if (w->step->factors) return consume_factors(o, k, products, w, learning_rate);
-    for (ptrdiff_t g = first; g < first + u.groups; g++) {
-        update_step *step = &o->matrix_step[g - first];
-        double norm = sqrt(squared_norm(k, w, g, 1));
-        *step = begin_step(c, w, learning_rate, norm, c->clip_matrix);
+    for (ptrdiff_t g = 0; g < u.groups; g++) {
+        const double norm = sqrt(squared_norm(k, w, part->gradient + g * size, part->squares ? part->squares + g * w->step->squares_size : NULL, 1));
+        step[g] = begin_step(c, w, learning_rate, norm, c->clip_matrix);
         not_finite += !isfinite(norm);
-        if (!isfinite(norm) || (c->lazy_experts && w->step->rows[g] == 0)) step->gradient_scale = 0;
-        else count_step(step, ++o->counts[w->index][g]);
+        if (!isfinite(norm) || (c->lazy_experts && w->step->rows[part->first + g] == 0)) step[g].gradient_scale = 0;
+        else count_step(&step[g], ++o->counts[w->index][part->first + g]);
     }
-    k->factored(&u, o->matrix_step);
+    k->factored(&u, step);
     return not_finite;
 }
 
@@ -166,7 +177,7 @@ void optimizer_step(optimizer *o, const struct kernels *k, const struct products
         const weight *w = table->row[i];
         if (w->role == ROLE_STATE || optimizer_consumes(&o->config, w)) continue;
         update_step step = begin_step(&o->config, w, learning_rate, norm, o->config.clip);
-        const updated_weight u = updated(o, products, w);
+        const updated_weight u = updated(o, products, w, &(gradient_part){.groups = w->groups, .gradient = w->step->gradient});
         count_step(&step, o->steps);
         if (o->counts[i]) update_reached_experts(k, u, w, step, o->counts[i]);
         else k->adamw(&u, &step);

@@ -41,9 +41,10 @@ ptrdiff_t optimizer_moment_values(const optimizer_config *config, const weights 
 /* w is updated by optimizer_consume instead of optimizer_step. */
 bool optimizer_consumes(const optimizer_config *config, const weight *w);
 
-/* Updates w, or the part of it whose gradient is there (weight_step), which nobody needs afterwards. Returns how many of its matrices stay as
- * they are, their gradient not being finite. */
-int optimizer_consume(optimizer *o, const struct kernels *k, const struct products *products, const weight *w, double learning_rate);
+/* Updates the part of w whose gradient this is, which nobody needs afterwards; parts may come from several threads. Returns how many of its
+ * matrices stay as they are, their gradient not being finite. */
+int optimizer_consume(optimizer *o, const struct kernels *k, const struct products *products, const weight *w, const gradient_part *part,
+                      double learning_rate);
 
 /* The global norm of the gradients that are not consumed, from the squares that their products left where there are any. */
 double optimizer_gradient_norm(const optimizer *o, const struct kernels *k, const weights *table);

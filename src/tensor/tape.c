@@ -95,12 +95,12 @@ real *tape_gradient(tape *t, tensor *a) {
 real *tape_weight_gradient_place(tape *t, const weight *w) {
     weight_step *s = w->step;
     CHECK(!s->ready, "%s of layer %d is used after its gradient was taken", w->kind, w->layer);
-    if (!s->gradient) s->gradient = tape_borrow(t, s->groups * w->out * w->in);
+    if (!s->gradient) s->gradient = tape_borrow(t, weight_size(w));
     return s->gradient;
 }
 
 static void complete(tape *t, const weight *w) {
-    if (!w->step->written) memory_clear(tape_weight_gradient_place(t, w), sizeof(real) * (size_t)(w->step->groups * w->out * w->in));
+    if (!w->step->written) memory_clear(tape_weight_gradient_place(t, w), sizeof(real) * (size_t)weight_size(w));
     w->step->written = true;
 }
 
@@ -115,7 +115,7 @@ static void make_ready(tape *t, const weight *w) {
     if (!t->gradient_ready || s->ready) return;
     complete(t, w);
     s->ready = true;
-    t->gradient_ready(t->ready_context, w);
+    t->gradient_ready(t->ready_context, w, &(gradient_part){.groups = w->groups, .gradient = s->gradient, .squares = s->squared ? s->squares : NULL});
     if (s->passing) tape_return(t, s->gradient), s->gradient = NULL;
 }
 
@@ -123,34 +123,14 @@ bool tape_takes_parts(const tape *t, const weight *w) {
     return t->gradient_ready && w->step->passing && w->step->uses == 1 && !w->step->written;
 }
 
-void tape_begin_part(tape *t, const weight *w, ptrdiff_t first, ptrdiff_t groups) {
-    weight_step *s = w->step;
-    CHECK(tape_takes_parts(t, w) && first == (s->groups < w->groups ? s->first + s->groups : 0), "%s of layer %d in parts, from %td", w->kind,
-          w->layer, first);
-    s->first = first, s->groups = groups;
+void tape_hand_over(tape *t, const weight *w, const gradient_part *part) {
+    for (ptrdiff_t e = 0; e < part->groups; e++) w->step->rows[part->first + e] += part->rows.start[e + 1] - part->rows.start[e];
+    t->gradient_ready(t->ready_context, w, part);
 }
 
-static void hand_over_part(tape *t, const weight *w) {
-    weight_step *s = w->step;
-    t->gradient_ready(t->ready_context, w);
-    s->ready = s->first + s->groups == w->groups;
-}
-
-void tape_end_part(tape *t, const weight *w) {
-    weight_step *s = w->step;
-    complete(t, w);
-    hand_over_part(t, w);
-    tape_return(t, s->gradient), s->gradient = NULL;
-    s->written = s->squared = false;
-}
-
-void tape_end_part_as(tape *t, const weight *w, const gradient_factors *factors) {
-    weight_step *s = w->step;
-    const row_groups g = factors->groups;
-    for (int e = 0; e < g.groups; e++) s->rows[g.first + e] += g.start[e + 1] - g.start[e];
-    s->factors = factors;
-    hand_over_part(t, w);
-    s->factors = NULL;
+void tape_end_use_in_parts(tape *t, const weight *w) {
+    w->step->ready = true;
+    tape_end_use(t, w);
 }
 
 void tape_use(tape *t, const weight *w) {

@@ -47,8 +47,9 @@ typedef struct {
     int first_use; /* its weights are use[first_use] and on, to those of the next entry */
 } tape_entry;
 
-/* w's gradient is whole, or that of the groups its step names. They are not read again in this backward, so they may change. */
-typedef void gradient_ready_function(void *context, const weight *w);
+/* A part of w's gradient is there, or all of it. These groups of w are not read again in this backward, so they may change. Parts may come from
+ * several threads at once, each group in one of them. */
+typedef void gradient_ready_function(void *context, const weight *w, const gradient_part *part);
 
 typedef struct {
     char *bytes;
@@ -73,7 +74,7 @@ struct tape {
     /* Called once for each weight, or part of one, and step; NULL where more micro-batches will add to the gradients. */
     gradient_ready_function *gradient_ready;
     void *ready_context;
-    bool takes_factors; /* gradient_ready also takes a gradient of few rows as its factors (weight_step) */
+    bool takes_factors; /* gradient_ready also takes a gradient of few rows as its factors (gradient_part) */
 
     arena kept, passing; /* private from here on */
     tape_entry *entry;
@@ -115,13 +116,11 @@ void tape_use(tape *t, const weight *w);
 /* For a backward that is done with w, but not with its other weights. */
 void tape_end_use(tape *t, const weight *w);
 
-/* Whether w's gradient may come in parts: it passes, is taken at once, and only the operation whose backward is running adds to it. Then each
- * part is begun, made and ended, in order and up to the last group. */
+/* Whether w's gradient may come in parts: it passes, is taken at once, and only the operation whose backward is running adds to it. Then every
+ * group is handed over in one part, by any thread, and the use ends when all of them were. */
 bool tape_takes_parts(const tape *t, const weight *w);
-void tape_begin_part(tape *t, const weight *w, ptrdiff_t first, ptrdiff_t groups);
-void tape_end_part(tape *t, const weight *w);
-/* Instead of being made, the part is handed over as what it is a product of; where t->takes_factors. */
-void tape_end_part_as(tape *t, const weight *w, const gradient_factors *factors);
+void tape_hand_over(tape *t, const weight *w, const gradient_part *part);
+void tape_end_use_in_parts(tape *t, const weight *w);
 
 /* w's gradient, zero or what was added to it so far; or, for one who overwrites it if it is not written, only the place. */
 real *tape_weight_gradient(tape *t, const weight *w);

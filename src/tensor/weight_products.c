@@ -53,11 +53,16 @@ void weight_linear_dw(tape *t, const weight *w, rows_of dy, rows_of x, row_group
     weight_step *s = w->step;
     check_real(w);
     const ptrdiff_t cuts = g.groups > w->groups ? g.groups / w->groups : 1;
-    CHECK(g.first == s->first && g.groups == s->groups * cuts, "%d groups from %td, of a gradient of %td from %td", g.groups, g.first, s->groups,
-          s->first);
-    real *squares = s->squares ? s->squares + g.first * s->squares_size : NULL;
-    products_of(t, w)->linear_dw(tape_weight_gradient_place(t, w), squares, dy, x, g, w->in, weight_group_out(w, g), s->written, s->passing);
+    CHECK(g.first == 0 && g.groups == w->groups * cuts, "%d groups from %td of %td", g.groups, g.first, w->groups);
+    products_of(t, w)->linear_dw(tape_weight_gradient_place(t, w), s->squares, dy, x, g, w->in, weight_group_out(w, g), s->written, s->passing);
     s->squared = s->squares && (s->squared || !s->written);
     s->written = true;
-    for (ptrdiff_t e = 0; e < g.groups; e++) s->rows[g.first + e / cuts] += g.start[e + 1] - g.start[e];
+    for (ptrdiff_t e = 0; e < g.groups; e++) s->rows[e / cuts] += g.start[e + 1] - g.start[e];
+}
+
+gradient_part weight_linear_dw_part(tape *t, const weight *w, real *gradient, rows_of dy, rows_of x, row_groups g) {
+    real *squares = w->step->squares ? w->step->squares + g.first * w->step->squares_size : NULL;
+    check_real(w);
+    products_of(t, w)->linear_dw(gradient, squares, dy, x, g, w->in, w->out, false, true);
+    return (gradient_part){.first = g.first, .groups = g.groups, .gradient = gradient, .squares = squares, .rows = g};
 }

@@ -18,7 +18,9 @@ void weight_rows(tape *t, real *y, const weight *w, const int32_t *row, ptrdiff_
 void weight_linear(tape *t, real *y, rows_of x, const weight *w, row_groups g);
 /* dx (rows, in) (+)= dy w */
 void weight_linear_dx(tape *t, real *dx, rows_of dy, const weight *w, row_groups g, bool accumulate);
-/* w's gradient += dy^T x; of all groups, or of those of the part that is being made (tape_begin_part) */
+/* w's gradient += dy^T x, of all groups */
 void weight_linear_dw(tape *t, const weight *w, rows_of dy, rows_of x, row_groups g);
+/* That of some groups, (g.groups, out, in), to be handed over. */
+gradient_part weight_linear_dw_part(tape *t, const weight *w, real *gradient, rows_of dy, rows_of x, row_groups g);
 
 #endif

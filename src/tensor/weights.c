@@ -30,7 +30,6 @@ int weights_declare(weight **w, weights *table, const char *kind, int layer, wei
     TRY_TO(done, memory_reserve(&table->row, &table->capacity, (size_t)table->n + 1, sizeof *table->row, "the weights table"));
     TRY_TO(done, memory_new(&row, 1, sizeof *row, "a row of the weights table"));
     TRY_TO(done, memory_new(&step, 1, sizeof *step, "a row of the weights table"));
-    step->groups = groups;
     *row = (weight){kind, layer, role, groups, out, in, deviation, table->n, table->total, .step = step};
     table->row[table->n++] = row;
     table->total += weight_size(row);
@@ -133,7 +132,6 @@ void weights_zero_gradients(weights *table) {
         weight_step *s = table->row[i]->step;
         s->written = s->ready = s->squared = false;
         s->uses = 0;
-        s->first = 0, s->groups = table->row[i]->groups;
         if (s->passing) s->gradient = NULL;
         memset(s->rows, 0, sizeof *s->rows * (size_t)table->row[i]->groups);
     }

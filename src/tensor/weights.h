@@ -23,18 +23,19 @@
  * optimiser leaves it alone. */
 typedef enum { ROLE_EMBEDDING, ROLE_MATRIX, ROLE_NORM, ROLE_ROUTER, ROLE_EXPERT, ROLE_THRESHOLD, ROLE_BIAS, ROLE_STATE } weight_role;
 
-/* A gradient that is not made: of each group the sum of dy[r]^T x[r] over its rows, at most PRODUCT_ROWS. */
+/* What of a weight's gradient is handed over at once: all of it, or that of a few neighbouring groups. */
 typedef struct {
+    ptrdiff_t first, groups;
+    const real *gradient; /* (groups, out, in); NULL: it was not made, and of each group is the sum of dy[r]^T x[r] over its rows, at most PRODUCT_ROWS */
+    const real *squares;  /* (groups, squares_size) as linear_dw leaves them; NULL: nobody made them */
     rows_of dy, x;
-    row_groups groups;
-} gradient_factors;
+    row_groups rows; /* that reached each of these groups; start NULL where all is handed over, and weight_step.rows has the counts */
+} gradient_part;
 
 /* A weight's gradient, and what happened to it in this optimiser step. */
 typedef struct {
     real *gradient; /* (groups, out, in), in the block; NULL unless training */
     bool passing;   /* it has no place in the block: the tape lends one from the first contribution until the gradient is ready */
-    ptrdiff_t first, groups; /* whose gradient this is: groups first .. first + groups; all of them, but of a passing one perhaps a part */
-    const gradient_factors *factors; /* where it is taken as these, instead of gradient; NULL otherwise */
     bool written;   /* false: the gradient is stale, and the first contribution overwrites it */
     bool ready;     /* nothing will be added to it any more */
     int uses;       /* by recorded operations whose backward is still to come */

@@ -39,9 +39,8 @@ memory_needs memory_needs_of(const recipe *r, const model *m, const struct produ
     ptrdiff_t passing = 0; /* the largest gradient that passes, or part of one: they come one at a time */
     for (int i = 0; i < table->n; i++) {
         const weight *w = table->row[i];
-        ptrdiff_t part = experts_in_part(w) * w->out * w->in;
         if (!w->step->passing) n.gradients += weight_size(w);
-        else if (part > passing) passing = part;
+        else if (experts_gradient_values(w) > passing) passing = experts_gradient_values(w);
     }
     n.moments = optimizer_moment_values(&r->optimizer, table);
     double head = (double)head_loss_rows(r->micro_batch_tokens) * (double)r->model.vocab_size;

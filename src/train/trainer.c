@@ -153,11 +153,13 @@ typedef struct {
     step_report *report;
 } step_context;
 
-static void consume(void *context, const weight *w) {
+static void consume(void *context, const weight *w, const gradient_part *part) {
     step_context *c = context;
     trainer *tr = c->trainer;
     if (!optimizer_consumes(&tr->optimizer.config, w)) return;
-    c->report->skipped += optimizer_consume(&tr->optimizer, tr->k, tr->tape.products, w, c->report->learning_rate);
+    const int skipped = optimizer_consume(&tr->optimizer, tr->k, tr->tape.products, w, part, c->report->learning_rate);
+#pragma omp atomic
+    c->report->skipped += skipped;
 }
 
 /* Passed over, so that one odd batch does no damage (OLMo-core's SkipStep). A run whose loss stays up there has to learn from it. */

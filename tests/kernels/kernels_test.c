@@ -192,7 +192,7 @@ static void check_products(const int *sizes, ptrdiff_t in, ptrdiff_t out, bool g
 }
 
 static const int groupings[][MOST_GROUPS] = {
-    {0}, {1}, {2}, {5}, {12}, {13}, {60}, {241}, {1000}, {0, 0, 257, 0, 1}, {0, 3, 0, 13, 1}, {2, 1, 0, 2, 0}, {1, 1, 1, 1, 1}};
+    {0}, {1}, {2}, {5}, {12}, {13}, {60}, {241}, {1000}, {16}, {32, 0, 9}, {17, 0, 31, 6, 24}, {0, 0, 257, 0, 1}, {0, 3, 0, 13, 1}, {2, 1, 0, 2, 0}, {1, 1, 1, 1, 1}};
 
 static void products_equal_plain_sums(void) {
     static const int sizes[][2] = {{1, 1}, {3, 17}, {16, 33}, {31, 64}, {100, 31}, {257, 100}, {300, 16}, {513, 3}, {17, 520}};

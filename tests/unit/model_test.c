@@ -238,9 +238,9 @@ typedef struct {
     int n;
 } arrivals;
 
-static void note_arrival(void *context, const weight *w) {
+static void note_arrival(void *context, const weight *w, const gradient_part *part) {
     arrivals *a = context;
-    memcpy(a->gradients + w->offset, w->step->gradient, sizeof(real) * (size_t)weight_size(w)), a->n++;
+    memcpy(a->gradients + w->offset, part->gradient, sizeof(real) * (size_t)weight_size(w)), a->n++;
 }
 
 static void training_passes_repeat_and_allocate_nothing(void) {

@@ -196,7 +196,7 @@ static void factored_experts_follow_plain_ones(bool lazy) {
         w->step->rows[0] = w->step->rows[2] = 2, w->step->rows[1] = step % 3 == 0;
         if (step % 3) memset(w->step->gradient + MATRIX, 0, MATRIX * sizeof(real));
         if (step == 7) w->step->gradient[2 * MATRIX + 3] = NAN;
-        int skipped = optimizer_consume(&o, k, &k->products, w, rate);
+        int skipped = optimizer_consume(&o, k, &k->products, w, &(gradient_part){.groups = GROUPS, .gradient = w->step->gradient}, rate);
         EXPECT(skipped == (step == 7), "step %d: %d matrices were skipped", step, skipped);
         for (int g = 0; g < GROUPS; g++)
             if (!(lazy && w->step->rows[g] == 0) && !(step == 7 && g == 2)) plain_step(&p, g, w->step->gradient + g * MATRIX, &config, rate);

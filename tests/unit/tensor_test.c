@@ -134,9 +134,9 @@ typedef struct {
     int n;
 } arrivals;
 
-static void note_arrival(void *context, const weight *w) {
+static void note_arrival(void *context, const weight *w, const gradient_part *part) {
     arrivals *a = context;
-    memcpy(a->gradient[a->n], w->step->gradient, sizeof(real) * (size_t)weight_size(w));
+    memcpy(a->gradient[a->n], part->gradient, sizeof(real) * (size_t)weight_size(w));
     a->w[a->n++] = w;
 }
 

@@ -102,7 +102,7 @@ static void factored_matrix(const updated_weight *u, ptrdiff_t g, const update_s
 
 /* A thread takes whole matrices, which then stay near it, or where there are too few all threads share each. */
 static void factored(const updated_weight *u, const update_step *step) {
-    const bool few = u->groups < omp_get_max_threads(), large = u->groups * u->out * u->in > BLOCK;
+    const bool few = u->groups < threads_here(), large = u->groups * u->out * u->in > BLOCK;
 #pragma omp parallel for schedule(dynamic) if (!few && large)
     for (ptrdiff_t g = 0; g < u->groups; g++)
         if (step[g].gradient_scale != 0) factored_matrix(u, g, &step[g], few && large);

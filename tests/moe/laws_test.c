@@ -393,7 +393,7 @@ static void gather_part(void *context, const weight *w, const gradient_part *par
 /* Of 150 experts a part has sixteen; some of them have no rows. Forward goes through the same parts. */
 static void gradients_that_come_in_parts_are_the_same(void) {
     static test_layer l;
-    const sizes s = {32, 128, 128, 150, 6};
+    const sizes s = {32, 128, 128, 150, 12};
     for (int kind = 0; kind < 4; kind++) {
         const bool relu = kind % 2, recompute = kind / 2;
         ptrdiff_t total = 0;

@@ -187,8 +187,8 @@ static void multiply_block(const arithmetic *how, const block *t, const block *n
             fetch_rows(a_next.row < a_next.end ? &a_next : &b_next, fetches);
             real *square = t->squares && last ? t->squares + i / PANEL_ROWS * t->squares_stride + j / PANEL_COLUMNS : NULL;
             how->multiply(&(panels){t->c + i * t->stride + j, t->stride, r->a + i / PANEL_ROWS * a_panel, b, t->a.lies,
-                                    in_place ? t->b.stride : PANEL_COLUMNS, units, smaller(t->m - i, PANEL_ROWS), t->n - j, t->accumulate,
-                                    square, past_caches});
+                                    in_place ? t->b.stride : PANEL_COLUMNS, units, smaller(t->m - i, PANEL_ROWS), t->n - j, t->accumulate, square,
+                                    past_caches});
         }
 }
 
@@ -208,9 +208,9 @@ typedef struct {
     const arithmetic *how;
     real *c, *squares;
     operand a, b;
-    const matrices *w;              /* b of group g is w->value[g]; NULL: b is the same source for all groups */
-    const stored_matrices *stored;  /* b of group g as a file stores it; or */
-    const real *packed;             /* in panels, of group 0, the others packed_stride apart; both NULL: b is packed here */
+    const matrices *w;             /* b of group g is w->value[g]; NULL: b is the same source for all groups */
+    const stored_matrices *stored; /* b of group g as a file stores it; or */
+    const real *packed;            /* in panels, of group 0, the others packed_stride apart; both NULL: b is packed here */
     ptrdiff_t packed_stride;
     row_groups groups;
     ptrdiff_t m, n, depth; /* of each group; m or depth is -1 where it is the group's number of rows */
@@ -231,8 +231,7 @@ static ptrdiff_t halved(ptrdiff_t size, ptrdiff_t panel) { return ceiling(ceilin
 /* As large as the caches allow, but enough of them for all threads. */
 static void cut_tiles(grouped_product *p) {
     const ptrdiff_t most = most_rows(p->groups), m = p->m < 0 ? most : p->m, depth = p->depth < 0 ? most : p->depth;
-    const ptrdiff_t units = depth > 0 ? smaller(units_of(p->how, depth), DEPTH) : 1, threads = threads_here(),
-                    enough = TILES_PER_THREAD * threads;
+    const ptrdiff_t units = depth > 0 ? smaller(units_of(p->how, depth), DEPTH) : 1, threads = threads_here(), enough = TILES_PER_THREAD * threads;
     p->height = smaller(p->a.lies == ACROSS ? TILE_ROWS : A_UNITS / a_panel_units(ALONG, units) * PANEL_ROWS, ceiling(m, PANEL_ROWS) * PANEL_ROWS);
     p->width = p->packed ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
     for (;;) {
@@ -325,19 +324,28 @@ static ptrdiff_t squares_size(ptrdiff_t in, ptrdiff_t out) { return ceiling(out,
 
 /* ---- the three products ------------------------------------------------------------------------------------------------------------------ */
 
+/* One or two rows a group, a few dozen, and more: three ways to the same product. The second is not for numbers that are rounded, which packing does
+ * by the way, nor for blocks, which it unpacks. */
+static void multiply_by_rows(grouped_product *p, const few_rows *few) {
+    if (most_rows(p->groups) <= FEW_ROWS) {
+        multiply_few_rows(few);
+        return;
+    }
+    const stored_type type = p->stored ? p->stored->type : STORED_REAL;
+    if (p->how->values == 1 && stored_formats[type].values == 1) linear_in_place(few), p->least = IN_PLACE_ROWS + 1;
+    multiply_groups(p);
+}
+
 static void linear_by(const arithmetic *how, real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
     grouped_product p = {
         .how = how, .c = y, .a = {x.x, in, x.row, ACROSS}, .b = {NULL, in, NULL, ACROSS}, .w = w, .groups = g, .m = -1, .n = out, .depth = in};
     p.packed = w->packed, p.packed_stride = packed_size_by(how, in, out);
-    if (most_rows(g) > FEW_ROWS && how->values == 1) linear_in_place(y, x, w, g, in, out), p.least = IN_PLACE_ROWS + 1;
-    if (most_rows(g) > FEW_ROWS) multiply_groups(&p);
-    else multiply_few_rows(&(few_rows){.y = y, .x = x, .w = w, .groups = g, .in = in, .out = out, .stride = in * (ptrdiff_t)sizeof(real)});
+    multiply_by_rows(&p, &(few_rows){.y = y, .x = x, .w = w, .groups = g, .in = in, .out = out, .stride = in * (ptrdiff_t)sizeof(real)});
 }
 
 static void linear_stored_by(const arithmetic *how, real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
     grouped_product p = {.how = how, .c = y, .a = {x.x, in, x.row, ACROSS}, .stored = w, .groups = g, .m = -1, .n = out, .depth = in};
-    if (most_rows(g) > FEW_ROWS) multiply_groups(&p);
-    else multiply_few_rows(&(few_rows){.y = y, .x = x, .stored = w, .groups = g, .in = in, .out = out, .stride = stored_row_bytes(w->type, in)});
+    multiply_by_rows(&p, &(few_rows){.y = y, .x = x, .stored = w, .groups = g, .in = in, .out = out, .stride = stored_row_bytes(w->type, in)});
 }
 
 static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {

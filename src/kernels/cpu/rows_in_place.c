@@ -53,18 +53,18 @@ static inline __attribute__((always_inline)) void add_lanes(real total[TILE_OF_X
 }
 #endif
 
-/* y (rows, columns) = rows of x times rows of w. `fetches` rows of what is read later are fetched, `apart` reals from one to the next. */
+/* y (rows, columns) = rows of x times rows of w. `fetches` rows of what is read later are fetched, `apart` bytes from one to the next. */
 typedef struct {
     real *y;
     ptrdiff_t stride;
-    const real *x[TILE_OF_X], *w[TILE_OF_W];
-    ptrdiff_t depth, rows, columns;
-    const real *ahead;
-    ptrdiff_t fetches, apart;
+    const real *x[TILE_OF_X];
+    const unsigned char *w[TILE_OF_W], *ahead;
+    stored_type type; /* of w */
+    ptrdiff_t depth, rows, columns, fetches, apart;
 } forward_tile;
 
-/* high is a constant, at least t->rows. */
-static inline __attribute__((always_inline)) void multiply_forward(const forward_tile *t, const int high) {
+/* high is a constant, at least t->rows; size is that of a value of w. */
+static inline __attribute__((always_inline)) void multiply_forward(const forward_tile *t, const int high, load_values *load_w, const ptrdiff_t size) {
     V sum[TILE_OF_X * TILE_OF_W];
     real total[TILE_OF_X * TILE_OF_W];
     const ptrdiff_t whole = t->depth / LANES * LANES;
@@ -72,9 +72,9 @@ static inline __attribute__((always_inline)) void multiply_forward(const forward
     for (int i = 0; i < TILE_OF_X * TILE_OF_W; i++) sum[i] = (V){0};
     for (ptrdiff_t k = 0; k < whole; k += LANES) {
         V w[TILE_OF_W];
-        for (ptrdiff_t i = 0; i < t->fetches; i++) __builtin_prefetch(t->ahead + i * t->apart + k, 0, 2);
+        for (ptrdiff_t i = 0; i < t->fetches; i++) __builtin_prefetch(t->ahead + i * t->apart + k * size, 0, 2);
 #pragma GCC unroll 4
-        for (int j = 0; j < TILE_OF_W; j++) w[j] = load(t->w[j] + k);
+        for (int j = 0; j < TILE_OF_W; j++) w[j] = load_w(t->w[j] + k * size);
 #pragma GCC unroll 4
         for (int i = 0; i < high; i++) {
             const V x = load(t->x[i] + k);
@@ -82,59 +82,66 @@ static inline __attribute__((always_inline)) void multiply_forward(const forward
             for (int j = 0; j < TILE_OF_W; j++) sum[i * TILE_OF_W + j] += x * w[j];
         }
     }
-    if (whole < t->depth)
-        for (int i = 0; i < high; i++)
-            for (int j = 0; j < TILE_OF_W; j++)
-                sum[i * TILE_OF_W + j] += load_part(t->x[i] + whole, t->depth - whole, 0) * load_part(t->w[j] + whole, t->depth - whole, 0);
+    for (int j = 0; j < TILE_OF_W && whole < t->depth; j++) {
+        unsigned char last[sizeof(V)] = {0};
+        memcpy(last, t->w[j] + whole * size, (size_t)((t->depth - whole) * size));
+        for (int i = 0; i < high; i++) sum[i * TILE_OF_W + j] += load_part(t->x[i] + whole, t->depth - whole, 0) * load_w(last);
+    }
     add_lanes(total, sum);
     for (ptrdiff_t i = 0; i < t->rows; i++)
         for (ptrdiff_t j = 0; j < t->columns; j++) t->y[i * t->stride + j] = total[i * TILE_OF_W + j];
 }
 
-static void multiply_forward_tile(const forward_tile *t) {
-    if (t->rows == 1) multiply_forward(t, 1);
-    else if (t->rows == 2) multiply_forward(t, 2);
-    else multiply_forward(t, TILE_OF_X);
+static inline __attribute__((always_inline)) void multiply_forward_by(const forward_tile *t, load_values *load_w, const ptrdiff_t size) {
+    if (t->rows == 1) multiply_forward(t, 1, load_w, size);
+    else if (t->rows == 2) multiply_forward(t, 2, load_w, size);
+    else multiply_forward(t, TILE_OF_X, load_w, size);
 }
 
-/* Rows first .. end of w with all rows of a group. */
-static void forward_part(real *y, const operand *x, ptrdiff_t rows, const real *w, ptrdiff_t in, ptrdiff_t out, ptrdiff_t first, ptrdiff_t end) {
+static void multiply_forward_tile(const forward_tile *t) {
+    if (t->type == STORED_F16) multiply_forward_by(t, load_f16, 2);
+    else if (t->type == STORED_BF16) multiply_forward_by(t, load_bf16, 2);
+    else multiply_forward_by(t, load_real, sizeof(real));
+}
+
+/* Rows first .. end of a group's w with all of its rows. */
+static void forward_part(const few_rows *p, int group, ptrdiff_t first, ptrdiff_t end) {
     enum { NEAR_BYTES = 1 << 13 };
-    const ptrdiff_t passes = ceiling(rows, TILE_OF_X), ahead = (NEAR_BYTES / (TILE_OF_W * in * (ptrdiff_t)sizeof(real)) + 1) * TILE_OF_W;
-    forward_tile t = {.stride = out, .depth = in, .apart = passes * in};
+    const ptrdiff_t start = p->groups.start[group], rows = p->groups.start[group + 1] - start, passes = ceiling(rows, TILE_OF_X);
+    const ptrdiff_t ahead = (NEAR_BYTES / (TILE_OF_W * p->stride) + 1) * TILE_OF_W;
+    const unsigned char *w = p->stored ? p->stored->group[group] : (const unsigned char *)p->w->value[group];
+    forward_tile t = {.stride = p->out, .depth = p->in, .apart = passes * p->stride, .type = p->stored ? p->stored->type : STORED_REAL};
     for (ptrdiff_t o = first; o < end; o += TILE_OF_W) {
         t.columns = smaller(end - o, TILE_OF_W);
-        for (ptrdiff_t j = 0; j < TILE_OF_W; j++) t.w[j] = w + (o + (j < t.columns ? j : 0)) * in;
+        for (ptrdiff_t j = 0; j < TILE_OF_W; j++) t.w[j] = w + (o + (j < t.columns ? j : 0)) * p->stride;
         for (ptrdiff_t pass = 0; pass < passes; pass++) {
-            const ptrdiff_t row = pass * TILE_OF_X;
-            t.rows = smaller(rows - row, TILE_OF_X), t.y = y + row * out + o;
-            for (ptrdiff_t i = 0; i < TILE_OF_X; i++) t.x[i] = source_row(x, row + (i < t.rows ? i : 0));
-            t.ahead = w + (o + ahead + pass) * in, t.fetches = pass < TILE_OF_W ? ceiling(TILE_OF_W - pass, passes) : 0;
+            const ptrdiff_t row = start + pass * TILE_OF_X;
+            t.rows = smaller(start + rows - row, TILE_OF_X), t.y = p->y + row * p->out + o;
+            for (ptrdiff_t i = 0; i < TILE_OF_X; i++) t.x[i] = few_rows_x(p, row + (i < t.rows ? i : 0));
+            t.ahead = w + (o + ahead + pass) * p->stride, t.fetches = pass < TILE_OF_W ? ceiling(TILE_OF_W - pass, passes) : 0;
             multiply_forward_tile(&t);
         }
     }
 }
 
-static operand rows_of_group(rows_of x, row_groups g, ptrdiff_t group, ptrdiff_t width) {
-    const ptrdiff_t start = g.start[group];
-    return (operand){x.row ? x.x : x.x + start * width, width, x.row ? x.row + start : NULL, ACROSS};
-}
-
-/* Of the groups that have at most IN_PLACE_ROWS rows. */
-static void linear_in_place(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    const ptrdiff_t parts = parts_of_group(g, out, 8 * TILE_OF_W);
-    if (!some_have(g, 1, IN_PLACE_ROWS)) return;
-#pragma omp parallel for schedule(dynamic) if (g.groups * parts > 1)
-    for (ptrdiff_t task = 0; task < g.groups * parts; task++) {
-        const ptrdiff_t group = task / parts, start = g.start[group], rows = g.start[group + 1] - start;
-        const operand of_x = rows_of_group(x, g, group, in);
-        if (rows == 0 || rows > IN_PLACE_ROWS) continue;
-        forward_part(y + start * out, &of_x, rows, w->value[group], in, out, part_start(out, TILE_OF_W, task % parts, parts),
-                     part_start(out, TILE_OF_W, task % parts + 1, parts));
+/* Of the groups that have at most IN_PLACE_ROWS rows; w is of values, not of blocks. */
+static void linear_in_place(const few_rows *p) {
+    const ptrdiff_t parts = parts_of_group(p->groups, p->out, 8 * TILE_OF_W);
+    if (!some_have(p->groups, 1, IN_PLACE_ROWS)) return;
+#pragma omp parallel for schedule(dynamic) if (p->groups.groups * parts > 1)
+    for (ptrdiff_t task = 0; task < p->groups.groups * parts; task++) {
+        const int group = (int)(task / parts);
+        if (p->groups.start[group + 1] - p->groups.start[group] > IN_PLACE_ROWS) continue;
+        forward_part(p, group, part_start(p->out, TILE_OF_W, task % parts, parts), part_start(p->out, TILE_OF_W, task % parts + 1, parts));
     }
 }
 
 /* ---- d-input ------------------------------------------------------------------------------------------------------------------------------ */
+
+static operand rows_of_group(rows_of x, row_groups g, ptrdiff_t group, ptrdiff_t width) {
+    const ptrdiff_t start = g.start[group];
+    return (operand){x.row ? x.x : x.x + start * width, width, x.row ? x.row + start : NULL, ACROSS};
+}
 
 /* A tile of dx (rows, columns) += dy w over one strip of w. */
 typedef struct {

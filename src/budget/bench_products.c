@@ -71,8 +71,8 @@ static int run_dw(void *context) {
 
 static int run_forward_int8(void *context) {
     const product_case_int8 *c = context;
-    c->products->linear_stored(c->a->y, (rows_of){c->a->x, NULL}, &(stored_matrices){STORED_Q8_0, c->group}, groups_of(c->a), c->a->shape.in,
-                               c->a->shape.out);
+    const product_shape *s = &c->a->shape;
+    c->products->linear_stored(&(stored_product){c->a->y, {c->a->x, NULL}, {STORED_Q8_0, c->group}, groups_of(c->a), s->in, s->out}, 1);
     return LAMP_OK;
 }
 

@@ -60,9 +60,18 @@ typedef struct {
 
 /* The groups of a weight that a file stores: group[g] is (out, in), rows of whole blocks. */
 typedef struct {
-    stored_type type; /* not STORED_REAL */
+    stored_type type;
     const void *const *group;
 } stored_matrices;
+
+/* y[r] = x[r] w[g]^T */
+typedef struct {
+    real *y;
+    rows_of x;
+    stored_matrices w;
+    row_groups groups;
+    ptrdiff_t in, out;
+} stored_product;
 
 /* Products in one precision: factors are rounded to it, sums are real. Of a weight, all groups at once. */
 struct products {
@@ -73,10 +82,11 @@ struct products {
     /* dw[g] (+)= sum_r dy[r]^T x[r];  dw is (groups, out, in). squares, unless NULL, receives squares_size numbers for each group that has
      * rows (or is overwritten): together, the sum of the squares of what dw[g] now is. soon: dw is read next, and should stay in the caches. */
     void (*linear_dw)(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate, bool soon);
-    /* y[r] = x[r] w[g]^T for what w stands for (kernels/stored.h). A few rows of x are never rounded to bf16; but in products_int8, where w is in
-     * blocks, all are to eight bits: a block of a row has the scale s = max|x| / 127, and each number in it becomes s round(x (1 / s)), ties to
-     * even, or 0 where s is below FLT_MIN. Then sums of neighbours, four at least, are exact integers, which s and d multiply. */
-    void (*linear_stored)(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out);
+    /* Products that do not wait for one another, with what w stands for (kernels/stored.h). A few rows of x are never rounded to bf16; but in
+     * products_int8, where w is in blocks, all are to eight bits: a block of a row has the scale s = max|x| / 127, and each number in it becomes
+     * s round(x (1 / s)), ties to even, or 0 where s is below FLT_MIN. Then sums of neighbours, four at least, are exact integers, which s and d
+     * multiply. */
+    void (*linear_stored)(const stored_product *each, int n);
 
     /* q, y (queries, heads * head_dim); k, v (keys, kv_heads * head_dim); log_sum (queries, heads) */
     /* y = softmax(scale q k^T) v over the keys a query sees; log_sum = logarithm of the softmax's denominator */

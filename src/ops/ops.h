@@ -15,6 +15,9 @@ tensor *embedding(tape *t, const weight *w, const int32_t *token, ptrdiff_t N);
 /* y (N, out) = x w^T */
 tensor *linear(tape *t, tensor *x, const weight *w);
 
+/* y[i] (N, out of w[i]) = x w[i]^T */
+void linear_each(tape *t, tensor **y, tensor *x, const weight *const *w, int n);
+
 /* The same group by group: rows of group g with matrix g of w or, where w has fewer, with the g-th of as many parts of it. */
 tensor *linear_in_groups(tape *t, tensor *x, const weight *w, row_groups groups);
 

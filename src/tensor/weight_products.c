@@ -31,16 +31,24 @@ void weight_rows(tape *t, real *y, const weight *w, const int32_t *row, ptrdiff_
     else t->k->stored_rows(y, w->stored[0], w->type, row, rows, w->in);
 }
 
-void weight_linear(tape *t, real *y, rows_of x, const weight *w, row_groups g) {
-    const struct products *p = products_of(t, w);
-    if (w->type != STORED_REAL) {
-        const stored_matrices stored = stored_matrices_of(t, w, g);
-        p->linear_stored(y, x, &stored, g, w->in, weight_group_out(w, g));
-        return;
+void weight_linear_each(tape *t, real *const *y, rows_of x, const weight *const *w, int n, row_groups g) {
+    enum { MOST = 4 };
+    stored_product stored[MOST];
+    int n_stored = 0;
+    CHECK(n <= MOST, "%d weights at once", n);
+    for (int i = 0; i < n; i++) {
+        const ptrdiff_t out = weight_group_out(w[i], g);
+        if (w[i]->type != STORED_REAL) {
+            stored[n_stored++] = (stored_product){y[i], x, stored_matrices_of(t, w[i], g), g, w[i]->in, out};
+            continue;
+        }
+        const matrices m = matrices_of(t, products_of(t, w[i]), w[i], g);
+        products_of(t, w[i])->linear(y[i], x, &m, g, w[i]->in, out);
     }
-    const matrices m = matrices_of(t, p, w, g);
-    p->linear(y, x, &m, g, w->in, weight_group_out(w, g));
+    if (n_stored > 0) t->products->linear_stored(stored, n_stored);
 }
+
+void weight_linear(tape *t, real *y, rows_of x, const weight *w, row_groups g) { weight_linear_each(t, &y, x, &w, 1, g); }
 
 void weight_linear_dx(tape *t, real *dx, rows_of dy, const weight *w, row_groups g, bool accumulate) {
     check_real(w);

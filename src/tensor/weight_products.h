@@ -16,6 +16,8 @@ static inline ptrdiff_t weight_group_out(const weight *w, row_groups g) { return
 void weight_rows(tape *t, real *y, const weight *w, const int32_t *row, ptrdiff_t rows);
 /* y (rows, out) = x w^T */
 void weight_linear(tape *t, real *y, rows_of x, const weight *w, row_groups g);
+/* y[i] = x w[i]^T, of weights that kernels may take together */
+void weight_linear_each(tape *t, real *const *y, rows_of x, const weight *const *w, int n, row_groups g);
 /* dx (rows, in) (+)= dy w */
 void weight_linear_dx(tape *t, real *dx, rows_of dy, const weight *w, row_groups g, bool accumulate);
 /* w's gradient += dy^T x, of all groups */

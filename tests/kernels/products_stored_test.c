@@ -186,7 +186,7 @@ static double sum_of_rounded(const problem *p, int g, ptrdiff_t r, ptrdiff_t o, 
 static float *multiply(const struct products *k, const problem *p, int threads) {
     float *y = room_for(p->rows * p->out, sizeof *y);
     omp_set_num_threads(threads);
-    k->linear_stored(y, (rows_of){p->x, p->row}, &(stored_matrices){p->type, (const void *const *)p->w}, p->g, p->in, p->out);
+    k->linear_stored(&(stored_product){y, {p->x, p->row}, {p->type, (const void *const *)p->w}, p->g, p->in, p->out}, 1);
     return y;
 }
 
@@ -258,6 +258,35 @@ static void deep_products_are_right(void) {
             problem p = new_problem(type, (ptrdiff_t[]){0, 1, rows}, 2, 9 * 1024 + 32, 34, true);
             check_all(&p);
             free_problem(&p);
+        }
+}
+
+/* Products of different types, shapes and groups in one call are those of many calls. */
+static void several_products_are_each_what_they_are_alone(void) {
+    const struct kernels *tables[KERNEL_TABLES];
+    const int n = kernels_available(tables);
+    for (int rows = 1; rows <= 5; rows += 4)
+        for (int mixed = 0; mixed < 2; mixed++) {
+            problem p[] = {new_problem(STORED_Q4_0, (ptrdiff_t[]){0, 0, 1, rows}, 3, 288, 300, false),
+                           new_problem(mixed ? STORED_BF16 : STORED_MXFP4, (ptrdiff_t[]){0, rows}, 1, 64, 33, true),
+                           new_problem(STORED_Q8_0, (ptrdiff_t[]){0, 1, 1, 2}, 3, 96, 129, true)};
+            for (int t = 0; t < n; t++) {
+                stored_product each[3];
+                for (int i = 0; i < 3; i++)
+                    each[i] = (stored_product){room_for(p[i].rows * p[i].out, sizeof(real)),
+                                               {p[i].x, p[i].row},
+                                               {p[i].type, (const void *const *)p[i].w},
+                                               p[i].g,
+                                               p[i].in,
+                                               p[i].out};
+                tables[t]->products_int8.linear_stored(each, 3);
+                for (int i = 0; i < 3; i++) {
+                    float *alone = multiply(&tables[t]->products_int8, &p[i], 2);
+                    EXPECT(!memcmp(alone, each[i].y, sizeof *alone * (size_t)(p[i].rows * p[i].out)), "%s: product %d", tables[t]->name, i);
+                    free(alone), free(each[i].y);
+                }
+            }
+            for (int i = 0; i < 3; i++) free_problem(&p[i]);
         }
 }
 
@@ -360,6 +389,7 @@ static const test_case cases[] = {
     {"every scale is right", every_scale_is_right},
     {"products equal naive loops", products_equal_naive_loops},
     {"deep products are right", deep_products_are_right},
+    {"several products are each what they are alone", several_products_are_each_what_they_are_alone},
     {"every panel height is right", every_panel_height_is_right},
     {"pairs of bytes give the bits of reals", pairs_of_bytes_give_the_bits_of_reals},
     {"extremes are exact", extremes_are_exact},

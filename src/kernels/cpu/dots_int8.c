@@ -205,9 +205,9 @@ static void hold_row(rounded_rows *held, ptrdiff_t i, const real *x, ptrdiff_t b
 }
 
 /* Blocks k0 .. k0 + blocks of the rows. */
-static inline __attribute__((always_inline)) void multiply_run_int8_by(const few_rows *p, const run *r, const run *next, const rounded_rows *x,
+static inline __attribute__((always_inline)) void multiply_run_int8_by(const stored_product *p, const run *r, const run *next, const rounded_rows *x,
                                                                        ptrdiff_t k0, ptrdiff_t blocks, const stored_type type) {
-    const ptrdiff_t bytes = size_of_block(type), stride = p->stride, ahead = fetched_rows(p);
+    const ptrdiff_t bytes = size_of_block(type), stride = product_stride(p);
     const ptrdiff_t n0 = p->groups.start[r->group], rows = p->groups.start[r->group + 1] - n0;
     const unsigned char *w = r->w + k0 * bytes;
     uint16_t bits[2][ROW_BLOCKS];
@@ -218,34 +218,33 @@ static inline __attribute__((always_inline)) void multiply_run_int8_by(const few
             real *y = p->y + (n0 + n) * p->out + r->first + i;
             const unsigned char *after = i + 1 < r->n ? w + stride : w;
             scales_of_bits(scale, bits[i & 1], x->row[n].scale, blocks, type);
-            const real sum =
-                (real)dot_int8(w, x->row[n].block, scale, blocks, after, bits[~i & 1], row_ahead(r, next, i, stride, ahead) + k0 * bytes, type);
+            const real sum = (real)dot_int8(w, x->row[n].block, scale, blocks, after, bits[~i & 1], row_ahead(r, next, i, stride) + k0 * bytes, type);
             *y = k0 > 0 ? *y + sum : sum;
         }
 }
 
-static void multiply_run_int8(const few_rows *p, const run *r, const run *next, rounded_rows *held) {
+static void multiply_run_int8(const stored_product *p, const run *r, const run *next, rounded_rows *held) {
     const ptrdiff_t all = p->in / STORED_BLOCK, n0 = p->groups.start[r->group], rows = p->groups.start[r->group + 1] - n0;
     for (ptrdiff_t k0 = 0; k0 < all; k0 += ROW_BLOCKS) {
         const ptrdiff_t blocks = smaller(all - k0, ROW_BLOCKS);
-        for (ptrdiff_t n = 0; n < rows; n++) hold_row(held, n, few_rows_x(p, n0 + n) + k0 * STORED_BLOCK, blocks);
-        if (p->stored->type == STORED_Q8_0) multiply_run_int8_by(p, r, next, held, k0, blocks, STORED_Q8_0);
-        else if (p->stored->type == STORED_Q4_0) multiply_run_int8_by(p, r, next, held, k0, blocks, STORED_Q4_0);
+        for (ptrdiff_t n = 0; n < rows; n++) hold_row(held, n, product_x(p, n0 + n) + k0 * STORED_BLOCK, blocks);
+        if (p->w.type == STORED_Q8_0) multiply_run_int8_by(p, r, next, held, k0, blocks, STORED_Q8_0);
+        else if (p->w.type == STORED_Q4_0) multiply_run_int8_by(p, r, next, held, k0, blocks, STORED_Q4_0);
         else multiply_run_int8_by(p, r, next, held, k0, blocks, STORED_MXFP4);
     }
 }
 
-static void multiply_few_rows_int8(const few_rows *p) {
-    ptrdiff_t taken = 0;
-#pragma omp parallel if (!is_small(p))
+static void multiply_few_rows_int8(const stored_product *each, int n) {
+    run_queue q = {each, n, 0};
+#pragma omp parallel if (!are_small(each, n))
     {
         rounded_rows held;
         run now = {0}, next;
         memset(held.source, 0, sizeof held.source);
-        for (bool more = take_run(&now, p, &taken); more; now = next) {
+        for (bool more = take_run(&now, &q); more; now = next) {
             next = now;
-            more = take_run(&next, p, &taken);
-            multiply_run_int8(p, &now, more ? &next : NULL, &held);
+            more = take_run(&next, &q);
+            multiply_run_int8(&each[now.product], &now, more ? &next : NULL, &held);
         }
     }
 }

@@ -12,52 +12,54 @@ enum {
     CACHE_LINE = 64,
 };
 
-typedef struct {
-    real *y;
-    rows_of x;
-    const matrices *w;             /* of reals, or */
-    const stored_matrices *stored; /* as a file stores them */
-    row_groups groups;
-    ptrdiff_t in, out, stride; /* bytes from row to row of a weight */
-} few_rows;
-
 /* Rows of a weight that one thread multiplies. */
 typedef struct {
-    int group, before; /* how many groups with rows come before it */
+    int product, group;
+    ptrdiff_t before; /* how many runs come before those of this group */
     const unsigned char *w;
     ptrdiff_t first, n;
 } run;
 
-static inline const real *few_rows_x(const few_rows *p, ptrdiff_t r) { return p->x.x + (p->x.row ? p->x.row[r] : r) * p->in; }
-static inline ptrdiff_t fetched_rows(const few_rows *p) { return smaller(FETCH_BYTES / p->stride + 1, FETCH_MOST_ROWS); }
+/* What runs are taken from. */
+typedef struct {
+    const stored_product *each;
+    int n;
+    ptrdiff_t taken;
+} run_queue;
+
+static inline const real *product_x(const stored_product *p, ptrdiff_t r) { return p->x.x + (p->x.row ? p->x.row[r] : r) * p->in; }
+static inline ptrdiff_t product_stride(const stored_product *p) { return stored_row_bytes(p->w.type, p->in); }
 
 static inline void fetch_bytes(const unsigned char *from, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i += CACHE_LINE) __builtin_prefetch(from + i, 0, 2);
 }
 
-/* The run after all that were taken before; *r is what this thread took last, or {0}. */
-static bool take_run(run *r, const few_rows *p, ptrdiff_t *taken) {
-    const ptrdiff_t runs = ceiling(p->out, RUN_ROWS);
-    ptrdiff_t mine;
-#pragma omp atomic capture
-    mine = (*taken)++;
-    for (; r->group < p->groups.groups; r->group++) {
-        if (p->groups.start[r->group] == p->groups.start[r->group + 1]) continue;
-        if (r->before == mine / runs) break;
-        r->before++;
-    }
-    if (r->group >= p->groups.groups) return false;
-    const unsigned char *matrix = p->stored ? p->stored->group[r->group] : (const unsigned char *)p->w->value[r->group];
-    r->first = mine % runs * RUN_ROWS, r->n = smaller(p->out - r->first, RUN_ROWS);
-    r->w = matrix + r->first * p->stride;
-    return true;
+static ptrdiff_t runs_of(const stored_product *p, int group) {
+    return p->groups.start[group] < p->groups.start[group + 1] ? ceiling(p->out, RUN_ROWS) : 0;
 }
 
-/* What is to be fetched while row i is multiplied; next may be NULL. */
-static inline const unsigned char *row_ahead(const run *r, const run *next, ptrdiff_t i, ptrdiff_t stride, ptrdiff_t ahead) {
-    const ptrdiff_t beyond = i + ahead - r->n;
-    if (beyond < 0) return r->w + (i + ahead) * stride;
-    return next && beyond < next->n ? next->w + beyond * stride : r->w + i * stride;
+/* The run after all that were taken before; *r is what this thread took last, or {0}. */
+static bool take_run(run *r, run_queue *q) {
+    ptrdiff_t mine;
+#pragma omp atomic capture
+    mine = q->taken++;
+    for (; r->product < q->n; r->product++, r->group = 0) {
+        const stored_product *p = &q->each[r->product];
+        for (; r->group < p->groups.groups; r->before += runs_of(p, r->group++)) {
+            if (mine >= r->before + runs_of(p, r->group)) continue;
+            r->first = (mine - r->before) * RUN_ROWS, r->n = smaller(p->out - r->first, RUN_ROWS);
+            r->w = (const unsigned char *)p->w.group[r->group] + r->first * product_stride(p);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is to be fetched while row i is multiplied: some rows ahead, of the next run if need be, which may be NULL or of another product. */
+static inline const unsigned char *row_ahead(const run *r, const run *next, ptrdiff_t i, ptrdiff_t stride) {
+    const ptrdiff_t ahead = i + smaller(FETCH_BYTES / stride + 1, FETCH_MOST_ROWS), beyond = ahead - r->n;
+    if (beyond < 0) return r->w + ahead * stride;
+    return next && next->product == r->product && beyond < next->n ? next->w + beyond * stride : r->w + i * stride;
 }
 
 /* ---- exact ------------------------------------------------------------------------------------------------------------------------------- */
@@ -104,26 +106,44 @@ static inline real dot_stored(const real *x, const unsigned char *w, ptrdiff_t n
     return dot_of_blocks(x, w, n, ahead, type);
 }
 
-static void multiply_run(const few_rows *p, const run *r, const run *next) {
-    const ptrdiff_t *start = p->groups.start + r->group, ahead = fetched_rows(p);
-    const stored_type type = p->stored ? p->stored->type : STORED_REAL;
+static void multiply_run(const stored_product *p, const run *r, const run *next) {
+    const ptrdiff_t *start = p->groups.start + r->group, stride = product_stride(p);
     for (ptrdiff_t i = 0; i < r->n; i++)
         for (ptrdiff_t n = start[0]; n < start[1]; n++)
-            p->y[n * p->out + r->first + i] =
-                dot_stored(few_rows_x(p, n), r->w + i * p->stride, p->in, row_ahead(r, next, i, p->stride, ahead), type);
+            p->y[n * p->out + r->first + i] = dot_stored(product_x(p, n), r->w + i * stride, p->in, row_ahead(r, next, i, stride), p->w.type);
 }
 
-static bool is_small(const few_rows *p) { return p->groups.start[p->groups.groups] * p->out * p->in <= SMALL_PRODUCT; }
+static bool are_small(const stored_product *each, int n) {
+    ptrdiff_t size = 0;
+    for (int i = 0; i < n; i++) size += each[i].groups.start[each[i].groups.groups] * each[i].out * each[i].in;
+    return size <= SMALL_PRODUCT;
+}
 
-static void multiply_few_rows(const few_rows *p) {
-    ptrdiff_t taken = 0;
-#pragma omp parallel if (!is_small(p))
+static void multiply_few_rows(const stored_product *each, int n) {
+    run_queue q = {each, n, 0};
+#pragma omp parallel if (!are_small(each, n))
     {
         run now = {0}, next;
-        for (bool more = take_run(&now, p, &taken); more; now = next) {
+        for (bool more = take_run(&now, &q); more; now = next) {
             next = now;
-            more = take_run(&next, p, &taken);
-            multiply_run(p, &now, more ? &next : NULL);
+            more = take_run(&next, &q);
+            multiply_run(&each[now.product], &now, more ? &next : NULL);
         }
     }
+}
+
+static ptrdiff_t most_rows(row_groups g) {
+    ptrdiff_t most = 0;
+    for (int e = 0; e < g.groups; e++)
+        if (g.start[e + 1] - g.start[e] > most) most = g.start[e + 1] - g.start[e];
+    return most;
+}
+
+static bool have_few_rows(const stored_product *each, int n) {
+    ptrdiff_t most = 0;
+    for (int i = 0; i < n; i++) {
+        const ptrdiff_t rows = most_rows(each[i].groups);
+        if (rows > most) most = rows;
+    }
+    return most <= FEW_ROWS;
 }

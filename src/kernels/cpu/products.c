@@ -219,13 +219,6 @@ typedef struct {
     ptrdiff_t height, width, down, across; /* of tiles; how many of them there are in a group, at most */
 } grouped_product;
 
-static ptrdiff_t most_rows(row_groups g) {
-    ptrdiff_t most = 0;
-    for (int e = 0; e < g.groups; e++)
-        if (g.start[e + 1] - g.start[e] > most) most = g.start[e + 1] - g.start[e];
-    return most;
-}
-
 static ptrdiff_t halved(ptrdiff_t size, ptrdiff_t panel) { return ceiling(ceiling(size, 2), panel) * panel; }
 
 /* As large as the caches allow, but enough of them for all threads. */
@@ -326,13 +319,12 @@ static ptrdiff_t squares_size(ptrdiff_t in, ptrdiff_t out) { return ceiling(out,
 
 /* One or two rows a group, a few dozen, and more: three ways to the same product. The second is not for numbers that are rounded, which packing does
  * by the way, nor for blocks, which it unpacks. */
-static void multiply_by_rows(grouped_product *p, const few_rows *few) {
-    if (most_rows(p->groups) <= FEW_ROWS) {
-        multiply_few_rows(few);
+static void multiply_by_rows(grouped_product *p, const stored_product *s) {
+    if (have_few_rows(s, 1)) {
+        multiply_few_rows(s, 1);
         return;
     }
-    const stored_type type = p->stored ? p->stored->type : STORED_REAL;
-    if (p->how->values == 1 && stored_formats[type].values == 1) linear_in_place(few), p->least = IN_PLACE_ROWS + 1;
+    if (p->how->values == 1 && stored_formats[s->w.type].values == 1) linear_in_place(s), p->least = IN_PLACE_ROWS + 1;
     multiply_groups(p);
 }
 
@@ -340,12 +332,19 @@ static void linear_by(const arithmetic *how, real *y, rows_of x, const matrices 
     grouped_product p = {
         .how = how, .c = y, .a = {x.x, in, x.row, ACROSS}, .b = {NULL, in, NULL, ACROSS}, .w = w, .groups = g, .m = -1, .n = out, .depth = in};
     p.packed = w->packed, p.packed_stride = packed_size_by(how, in, out);
-    multiply_by_rows(&p, &(few_rows){.y = y, .x = x, .w = w, .groups = g, .in = in, .out = out, .stride = in * (ptrdiff_t)sizeof(real)});
+    multiply_by_rows(&p, &(stored_product){y, x, {STORED_REAL, (const void *const *)w->value}, g, in, out});
 }
 
-static void linear_stored_by(const arithmetic *how, real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    grouped_product p = {.how = how, .c = y, .a = {x.x, in, x.row, ACROSS}, .stored = w, .groups = g, .m = -1, .n = out, .depth = in};
-    multiply_by_rows(&p, &(few_rows){.y = y, .x = x, .stored = w, .groups = g, .in = in, .out = out, .stride = stored_row_bytes(w->type, in)});
+static void linear_stored_by(const arithmetic *how, const stored_product *each, int n) {
+    if (have_few_rows(each, n)) {
+        multiply_few_rows(each, n);
+        return;
+    }
+    for (const stored_product *s = each; s < each + n; s++) {
+        grouped_product p = {.how = how, .c = s->y, .a = {s->x.x, s->in, s->x.row, ACROSS}, .stored = &s->w, .groups = s->groups};
+        p.m = -1, p.n = s->out, p.depth = s->in;
+        multiply_by_rows(&p, s);
+    }
 }
 
 static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
@@ -376,9 +375,7 @@ static void linear_dw_by(const arithmetic *how, real *dw, real *squares, rows_of
 }
 
 static void linear(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) { linear_by(&numbers, y, x, w, g, in, out); }
-static void linear_stored(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    linear_stored_by(&numbers, y, x, w, g, in, out);
-}
+static void linear_stored(const stored_product *each, int n) { linear_stored_by(&numbers, each, n); }
 static void linear_dx(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
     linear_dx_by(&numbers, dx, dy, w, g, in, out, accumulate);
 }

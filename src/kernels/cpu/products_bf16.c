@@ -99,9 +99,7 @@ static void linear_dx_bf16(real *dx, rows_of dy, const matrices *w, row_groups g
 static void linear_dw_bf16(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate, bool soon) {
     linear_dw_by(&pairs, dw, squares, dy, x, g, in, out, accumulate, soon);
 }
-static void linear_stored_bf16(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    linear_stored_by(&pairs, y, x, w, g, in, out);
-}
+static void linear_stored_bf16(const stored_product *each, int n) { linear_stored_by(&pairs, each, n); }
 static ptrdiff_t packed_size_bf16(ptrdiff_t in, ptrdiff_t out) { return packed_size_by(&pairs, in, out); }
 static void pack_rows_bf16(real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out) {
     pack_rows_by(&pairs, packed, w, first, rows, in, out);

@@ -68,13 +68,13 @@ static inline void turn_pair(real *panel, const int8_t (*value)[2 * STORED_BLOCK
 #endif
 
 /* Of `rows` rows from r on, blocks k0 .. k0 + blocks; if that is odd, one more that is not used. */
-static void pack_panel(real *panel, const few_rows *p, ptrdiff_t r, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t blocks) {
+static void pack_panel(real *panel, const stored_product *p, ptrdiff_t r, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t blocks) {
     float scale[LANES][DEPTH_BLOCKS], inverse[LANES][DEPTH_BLOCKS];
     int8_t value[LANES][2 * STORED_BLOCK];
     const real *x[LANES];
     if (rows < LANES) memset(panel, 0, sizeof(real) * (size_t)(blocks * BLOCK_UNITS)), memset(value, 0, sizeof value);
     for (ptrdiff_t i = 0; i < rows; i++) {
-        x[i] = few_rows_x(p, r + i) + k0 * STORED_BLOCK;
+        x[i] = product_x(p, r + i) + k0 * STORED_BLOCK;
         find_scales(scale[i], inverse[i], x[i], blocks);
     }
     for (ptrdiff_t b = 0; b < blocks; b += 2, panel += 2 * BLOCK_UNITS) {
@@ -93,7 +93,7 @@ static void pack_panel(real *panel, const few_rows *p, ptrdiff_t r, ptrdiff_t ro
     }
 }
 
-static void pack_panels(int8_factors *f, const few_rows *p, ptrdiff_t first, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t blocks) {
+static void pack_panels(int8_factors *f, const stored_product *p, ptrdiff_t first, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t blocks) {
     if (f->first == first && f->n == n && f->k0 == k0) return;
     f->first = first, f->n = n, f->k0 = k0;
     for (ptrdiff_t i = 0; i < n; i += LANES) pack_panel(f->x[i / LANES], p, first + i, smaller(n - i, LANES), k0, blocks);
@@ -169,10 +169,10 @@ static inline __attribute__((always_inline)) void micro_kernel_int8(real *sums, 
 }
 
 /* Columns o .. o + rows of y, of all that f holds. */
-static void multiply_held(const few_rows *p, const int8_factors *f, ptrdiff_t o, ptrdiff_t rows, ptrdiff_t blocks, const unsigned char *ahead) {
+static void multiply_held(const stored_product *p, const int8_factors *f, ptrdiff_t o, ptrdiff_t rows, ptrdiff_t blocks, const unsigned char *ahead) {
     real sums[PANEL_ROWS * MOST_PANELS * LANES] __attribute__((aligned(64)));
     const ptrdiff_t wide = ceiling(f->n, LANES), times = ceiling(wide, MOST_PANELS) * blocks;
-    const ptrdiff_t step = ceiling(ceiling(PANEL_ROWS * p->stride, times), CACHE_LINE) * CACHE_LINE;
+    const ptrdiff_t step = ceiling(ceiling(PANEL_ROWS * product_stride(p), times), CACHE_LINE) * CACHE_LINE;
     for (ptrdiff_t j = 0; j < wide; j += MOST_PANELS, ahead += blocks * step) {
         const ptrdiff_t n = smaller(f->n - j * LANES, MOST_PANELS * LANES);
         if (wide - j >= MOST_PANELS) micro_kernel_int8(sums, f, f->x[j], blocks, ahead, step, MOST_PANELS);
@@ -195,7 +195,7 @@ typedef struct {
 static ptrdiff_t batches_of(row_groups g, int e) { return ceiling(g.start[e + 1] - g.start[e], MOST_TOGETHER); }
 
 /* Into how many parts every weight is cut, so that there is enough to do for all threads. */
-static ptrdiff_t parts_of_weights(const few_rows *p) {
+static ptrdiff_t parts_of_weights(const stored_product *p) {
     enum { TASKS_PER_THREAD = 4 };
     ptrdiff_t batches = 0;
     for (int e = 0; e < p->groups.groups; e++) batches += batches_of(p->groups, e);
@@ -203,7 +203,7 @@ static ptrdiff_t parts_of_weights(const few_rows *p) {
 }
 
 /* The task after all that were taken before; *t is what this thread took last, or {0}. */
-static bool take_int8_task(int8_task *t, const few_rows *p, ptrdiff_t parts, ptrdiff_t *taken) {
+static bool take_int8_task(int8_task *t, const stored_product *p, ptrdiff_t parts, ptrdiff_t *taken) {
     const row_groups g = p->groups;
     ptrdiff_t mine;
 #pragma omp atomic capture
@@ -217,38 +217,57 @@ static bool take_int8_task(int8_task *t, const few_rows *p, ptrdiff_t parts, ptr
     return true;
 }
 
-static void multiply_int8_task(const few_rows *p, const int8_task *t, int8_factors *f) {
-    const stored_type type = p->stored->type;
-    const ptrdiff_t all = p->in / STORED_BLOCK;
+/* A group of few rows is multiplied one by one even where others have many. */
+static void multiply_int8_task(const stored_product *p, const int8_task *t, int8_factors *f, rounded_rows *held) {
+    const stored_type type = p->w.type;
+    const ptrdiff_t all = p->in / STORED_BLOCK, stride = product_stride(p);
+    const unsigned char *first = (const unsigned char *)p->w.group[t->group] + t->o * stride;
+    if (t->n <= FEW_ROWS) {
+        multiply_run_int8(p, &(run){.group = t->group, .w = first, .first = t->o, .n = t->out}, NULL, held);
+        return;
+    }
     for (ptrdiff_t k0 = 0; k0 < all; k0 += DEPTH_BLOCKS) {
         const ptrdiff_t blocks = smaller(all - k0, DEPTH_BLOCKS);
-        const unsigned char *w = (const unsigned char *)p->stored->group[t->group] + t->o * p->stride;
+        const unsigned char *w = first;
         pack_panels(f, p, t->first, t->n, k0, blocks);
-        for (ptrdiff_t o = 0; o < t->out; o += PANEL_ROWS, w += PANEL_ROWS * p->stride) {
+        for (ptrdiff_t o = 0; o < t->out; o += PANEL_ROWS, w += PANEL_ROWS * stride) {
             const ptrdiff_t rows = smaller(t->out - o, PANEL_ROWS);
-            pack_weight(f, w + stored_row_bytes(type, k0 * STORED_BLOCK), p->stride, rows, blocks, type);
-            multiply_held(p, f, t->o + o, rows, blocks, o + PANEL_ROWS < t->out ? w + PANEL_ROWS * p->stride : w);
+            pack_weight(f, w + stored_row_bytes(type, k0 * STORED_BLOCK), stride, rows, blocks, type);
+            multiply_held(p, f, t->o + o, rows, blocks, o + PANEL_ROWS < t->out ? w + PANEL_ROWS * stride : w);
         }
     }
 }
 
-static void multiply_rows_int8(const few_rows *p) {
+static void multiply_rows_int8(const stored_product *p) {
     const ptrdiff_t parts = parts_of_weights(p);
     ptrdiff_t taken = 0;
-#pragma omp parallel if (!is_small(p))
+#pragma omp parallel if (!are_small(p, 1))
     {
         int8_factors f;
+        rounded_rows held;
         int8_task task = {0};
         memset(f.w, 0, sizeof f.w), memset(f.scale, 0, sizeof f.scale); /* rows that a weight lacks are multiplied too */
+        memset(held.source, 0, sizeof held.source);
         f.n = 0;
-        while (take_int8_task(&task, p, parts, &taken)) multiply_int8_task(p, &task, &f);
+        while (take_int8_task(&task, p, parts, &taken)) multiply_int8_task(p, &task, &f, &held);
     }
 }
 
 /* Pairs of bytes have no scale that a block of them shares. */
-static void linear_stored_int8(real *y, rows_of x, const stored_matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
-    const few_rows p = {.y = y, .x = x, .stored = w, .groups = g, .in = in, .out = out, .stride = stored_row_bytes(w->type, in)};
-    if (stored_formats[w->type].values == 1) linear_stored(y, x, w, g, in, out);
-    else if (most_rows(g) > FEW_ROWS) multiply_rows_int8(&p);
-    else multiply_few_rows_int8(&p);
+static bool are_in_blocks(const stored_product *each, int n) {
+    for (int i = 0; i < n; i++)
+        if (stored_formats[each[i].w.type].values == 1) return false;
+    return true;
+}
+
+static void linear_stored_int8(const stored_product *each, int n) {
+    if (have_few_rows(each, n) && are_in_blocks(each, n)) {
+        multiply_few_rows_int8(each, n);
+        return;
+    }
+    for (const stored_product *p = each; p < each + n; p++) {
+        if (!are_in_blocks(p, 1)) linear_stored(p, 1);
+        else if (have_few_rows(p, 1)) multiply_few_rows_int8(p, 1);
+        else multiply_rows_int8(p);
+    }
 }

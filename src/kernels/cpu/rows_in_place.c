@@ -105,27 +105,27 @@ static void multiply_forward_tile(const forward_tile *t) {
 }
 
 /* Rows first .. end of a group's w with all of its rows. */
-static void forward_part(const few_rows *p, int group, ptrdiff_t first, ptrdiff_t end) {
+static void forward_part(const stored_product *p, int group, ptrdiff_t first, ptrdiff_t end) {
     enum { NEAR_BYTES = 1 << 13 };
     const ptrdiff_t start = p->groups.start[group], rows = p->groups.start[group + 1] - start, passes = ceiling(rows, TILE_OF_X);
-    const ptrdiff_t ahead = (NEAR_BYTES / (TILE_OF_W * p->stride) + 1) * TILE_OF_W;
-    const unsigned char *w = p->stored ? p->stored->group[group] : (const unsigned char *)p->w->value[group];
-    forward_tile t = {.stride = p->out, .depth = p->in, .apart = passes * p->stride, .type = p->stored ? p->stored->type : STORED_REAL};
+    const ptrdiff_t stride = product_stride(p), ahead = (NEAR_BYTES / (TILE_OF_W * stride) + 1) * TILE_OF_W;
+    const unsigned char *w = p->w.group[group];
+    forward_tile t = {.stride = p->out, .depth = p->in, .apart = passes * stride, .type = p->w.type};
     for (ptrdiff_t o = first; o < end; o += TILE_OF_W) {
         t.columns = smaller(end - o, TILE_OF_W);
-        for (ptrdiff_t j = 0; j < TILE_OF_W; j++) t.w[j] = w + (o + (j < t.columns ? j : 0)) * p->stride;
+        for (ptrdiff_t j = 0; j < TILE_OF_W; j++) t.w[j] = w + (o + (j < t.columns ? j : 0)) * stride;
         for (ptrdiff_t pass = 0; pass < passes; pass++) {
             const ptrdiff_t row = start + pass * TILE_OF_X;
             t.rows = smaller(start + rows - row, TILE_OF_X), t.y = p->y + row * p->out + o;
-            for (ptrdiff_t i = 0; i < TILE_OF_X; i++) t.x[i] = few_rows_x(p, row + (i < t.rows ? i : 0));
-            t.ahead = w + (o + ahead + pass) * p->stride, t.fetches = pass < TILE_OF_W ? ceiling(TILE_OF_W - pass, passes) : 0;
+            for (ptrdiff_t i = 0; i < TILE_OF_X; i++) t.x[i] = product_x(p, row + (i < t.rows ? i : 0));
+            t.ahead = w + (o + ahead + pass) * stride, t.fetches = pass < TILE_OF_W ? ceiling(TILE_OF_W - pass, passes) : 0;
             multiply_forward_tile(&t);
         }
     }
 }
 
 /* Of the groups that have at most IN_PLACE_ROWS rows; w is of values, not of blocks. */
-static void linear_in_place(const few_rows *p) {
+static void linear_in_place(const stored_product *p) {
     const ptrdiff_t parts = parts_of_group(p->groups, p->out, 8 * TILE_OF_W);
     if (!some_have(p->groups, 1, IN_PLACE_ROWS)) return;
 #pragma omp parallel for schedule(dynamic) if (p->groups.groups * parts > 1)

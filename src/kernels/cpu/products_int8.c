@@ -105,12 +105,13 @@ static inline __attribute__((always_inline)) void pack_weight_by(int8_factors *f
     uint16_t bits[PANEL_ROWS][DEPTH_BLOCKS];
     float ones[DEPTH_BLOCKS];
     for (int b = 0; b < DEPTH_BLOCKS; b++) ones[b] = 1;
-    for (ptrdiff_t i = 0; i < rows; i++, w += stride)
+    for (ptrdiff_t i = 0; i < rows; i++, w += stride) {
         for (ptrdiff_t b = 0; b < blocks; b++) {
             const block_bytes bytes = bytes_of_block(w + b * size_of_block(type), type);
             memcpy(f->w[i] + b * STORED_BLOCK, &bytes, STORED_BLOCK);
-            bits[i][b] = scale_bits(w + b * size_of_block(type), type);
         }
+        for (ptrdiff_t b = 0; b < blocks; b++) bits[i][b] = scale_bits(w + b * size_of_block(type), type);
+    }
     for (ptrdiff_t i = 0; i < rows; i++) scales_of_bits(f->scale[i], bits[i], ones, blocks, type);
 }
 

@@ -185,7 +185,7 @@ static void fill_row(bench_row *row, const bench_case *c, const double *rate, in
 static void compare(bench_row *row, const bench_case *c, double peak, double bandwidth) {
     double roof = c->bytes > 0 ? c->flops / c->bytes * bandwidth : 0, flops_per_second = c->flops / row->seconds;
     if (peak > 0) row->share_of_peak = flops_per_second / peak;
-    if (roof > 0 && roof < peak) row->share_of_roof = flops_per_second / roof;
+    if (roof > 0 && (roof < peak || peak == 0)) row->share_of_roof = flops_per_second / roof;
 }
 
 int bench_run(bench *b, const char *what, const bench_case *cases, int n) {
@@ -222,6 +222,14 @@ int bench_add_part(bench *b, const char *name, const bench_row *whole, double sh
     snprintf(row->name, sizeof row->name, "%s", name);
     row->precision = copy.precision, row->threads = copy.threads, row->unit = BENCH_TIME;
     row->seconds = copy.seconds * share_of_time, row->share_of_time = share_of_time;
+    return LAMP_OK;
+}
+
+int bench_add_time(bench *b, const char *name, double seconds) {
+    bench_row *row;
+    TRY(append_row(&row, b));
+    snprintf(row->name, sizeof row->name, "%s", name);
+    row->precision = "", row->threads = b->threads, row->unit = BENCH_TIME, row->seconds = seconds;
     return LAMP_OK;
 }
 

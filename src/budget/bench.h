@@ -73,11 +73,16 @@ int bench_run(bench *b, const char *what, const bench_case *cases, int n);
 /* The row of a part of the last run of cases. */
 int bench_add_part(bench *b, const char *name, const bench_row *whole, double share_of_time);
 
+/* The row of what is done once. */
+int bench_add_time(bench *b, const char *name, double seconds);
+
 /* What `lamp bench` measures. */
 int bench_peaks(bench *b);
 int bench_products(bench *b);
 int bench_train(bench *b, const char *recipe_path, const char *data_path);
 int bench_moe(bench *b);
 int bench_capacity(bench *b, const char *precision);
+int bench_decode(bench *b, const char *model_path);
+int bench_prefill(bench *b, const char *model_path, ptrdiff_t tokens); /* 0: the usual number */
 
 #endif

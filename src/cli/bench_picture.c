@@ -9,7 +9,7 @@ const char *bench_rate(char text[BENCH_RATE_BYTES], const bench_row *row) {
     switch (row->unit) {
     case BENCH_FLOPS: snprintf(text, BENCH_RATE_BYTES, "%.0f GFLOP/s", row->per_second * 1e-9); break;
     case BENCH_BYTES: snprintf(text, BENCH_RATE_BYTES, "%.1f GB/s", row->per_second * 1e-9); break;
-    case BENCH_TOKENS: snprintf(text, BENCH_RATE_BYTES, "%.0f tokens/s", row->per_second); break;
+    case BENCH_TOKENS: snprintf(text, BENCH_RATE_BYTES, row->per_second < 100 ? "%.1f tokens/s" : "%.0f tokens/s", row->per_second); break;
     case BENCH_TIME: snprintf(text, BENCH_RATE_BYTES, "%.1f ms", row->seconds * 1e3); break;
     }
     return text;

@@ -22,7 +22,7 @@ const cli_verb cli_verbs[] = {
     {"compare", "RUN RUN...", "runs matched on seconds, FLOPs, tokens and memory", verb_compare, false},
     {"convert", "MODEL OUT", "a folder becomes a GGUF file or the other way round; a dense model becomes a mixture", verb_convert, true},
     {"quantize", "MODEL OUT.gguf", "matrices in fewer bits, and what that costs", verb_quantize, true},
-    {"bench", "peak|products|train|moe", "measure this machine and our kernels on it", verb_bench, true},
+    {"bench", "peak|decode|...", "measure this machine and our kernels on it", verb_bench, true},
     {"tokenize", "MODEL [FILE]", "text to token ids, one a line", verb_tokenize, false},
     {"detokenize", "MODEL [FILE]", "token ids to text", verb_detokenize, false},
     {"logits", "MODEL --ids FILE --out FILE", "the logits of every position, to compare with other programs", verb_logits, true},

@@ -6,8 +6,10 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/human.h"
+#include "budget/random_model.h"
 #include "cli/bench_picture.h"
 #include "cli/cli.h"
+#include "formats/quantise.h"
 
 /* The processor's name as the system tells it. */
 static const char *processor_name(char name[128]) {
@@ -88,46 +90,99 @@ static int draw(const bench *b, const char *what, const char *path) {
     return status;
 }
 
-static int measure(bench *b, const char *what, const char *recipe_path, const char *data_path, const char *precision) {
-    if (precision && strcmp(what, "capacity")) FAIL(LAMP_INVALID, "lamp bench %s: --precision goes with capacity", what);
-    if (!strcmp(what, "train")) {
-        if (!recipe_path) FAIL(LAMP_INVALID, "lamp bench train: which model? give --recipe FILE, for example bench/model_p.ini");
-        return bench_train(b, recipe_path, data_path);
+/* What was asked for. Each of them goes with some measurements only. */
+typedef struct {
+    const char *model, *recipe, *data, *precision;
+    int64_t tokens;
+} request;
+
+static int measure_peak(bench *b, const request *q) { return (void)q, bench_peaks(b); }
+static int measure_products(bench *b, const request *q) { return (void)q, bench_products(b); }
+static int measure_moe(bench *b, const request *q) { return (void)q, bench_moe(b); }
+static int measure_capacity(bench *b, const request *q) { return bench_capacity(b, q->precision); }
+static int measure_train(bench *b, const request *q) { return bench_train(b, q->recipe, q->data); }
+static int measure_decode(bench *b, const request *q) { return bench_decode(b, q->model); }
+static int measure_prefill(bench *b, const request *q) { return bench_prefill(b, q->model, (ptrdiff_t)q->tokens); }
+
+static const struct measurement {
+    const char *name;
+    int (*run)(bench *b, const request *q);
+    bool of_recipe, of_model;
+} measurements[] = {
+    {"peak", measure_peak, false, false},      {"products", measure_products, false, false},
+    {"moe", measure_moe, false, false},        {"capacity", measure_capacity, false, false},
+    {"train", measure_train, true, false},     {"decode", measure_decode, false, true},
+    {"prefill", measure_prefill, false, true}, {NULL, NULL, false, false},
+};
+
+static int find_measurement(const struct measurement **found, const char *what) {
+    char names[128] = "";
+    for (const struct measurement *m = measurements; m->name; m++) {
+        *found = m;
+        if (!strcmp(m->name, what)) return LAMP_OK;
+        sprintf(names + strlen(names), "%s%s", m == measurements ? "" : m[1].name ? ", " : " or ", m->name);
     }
-    if (recipe_path || data_path) FAIL(LAMP_INVALID, "lamp bench %s: --recipe and --data go with train", what);
-    if (!strcmp(what, "peak")) return bench_peaks(b);
-    if (!strcmp(what, "products")) return bench_products(b);
-    return !strcmp(what, "moe") ? bench_moe(b) : bench_capacity(b, precision);
+    FAIL(LAMP_INVALID, "lamp bench %s: expected %s", what, names);
+}
+
+static int check_request(const struct measurement *m, const request *q) {
+    if (q->precision && strcmp(m->name, "capacity")) FAIL(LAMP_INVALID, "lamp bench %s: --precision goes with capacity", m->name);
+    if ((q->recipe || q->data) && !m->of_recipe) FAIL(LAMP_INVALID, "lamp bench %s: --recipe and --data go with train", m->name);
+    if (q->tokens && strcmp(m->name, "prefill")) FAIL(LAMP_INVALID, "lamp bench %s: --tokens goes with prefill", m->name);
+    if (!q->recipe && m->of_recipe) FAIL(LAMP_INVALID, "lamp bench %s: which model? give --recipe FILE, for example bench/model_p.ini", m->name);
+    if (!q->model && m->of_model) FAIL(LAMP_INVALID, "lamp bench %s MODEL: which model? lamp bench --make-model FILE.gguf makes one", m->name);
+    if (q->model && !m->of_model) FAIL(LAMP_INVALID, "lamp bench %s: expected no model, found %s", m->name, q->model);
+    return LAMP_OK;
+}
+
+static int make_model(const char *path, const char *type_name) {
+    stored_type type = type_name ? quantise_type_named(type_name) : STORED_Q8_0;
+    if (type == STORED_TYPES) FAIL(LAMP_INVALID, "lamp bench --type: expected f32, f16, bf16, q8_0, q4_0 or mxfp4, found \"%.32s\"", type_name);
+    return random_model_write(path, type);
 }
 
 int verb_bench(int argc, char **argv) {
     cli_list arguments;
     bool json;
     double seconds = 0.5;
-    const char *svg_path = NULL, *data_path = NULL, *recipe_path = NULL, *precision = NULL;
+    const char *svg_path = NULL, *new_model = NULL, *type_name = NULL;
+    request q = {0};
     bench b = {0};
     const cli_option rows[] = {
         {"seconds", "S", "how long to measure each row, in all rounds together (0.5); long work takes longer", CLI_NUMBER, &seconds, 0.001, 3600},
         {"svg", "FILE", "also draw the rows as bars", CLI_PATH, &svg_path, 0, 0},
-        {"recipe", "FILE", "of train: the model and its batch", CLI_PATH, &recipe_path, 0, 0},
-        {"data", "DATASET", "of train: the text (default: the recipe's data.path)", CLI_PATH, &data_path, 0, 0},
-        {"precision", "f32|bf16", "of capacity: of its products (default: the faster)", CLI_TEXT, &precision, 0, 0},
+        {"recipe", "FILE", "of train: the model and its batch", CLI_PATH, &q.recipe, 0, 0},
+        {"data", "DATASET", "of train: the text (default: the recipe's data.path)", CLI_PATH, &q.data, 0, 0},
+        {"precision", "f32|bf16", "of capacity: of its products (default: the faster)", CLI_TEXT, &q.precision, 0, 0},
+        {"tokens", "N", "of prefill: how long a text (512)", CLI_INTEGER, &q.tokens, 1, 1e6},
+        {"make-model", "FILE.gguf", "measure nothing, but write a random model of the size of OLMoE, 6.9 billion parameters", CLI_PATH, &new_model, 0,
+         0},
+        {"type", "TYPE", "of its weights: f32, f16, bf16, q8_0, q4_0 or mxfp4 (q8_0)", CLI_TEXT, &type_name, 0, 0},
     };
     const char *details = "peak      multiply-adds in registers and reading from memory, on one thread and on all\n"
                           "products  the three products of a weight, at the shapes that matter\n"
                           "moe       a layer of experts: its products against everything else in it\n"
                           "capacity  one layer with 4 to 4096 experts at equal work for a token, with its update\n"
                           "train     steps of a recipe, and where their time goes\n"
+                          "decode    a MODEL that writes token by token, against the time that its weights take to be read\n"
+                          "prefill   a MODEL that reads a text\n"
                           "Shares are of what probes beside the work reached in the same rounds; values are medians.\n";
-    int status = cli_parse(&arguments, &json, &(cli_command){"bench", details, rows, sizeof rows / sizeof *rows, 1, 1}, argc, argv);
+    const struct measurement *m;
+    int status = cli_parse(&arguments, &json, &(cli_command){"bench", details, rows, sizeof rows / sizeof *rows, 0, 2}, argc, argv);
     TRY_TO(done, status);
-    const char *what = arguments.item[0];
-    if (strcmp(what, "peak") && strcmp(what, "products") && strcmp(what, "train") && strcmp(what, "moe") && strcmp(what, "capacity"))
-        FAIL_TO(done, LAMP_INVALID, "lamp bench %s: expected peak, products, moe, capacity or train", what);
+    if (new_model || type_name) {
+        if (!new_model || arguments.n > 0)
+            FAIL_TO(done, LAMP_INVALID, "lamp bench: --type goes with --make-model FILE.gguf, and both with nothing else");
+        return make_model(new_model, type_name);
+    }
+    if (arguments.n == 0) FAIL_TO(done, LAMP_INVALID, "lamp bench: what? see lamp bench --help");
+    q.model = arguments.n > 1 ? arguments.item[1] : NULL;
+    TRY_TO(done, find_measurement(&m, arguments.item[0]));
+    TRY_TO(done, check_request(m, &q));
     TRY_TO(done, bench_open(&b, seconds));
-    TRY_TO(done, measure(&b, what, recipe_path, data_path, precision));
-    if (svg_path) TRY_TO(done, draw(&b, what, svg_path));
-    if (json) status = put_json(&b, what);
+    TRY_TO(done, m->run(&b, &q));
+    if (svg_path) TRY_TO(done, draw(&b, m->name, svg_path));
+    if (json) status = put_json(&b, m->name);
     else print_rows(&b);
 done:
     bench_close(&b);

@@ -8,8 +8,9 @@
 
 enum {
     BLOCK_UNITS = (QUADS + 2) * LANES,
-    DEPTH_BLOCKS = 64,  /* of a row at once */
-    MOST_TOGETHER = 192 /* rows of x, a multiple of LANES: their panels stay in the second cache */
+    DEPTH_BLOCKS = 64,   /* of a row at once */
+    MOST_TOGETHER = 192, /* rows of x, a multiple of LANES: their panels stay in the second cache */
+    MOST_PANELS = 2      /* of them, at once in the micro-kernel */
 };
 
 static inline lane_integer as_integer(real unit) {
@@ -67,6 +68,12 @@ static inline void turn_pair(real *panel, const int8_t (*value)[2 * STORED_BLOCK
 }
 #endif
 
+static inline void set_panel_beginnings(real *panel) {
+    V sum = {0};
+    for (int k = 0; k < QUADS; k++) sum = add_quad(sum, 0x01010101, load(panel + k * LANES));
+    store(panel + QUADS * LANES, (V)((VI)sum * -EXCESS));
+}
+
 /* Of `rows` rows from r on, blocks k0 .. k0 + blocks; if that is odd, one more that is not used. */
 static void pack_panel(real *panel, const stored_product *p, ptrdiff_t r, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t blocks) {
     float scale[LANES][DEPTH_BLOCKS], inverse[LANES][DEPTH_BLOCKS];
@@ -81,15 +88,11 @@ static void pack_panel(real *panel, const stored_product *p, ptrdiff_t r, ptrdif
         const ptrdiff_t here = smaller(blocks - b, 2);
         for (ptrdiff_t i = 0; i < rows; i++)
             for (ptrdiff_t j = 0; j < here; j++) {
-                real *end = panel + j * BLOCK_UNITS + QUADS * LANES + i;
-                lane_integer sum = 0;
                 round_block(value[i] + j * STORED_BLOCK, x[i] + (b + j) * STORED_BLOCK, inverse[i][b + j]);
-                for (int k = 0; k < STORED_BLOCK; k++) sum += value[i][j * STORED_BLOCK + k];
-                sum *= -EXCESS;
-                memcpy(end, &sum, sizeof sum);
-                end[LANES] = (real)scale[i][b + j];
+                panel[j * BLOCK_UNITS + (QUADS + 1) * LANES + i] = (real)scale[i][b + j];
             }
         turn_pair(panel, (const int8_t(*)[2 * STORED_BLOCK]) value);
+        for (ptrdiff_t j = 0; j < here; j++) set_panel_beginnings(panel + j * BLOCK_UNITS);
     }
 }
 
@@ -122,8 +125,6 @@ static void pack_weight(int8_factors *f, const unsigned char *w, ptrdiff_t strid
 }
 
 /* ---- the micro-kernel -------------------------------------------------------------------------------------------------------------------- */
-
-enum { MOST_PANELS = 2 /* at once */ };
 
 /* sum (PANEL_ROWS, panels LANES) = the rows of the weight times so many panels from x on. In every block, `step` bytes are fetched. */
 static inline __attribute__((always_inline)) void micro_kernel_int8(real *sums, const int8_factors *f, const real *x, ptrdiff_t blocks,
@@ -169,6 +170,33 @@ static inline __attribute__((always_inline)) void micro_kernel_int8(real *sums, 
         for (int j = 0; j < wide; j++) store(sums + (i * MOST_PANELS + j) * LANES, sum[i][j]);
 }
 
+/* LANES rows of sums, one after the other in `turned`, from columns of PANEL_ROWS rows. */
+enum { MOST_PANEL_ROWS = 16 };
+#if HAS_WIDE_BLOCKS
+static inline void turn_sums(real *turned, const real *sums) {
+    __m512 row[TURN_BY];
+#pragma GCC unroll 16
+    for (int i = 0; i < TURN_BY; i++) row[i] = i < PANEL_ROWS ? _mm512_loadu_ps(sums + i * MOST_PANELS * LANES) : _mm512_setzero_ps();
+    turn_wide_block(turned, MOST_PANEL_ROWS, 0, row);
+}
+#else
+static inline void turn_sums(real *turned, const real *sums) {
+    for (int j = 0; j < LANES; j++)
+        for (int i = 0; i < PANEL_ROWS; i++) turned[j * MOST_PANEL_ROWS + i] = sums[i * MOST_PANELS * LANES + j];
+}
+#endif
+
+/* y (n, stride), its columns, (+)= sums (PANEL_ROWS, MOST_PANELS LANES) turned. */
+static inline void keep_turned(real *y, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t columns, const real *sums, bool accumulate) {
+    real turned[MOST_PANELS * LANES][MOST_PANEL_ROWS] __attribute__((aligned(64)));
+    for (ptrdiff_t r = 0; r < n; r += LANES) turn_sums(turned[r], sums + r);
+    for (ptrdiff_t r = 0; r < n; r++, y += stride) {
+        for (ptrdiff_t i = 0; i < columns && accumulate; i++) turned[r][i] += y[i];
+        if (columns == PANEL_ROWS) memcpy(y, turned[r], sizeof(real) * PANEL_ROWS);
+        else memcpy(y, turned[r], sizeof(real) * (size_t)columns);
+    }
+}
+
 /* Columns o .. o + rows of y, of all that f holds. */
 static void multiply_held(const stored_product *p, const int8_factors *f, ptrdiff_t o, ptrdiff_t rows, ptrdiff_t blocks, const unsigned char *ahead) {
     real sums[PANEL_ROWS * MOST_PANELS * LANES] __attribute__((aligned(64)));
@@ -176,11 +204,11 @@ static void multiply_held(const stored_product *p, const int8_factors *f, ptrdif
     const ptrdiff_t step = ceiling(ceiling(PANEL_ROWS * product_stride(p), times), CACHE_LINE) * CACHE_LINE;
     for (ptrdiff_t j = 0; j < wide; j += MOST_PANELS, ahead += blocks * step) {
         const ptrdiff_t n = smaller(f->n - j * LANES, MOST_PANELS * LANES);
+        real *y = p->y + (f->first + j * LANES) * p->out + o;
+        for (ptrdiff_t r = 0; r < n; r++) __builtin_prefetch(y + r * p->out, 1), __builtin_prefetch(y + r * p->out + rows - 1, 1);
         if (wide - j >= MOST_PANELS) micro_kernel_int8(sums, f, f->x[j], blocks, ahead, step, MOST_PANELS);
         else micro_kernel_int8(sums, f, f->x[j], blocks, ahead, step, 1);
-        real *y = p->y + (f->first + j * LANES) * p->out + o;
-        for (ptrdiff_t r = 0; r < n; r++, y += p->out)
-            for (ptrdiff_t i = 0; i < rows; i++) y[i] = sums[i * MOST_PANELS * LANES + r] + (f->k0 > 0 ? y[i] : 0);
+        keep_turned(y, p->out, n, rows, sums, f->k0 > 0);
     }
 }
 

@@ -29,7 +29,7 @@ endif
 
 WARNINGS = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option,-Wno-format-truncation) -Wno-unknown-pragmas $(if $(CI),-Werror)
 CFLAGS   = -std=gnu17 -O3 -g -ffp-contract=fast -fno-math-errno -fPIC -fvisibility=hidden -fopenmp $(WARNINGS) -Iinclude -Isrc $(EXTRA)
-LIBS     = -ljansson -lpcre2-8 -lxxhash -lzstd -lz -lm
+LIBS     = -ljansson -lpcre2-8 -lutf8proc -lxxhash -lzstd -lz -lm
 
 # One kernel source (src/kernels/cpu/table.c includes its neighbours) compiled once per instruction set.
 MACHINE := $(shell uname -m)

@@ -46,7 +46,8 @@ LAMP_API void lamp_model_close(lamp_model **model); /* *model becomes NULL; NULL
 LAMP_API int lamp_model_vocabulary_size(const lamp_model *model);
 LAMP_API int lamp_model_context_length(const lamp_model *model); /* tokens */
 
-/* Writes the ids of length bytes of text; *count is how many there are, also when capacity was too small (LAMP_INVALID). */
+/* Writes the ids of length bytes of text, as a prompt: what the tokenizer puts before a text comes first, and the names of special tokens in it
+ * are those tokens. *count is how many there are, also when capacity was too small (LAMP_INVALID). */
 LAMP_API int lamp_tokenize(const lamp_model *model, int32_t *ids, size_t capacity, size_t *count, const char *text, size_t length);
 
 /* Writes vocabulary_size logits of the token that follows ids. */
@@ -62,7 +63,7 @@ typedef struct lamp_generate_options {
 
 LAMP_API lamp_generate_options lamp_generate_defaults(void);
 
-/* Receives the bytes of each token as it is written (not always whole characters); a negative result stops and is returned. */
+/* Receives text as it is written, in whole characters (bytes that are none, too); a negative result stops and is returned. */
 typedef int lamp_piece(void *context, const char *bytes, size_t length);
 
 /* Continues prompt; an empty one starts a document. options must not be NULL. */

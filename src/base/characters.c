@@ -52,3 +52,25 @@ size_t characters_valid(const char *bytes, size_t length) {
     }
     return at;
 }
+
+size_t characters_broken(const char *bytes, size_t length) {
+    size_t at = 0;
+    while (at < length && !character_length(bytes + at, length - at, NULL)) at++;
+    return at;
+}
+
+size_t character_before(const char *bytes, size_t length, uint32_t *point) {
+    for (size_t n = 1; n <= 4 && n <= length; n++)
+        if (character_length(bytes + length - n, n, point) == n) return n;
+    return 0;
+}
+
+size_t characters_unfinished(const char *bytes, size_t length) {
+    static const unsigned char least[] = {0xC2, 0xE0, 0xF0}; /* first bytes of characters of 2, 3 and 4 bytes */
+    for (size_t n = 1; n <= 3 && n <= length; n++) {
+        unsigned char first = (unsigned char)bytes[length - n];
+        if (first >= 0xC0) return first >= least[n - 1] && first < 0xF5 ? n : 0;
+        if (first < 0x80) return 0;
+    }
+    return 0;
+}

@@ -71,7 +71,7 @@ static int read_text(token_list *ids, const tokenizer *words, const char *path) 
     TRY_TO(done, cli_read_at_most(&text, path, MOST_BYTES));
     if (text.length == 0) FAIL_TO(done, LAMP_INVALID, "%s: expected text, found nothing", strcmp(path, "-") ? path : "standard input");
     TRY_TO(done, encoder_new(&encode, words));
-    TRY_TO(done, encoder_encode(encode, ids, text.bytes, text.length));
+    TRY_TO(done, encoder_encode_as(encode, ids, text.bytes, text.length, ENCODE_BEGIN));
     TRY_TO(done, token_list_append(ids, 0));
 done:
     encoder_free(encode);

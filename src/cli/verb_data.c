@@ -59,17 +59,6 @@ static void print_report(const dataset_build_report *report, const dataset_build
     printf("vocabulary of %d %s; dataset in %s\n", report->vocabulary_size, options->vocabulary == VOCABULARY_OF_WORDS ? "words" : "tokens", options->out);
 }
 
-/* The place of a word in a list that ends in NULL; LAMP_INVALID if it has none. */
-static int find_choice(int *place, const char *const *choices, const char *word, const char *name) {
-    char all[128] = "";
-    for (*place = 0; choices[*place]; ++*place) {
-        if (!strcmp(choices[*place], word)) return LAMP_OK;
-        size_t length = strlen(all);
-        snprintf(all + length, sizeof all - length, "%s%s", length > 0 ? ", " : "", choices[*place]);
-    }
-    FAIL(LAMP_INVALID, "lamp data: --%s: expected one of %s, found \"%s\"", name, all, word);
-}
-
 int verb_data(int argc, char **argv) {
     cli_list arguments, domains = {0};
     bool json;
@@ -106,9 +95,9 @@ int verb_data(int argc, char **argv) {
     TRY(cli_parse(&arguments, &json, &command, argc, argv));
     if (strcmp(arguments.item[0], "build")) FAIL(LAMP_INVALID, "lamp data: expected build, found %s", arguments.item[0]);
     if (domains.n == 0) FAIL(LAMP_INVALID, "lamp data build: no text: give at least one --domain NAME=PATH");
-    TRY(find_choice(&policy, policies, bad_lines, "bad-lines"));
-    TRY(find_choice(&kind, kinds, standard_input, "stdin"));
-    TRY(find_choice(&vocabulary, vocabularies, vocabulary_name, "tokenizer"));
+    TRY(cli_choose(&policy, policies, bad_lines, "data", "bad-lines"));
+    TRY(cli_choose(&kind, kinds, standard_input, "data", "stdin"));
+    TRY(cli_choose(&vocabulary, vocabularies, vocabulary_name, "data", "tokenizer"));
     if (vocabulary == 0 && size < 258) FAIL(LAMP_INVALID, "lamp data: --vocab: expected at least 258 with every byte a token, found %lld", (long long)size);
     dataset_build_defaults(&options);
     if (domains.n > DATASET_DOMAINS) FAIL(LAMP_INVALID, "lamp data build: more than %d domains", DATASET_DOMAINS);

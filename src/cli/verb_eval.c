@@ -22,7 +22,7 @@ static int evaluate_file(evaluation *e, tape *t, const loaded_model *m, const ch
     int status;
     TRY_TO(done, file_map(&map, path));
     TRY_TO(done, encoder_new(&words, m->tokenizer));
-    TRY_TO(done, encoder_encode(words, &ids, (const char *)map.bytes, map.length));
+    TRY_TO(done, encoder_encode_as(words, &ids, (const char *)map.bytes, map.length, ENCODE_BEGIN));
     if (ids.length < 2) FAIL_TO(done, LAMP_INVALID, "%s: expected at least two tokens of text, found %zu", path, ids.length);
     TRY_TO(done, evaluate_tokens(e, t, &m->model, m->tokenizer, file_name(path), ids.id, (int64_t)ids.length));
 done:

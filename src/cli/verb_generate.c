@@ -38,7 +38,7 @@ static int generate(const loaded_model *m, const char *prompt, int64_t tokens, c
     int64_t context = m->model.config.max_position_embeddings;
     int status;
     TRY_TO(done, encoder_new(&e, m->tokenizer));
-    TRY_TO(done, encoder_encode(e, &ids, prompt, strlen(prompt)));
+    TRY_TO(done, encoder_encode_as(e, &ids, prompt, strlen(prompt), ENCODE_PROMPT));
     TRY_TO(done, session_open(&s, &m->model, context));
     if ((ptrdiff_t)ids.length >= state_room(&s.state))
         FAIL_TO(done, LAMP_INVALID, "the prompt has %zu tokens, the model's context holds %lld; shorten the prompt", ids.length, (long long)context);

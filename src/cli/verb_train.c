@@ -40,7 +40,7 @@ static int write_sample(void *context, const trainer *tr, const char *prompt, bu
     int64_t room = tr->recipe.model.max_position_embeddings;
     int status;
     TRY_TO(done, encoder_new(&e, tr->data->tokenizer));
-    TRY_TO(done, encoder_encode(e, &ids, prompt, strlen(prompt)));
+    TRY_TO(done, encoder_encode_as(e, &ids, prompt, strlen(prompt), ENCODE_BEGIN));
     TRY_TO(done, session_open(&s, &tr->model, room));
     if ((ptrdiff_t)ids.length < state_room(&s.state))
         TRY_TO(done, session_generate(&s, tr->data->tokenizer, &how, ids.id, (ptrdiff_t)ids.length, SAMPLE_TOKENS, append_piece, text));

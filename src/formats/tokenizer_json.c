@@ -6,13 +6,14 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
-#include "formats/tokenizer_steps.h"
+#include "formats/tokenizer_sections.h"
 #include "text/byte_alphabet.h"
 #include "text/tokenizer_parts.h"
 
 typedef struct {
     const char *spelling; /* borrowed from the document; NULL: no token has this id yet */
     token_kind kind;
+    unsigned traits;
 } entry;
 
 typedef struct {
@@ -24,32 +25,14 @@ typedef struct {
     tokenizer *t;
 } reader;
 
-/* "" if there is none. A text that holds a NUL counts as none: C would see half of it. */
-static const char *text_of(const json_t *object, const char *key) {
-    const json_t *value = json_object_get(object, key);
-    const char *text = json_string_value(value);
-    return text && strlen(text) == json_string_length(value) ? text : "";
-}
-
 /* Settings of a model that are absent, false or empty. */
 static int check_unused(const reader *r, const json_t *model) {
-    static const char *const unused[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"};
+    static const char *const unused[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix"};
     for (size_t i = 0; i < sizeof unused / sizeof *unused; i++) {
         const json_t *value = json_object_get(model, unused[i]);
-        bool harmless = tokenizer_lacks(value) || json_is_false(value) || (json_is_string(value) && json_string_length(value) == 0);
+        bool harmless = section_lacks(value) || json_is_false(value) || (json_is_string(value) && json_string_length(value) == 0);
         if (!harmless) FAIL(LAMP_UNSUPPORTED, "%s: expected a model without \"%s\", found one", r->path, unused[i]);
     }
-    return LAMP_OK;
-}
-
-static const char *type_of(const json_t *part) { return *text_of(part, "type") ? text_of(part, "type") : "one without a type"; }
-
-static int check_other_parts(const reader *r, const json_t *root) {
-    const json_t *normalizer = json_object_get(root, "normalizer"), *decoder = json_object_get(root, "decoder");
-    bool is_bytes = r->t->kind == VOCABULARY_OF_BYTES;
-    if (!tokenizer_lacks(normalizer)) FAIL(LAMP_UNSUPPORTED, "%s: expected no normalizer, found %s", r->path, type_of(normalizer));
-    if (!tokenizer_lacks(decoder) && !(is_bytes && !strcmp(type_of(decoder), "ByteLevel")))
-        FAIL(LAMP_UNSUPPORTED, "%s: expected %s, found %s", r->path, is_bytes ? "the decoder ByteLevel" : "no decoder", type_of(decoder));
     return LAMP_OK;
 }
 
@@ -63,6 +46,19 @@ static int collect_vocabulary(reader *r, json_t *vocabulary) {
         if (other)
             FAIL(LAMP_MALFORMED, "%s: \"vocab\": expected one token with id %d, found \"%.100s\" and \"%.100s\"", r->path, (int)id, other, spelling);
         r->entries[id].spelling = spelling;
+    }
+    return LAMP_OK;
+}
+
+static int read_traits(unsigned *traits, const json_t *item, const char *path) {
+    static const struct {
+        const char *key;
+        unsigned trait;
+    } flags[] = {{"lstrip", TRAIT_LEFT}, {"rstrip", TRAIT_RIGHT}, {"single_word", TRAIT_WORD}, {"normalized", TRAIT_NORMALIZED}};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        bool has;
+        TRY(section_flag(&has, item, flags[i].key, false, path));
+        *traits |= has ? flags[i].trait : 0;
     }
     return LAMP_OK;
 }
@@ -89,7 +85,8 @@ static int collect_added_tokens(reader *r, const json_t *added, const json_t *vo
         bool conflict = taken || (same && json_integer_value(same) != id);
         if (conflict)
             FAIL(LAMP_MALFORMED, "%s: \"added_tokens\": expected one token with id %d, found \"%.100s\" besides", r->path, (int)id, content);
-        *e = (entry){content, special ? TOKEN_SPECIAL : TOKEN_ADDED};
+        *e = (entry){content, special ? TOKEN_SPECIAL : TOKEN_ADDED, same ? 0 : TRAIT_OUTSIDE};
+        TRY(read_traits(&e->traits, item, r->path));
     }
     return LAMP_OK;
 }
@@ -111,9 +108,10 @@ static int add_tokens(reader *r, int64_t n) {
         piece meant = {e.spelling, e.spelling ? strlen(e.spelling) : 0};
         if (!e.spelling) FAIL(LAMP_MALFORMED, "%s: expected the ids 0 to %d, found no token with id %d", r->path, (int)n - 1, (int)id);
         if (e.kind == TOKEN_TEXT && !read_spelling(&meant, r, &r->left, e.spelling, meant.length))
-            FAIL(LAMP_MALFORMED, "%s: \"vocab\": expected tokens spelt in the byte-level alphabet, found \"%.100s\"", r->path, e.spelling);
+            FAIL(LAMP_MALFORMED, "%s: \"vocab\": expected tokens %s, found \"%.100s\"", r->path,
+                 r->t->kind == VOCABULARY_OF_BYTES ? "spelt in the byte-level alphabet" : "with text", e.spelling);
         TRY(r->left.status);
-        TRY(tokenizer_add_token(r->t, meant.bytes, meant.length, e.kind));
+        TRY(tokenizer_add_token(r->t, meant.bytes, meant.length, e.kind, e.traits));
     }
     return LAMP_OK;
 }
@@ -162,7 +160,7 @@ static int read_kind(vocabulary_kind *kind, const reader *r, const json_t *model
 static int read_tokens(reader *r, json_t *root, json_t *model) {
     json_t *vocabulary, *added = NULL;
     TRY(json_get_object(&vocabulary, model, "vocab", r->path));
-    if (!tokenizer_lacks(json_object_get(root, "added_tokens"))) TRY(json_get_array(&added, root, "added_tokens", r->path));
+    if (!section_lacks(json_object_get(root, "added_tokens"))) TRY(json_get_array(&added, root, "added_tokens", r->path));
     r->capacity = (int64_t)(json_object_size(vocabulary) + json_array_size(added));
     TRY(memory_new(&r->entries, (size_t)r->capacity, sizeof *r->entries, "a vocabulary"));
     TRY(collect_vocabulary(r, vocabulary));
@@ -172,20 +170,23 @@ static int read_tokens(reader *r, json_t *root, json_t *model) {
     return add_tokens(r, n);
 }
 
-static int read_merges(reader *r, const json_t *model) {
-    json_t *merges;
-    TRY(check_unused(r, model));
-    TRY(tokenizer_flag(&r->t->ignore_merges, model, "ignore_merges", false, r->path));
-    TRY(json_get_array(&merges, model, "merges", r->path));
-    return add_merges(r, merges);
-}
-
 static int read_unknown(reader *r, const json_t *model) {
     const char *unknown;
+    if (r->t->kind != VOCABULARY_OF_WORDS && section_lacks(json_object_get(model, "unk_token"))) return LAMP_OK;
     TRY(json_get_word(&unknown, model, "unk_token", r->path));
     r->t->unknown = tokenizer_find(r->t, unknown, strlen(unknown));
     if (r->t->unknown < 0) FAIL(LAMP_UNSUPPORTED, "%s: \"unk_token\": expected a token, found \"%.100s\", which is none", r->path, unknown);
     return LAMP_OK;
+}
+
+static int read_merges(reader *r, const json_t *model) {
+    json_t *merges;
+    TRY(check_unused(r, model));
+    TRY(section_flag(&r->t->ignore_merges, model, "ignore_merges", false, r->path));
+    TRY(section_flag(&r->t->byte_fallback, model, "byte_fallback", false, r->path));
+    TRY(section_flag(&r->t->fuse_unknown, model, "fuse_unk", false, r->path));
+    TRY(json_get_array(&merges, model, "merges", r->path));
+    return add_merges(r, merges);
 }
 
 static int build(reader *r, json_t *root) {
@@ -194,11 +195,13 @@ static int build(reader *r, json_t *root) {
     TRY(json_get_object(&model, root, "model", r->path));
     TRY(read_kind(&kind, r, model));
     TRY(tokenizer_new(&r->t, kind));
-    TRY(tokenizer_steps_read(r->t, root, r->path));
-    if (r->t->kind == VOCABULARY_OF_CHARACTERS) FAIL(LAMP_UNSUPPORTED, "%s: expected the pre-tokenizer ByteLevel, found none", r->path);
-    TRY(check_other_parts(r, root));
+    TRY(tokenizer_read_pretokenizer(r->t, root, r->path));
+    TRY(tokenizer_read_normalizer(r->t, root, r->path));
+    TRY(tokenizer_read_decoder(r->t, root, r->path));
     TRY(read_tokens(r, root, model));
-    TRY(kind == VOCABULARY_OF_WORDS ? read_unknown(r, model) : read_merges(r, model));
+    TRY(tokenizer_read_template(r->t, root, r->path));
+    if (r->t->kind != VOCABULARY_OF_BYTES) TRY(read_unknown(r, model));
+    if (r->t->kind != VOCABULARY_OF_WORDS) TRY(read_merges(r, model));
     int status = tokenizer_complete(r->t);
     return status < 0 ? error_add_context(status, "%s", r->path) : LAMP_OK;
 }

@@ -2,7 +2,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "formats/tokenizer_json.h"
-#include "formats/tokenizer_steps.h"
+#include "formats/tokenizer_sections.h"
 #include "text/byte_alphabet.h"
 #include "text/tokenizer_parts.h"
 
@@ -14,10 +14,10 @@ static void put_added_tokens(json_writer *w, const tokenizer *t) {
         json_begin_object(w, NULL);
         json_put_integer(w, "id", id);
         json_put_bytes(w, "content", t->text.bytes + added->start, added->length);
-        json_put_bool(w, "single_word", false);
-        json_put_bool(w, "lstrip", false);
-        json_put_bool(w, "rstrip", false);
-        json_put_bool(w, "normalized", false);
+        json_put_bool(w, "single_word", added->traits & TRAIT_WORD);
+        json_put_bool(w, "lstrip", added->traits & TRAIT_LEFT);
+        json_put_bool(w, "rstrip", added->traits & TRAIT_RIGHT);
+        json_put_bool(w, "normalized", added->traits & TRAIT_NORMALIZED);
         json_put_bool(w, "special", added->kind == TOKEN_SPECIAL);
         json_end_object(w);
     }
@@ -35,7 +35,8 @@ static const char *spell(buffer *spelling, const tokenizer *t, int32_t id) {
 
 static void put_vocabulary(json_writer *w, buffer *spelling, const tokenizer *t) {
     json_begin_object(w, "vocab");
-    for (int id = 0; id < t->size; id++) json_put_integer(w, spell(spelling, t, id), id);
+    for (int id = 0; id < t->size; id++)
+        if (!(t->tokens[id].traits & TRAIT_OUTSIDE)) json_put_integer(w, spell(spelling, t, id), id);
     json_end_object(w);
 }
 
@@ -50,20 +51,27 @@ static void put_merges(json_writer *w, buffer *spelling, const tokenizer *t) {
     json_end_array(w);
 }
 
+static void put_unknown(json_writer *w, buffer *spelling, const tokenizer *t) {
+    if (t->unknown >= 0) json_put_text(w, "unk_token", spell(spelling, t, t->unknown));
+    else json_put_null(w, "unk_token");
+}
+
 static int put_model(json_writer *w, const tokenizer *t) {
-    static const char *const unused[] = {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"};
     bool is_words = t->kind == VOCABULARY_OF_WORDS;
     buffer spelling = {0};
     json_begin_object(w, "model");
     json_put_text(w, "type", is_words ? "WordLevel" : "BPE");
     if (!is_words) {
-        for (size_t i = 0; i < sizeof unused / sizeof *unused; i++) json_put_null(w, unused[i]);
-        json_put_bool(w, "fuse_unk", false);
-        json_put_bool(w, "byte_fallback", false);
+        json_put_null(w, "dropout");
+        put_unknown(w, &spelling, t);
+        json_put_null(w, "continuing_subword_prefix");
+        json_put_null(w, "end_of_word_suffix");
+        json_put_bool(w, "fuse_unk", t->fuse_unknown);
+        json_put_bool(w, "byte_fallback", t->byte_fallback);
         json_put_bool(w, "ignore_merges", t->ignore_merges);
     }
     put_vocabulary(w, &spelling, t);
-    if (is_words) json_put_text(w, "unk_token", spell(&spelling, t, t->unknown));
+    if (is_words) put_unknown(w, &spelling, t);
     else put_merges(w, &spelling, t);
     json_end_object(w);
     int status = spelling.status;
@@ -78,11 +86,10 @@ static int put_all(buffer *text, const tokenizer *t) {
     json_put_null(&w, "truncation");
     json_put_null(&w, "padding");
     put_added_tokens(&w, t);
-    json_put_null(&w, "normalizer");
-    TRY(tokenizer_steps_write(&w, t));
-    json_put_null(&w, "post_processor");
-    if (t->kind == VOCABULARY_OF_BYTES) tokenizer_write_byte_level(&w, "decoder", true);
-    else json_put_null(&w, "decoder");
+    tokenizer_write_normalizer(&w, t);
+    TRY(tokenizer_write_pretokenizer(&w, t));
+    TRY(tokenizer_write_template(&w, t));
+    tokenizer_write_decoder(&w, t);
     TRY(put_model(&w, t));
     json_end_object(&w);
     return buffer_append_byte(text, '\n');

@@ -47,7 +47,7 @@ int lamp_tokenize(const lamp_model *m, int32_t *ids, size_t capacity, size_t *co
     int status;
     TRY_TO(done, loaded_model_need_tokenizer(&m->loaded));
     TRY_TO(done, encoder_new(&e, m->loaded.tokenizer));
-    TRY_TO(done, encoder_encode(e, &list, text, length));
+    TRY_TO(done, encoder_encode_as(e, &list, text, length, ENCODE_PROMPT));
     *count = list.length;
     if (list.length > capacity) FAIL_TO(done, LAMP_INVALID, "room for %zu ids, the text has %zu", capacity, list.length);
     if (list.length) memcpy(ids, list.id, list.length * sizeof *ids);
@@ -75,7 +75,7 @@ int lamp_generate(lamp_model *m, const char *prompt, const lamp_generate_options
              options->max_tokens, options->temperature, options->top_k, options->top_p);
     TRY_TO(done, loaded_model_need_tokenizer(&m->loaded));
     TRY_TO(done, encoder_new(&e, m->loaded.tokenizer));
-    TRY_TO(done, encoder_encode(e, &ids, prompt, strlen(prompt)));
+    TRY_TO(done, encoder_encode_as(e, &ids, prompt, strlen(prompt), ENCODE_PROMPT));
     session_clear(&m->session);
     TRY_TO(done, session_generate(&m->session, m->loaded.tokenizer, &how, ids.id, (ptrdiff_t)ids.length, options->max_tokens, piece, context));
 done:

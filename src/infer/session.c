@@ -50,24 +50,56 @@ static int check_finite(const session *s, const real *logits) {
     return LAMP_OK;
 }
 
-int session_generate(session *s, const tokenizer *words, const sampling *how, const int32_t *prompt, ptrdiff_t n_prompt, ptrdiff_t n, session_piece *piece,
-                     void *context) {
-    int32_t end = tokenizer_end_of_text(words), next = end;
-    const real *logits;
-    if (n_prompt == 0 && end < 0) FAIL(LAMP_INVALID, "the prompt is empty and this tokenizer has no token to begin a text with");
-    TRY(session_feed(s, &logits, n_prompt ? prompt : &next, n_prompt ? n_prompt : 1));
+/* Whole characters, as they come. */
+typedef struct {
+    decoder decoder;
+    buffer text;
+    session_piece *piece;
+    void *context;
+} writing;
+
+static int pass_on(writing *w) {
+    if (w->text.length == 0) return LAMP_OK;
+    int status = w->piece(w->context, w->text.bytes, w->text.length);
+    buffer_clear(&w->text);
+    return status;
+}
+
+static int write_token(writing *w, int32_t id) {
+    if (id >= tokenizer_vocabulary_size(w->decoder.t)) return LAMP_OK; /* a row of the head that the tokenizer has no token for */
+    TRY(decoder_add(&w->decoder, &w->text, id));
+    return pass_on(w);
+}
+
+static bool has_text(const tokenizer *words, const int32_t *ids, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (ids[i] < tokenizer_vocabulary_size(words) && !tokenizer_is_special(words, ids[i])) return true;
+    return false;
+}
+
+static int generate(session *s, writing *w, const sampling *how, const real *logits, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) {
         TRY(interrupt_check("generating"));
         TRY(check_finite(s, logits));
-        next = sample_token(how, logits, (int32_t)s->model->config.vocab_size, (uint64_t)s->state.length, s->candidates);
-        if (next == end) break;
-        if (next < tokenizer_vocabulary_size(words)) {
-            size_t length;
-            const char *bytes = tokenizer_token_bytes(words, next, &length);
-            TRY(piece(context, bytes, length));
-        }
+        int32_t next = sample_token(how, logits, (int32_t)s->model->config.vocab_size, (uint64_t)s->state.length, s->candidates);
+        if (next == tokenizer_end_of_text(w->decoder.t)) break;
+        TRY(write_token(w, next));
         if (i + 1 == n || state_room(&s->state) == 0) break;
         TRY(session_feed(s, &logits, &next, 1));
     }
-    return LAMP_OK;
+    TRY(decoder_end(&w->decoder, &w->text));
+    return pass_on(w);
+}
+
+int session_generate(session *s, const tokenizer *words, const sampling *how, const int32_t *prompt, ptrdiff_t n_prompt, ptrdiff_t n,
+                     session_piece *piece, void *context) {
+    int32_t end = tokenizer_end_of_text(words);
+    const real *logits;
+    writing w = {.piece = piece, .context = context};
+    if (n_prompt == 0 && end < 0) FAIL(LAMP_INVALID, "the prompt is empty and this tokenizer has no token to begin a text with");
+    TRY(session_feed(s, &logits, n_prompt ? prompt : &end, n_prompt ? n_prompt : 1));
+    decoder_begin(&w.decoder, words, !has_text(words, prompt, n_prompt), false);
+    int status = generate(s, &w, how, logits, n);
+    buffer_release(&w.text);
+    return status;
 }

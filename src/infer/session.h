@@ -23,8 +23,8 @@ void session_clear(session *s); /* forgets the text */
  * vocabulary or more tokens than there is room for. */
 int session_feed(session *s, const real **logits, const int32_t *ids, ptrdiff_t n);
 
-/* Continues a prompt by up to n tokens; piece receives the bytes of each token as it comes. An empty prompt starts a document; the
- * end-of-text token ends it. */
+/* Continues a prompt by up to n tokens; piece receives text as it comes, in whole characters (bytes that are none, too). An empty prompt
+ * starts a document; the end-of-text token ends it. */
 typedef int session_piece(void *context, const char *bytes, size_t length);
 int session_generate(session *s, const tokenizer *words, const sampling *how, const int32_t *prompt, ptrdiff_t n_prompt, ptrdiff_t n, session_piece *piece,
                      void *context);

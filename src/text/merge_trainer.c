@@ -104,7 +104,7 @@ static int add_joined_token(tokenizer *t, int32_t left, int32_t right) {
     int status = LAMP_OK;
     buffer joined = {0};
     TRY_TO(done, tokenizer_decode(t, &joined, (int32_t[]){left, right}, 2));
-    TRY_TO(done, tokenizer_add_token(t, joined.bytes, joined.length, TOKEN_TEXT));
+    TRY_TO(done, tokenizer_add_token(t, joined.bytes, joined.length, TOKEN_TEXT, 0));
     TRY_TO(done, tokenizer_add_merge(t, left, right));
 done:
     buffer_release(&joined);
@@ -138,8 +138,8 @@ int merges_learn(tokenizer **result, const piece_counts *c, int vocabulary_size)
         FAIL(LAMP_INVALID, "vocabulary size: expected at least %d (every byte and %s), found %d", FIRST_MERGE_ID, END_OF_TEXT, vocabulary_size);
     TRY_TO(done, tokenizer_new(&t, VOCABULARY_OF_BYTES));
     TRY_TO(done, tokenizer_add_step(t, &merge_step));
-    TRY_TO(done, tokenizer_add_token(t, END_OF_TEXT, sizeof END_OF_TEXT - 1, TOKEN_SPECIAL));
-    for (int byte = 0; byte < 256; byte++) TRY_TO(done, tokenizer_add_token(t, &(char){(char)byte}, 1, TOKEN_TEXT));
+    TRY_TO(done, tokenizer_add_token(t, END_OF_TEXT, sizeof END_OF_TEXT - 1, TOKEN_SPECIAL, 0));
+    for (int byte = 0; byte < 256; byte++) TRY_TO(done, tokenizer_add_token(t, &(char){(char)byte}, 1, TOKEN_TEXT, 0));
     TRY_TO(done, merging_begin(&m, c));
     TRY_TO(done, merge_frequent_pairs(t, &m, vocabulary_size));
     TRY_TO(done, tokenizer_complete(t));

@@ -129,3 +129,17 @@ int pattern_next(pattern *p, size_t *start, size_t *end) {
     }
     return 0;
 }
+
+int pattern_replace(buffer *out, bool *any, pattern *p, const char *text, size_t length, const char *with) {
+    size_t start, end, at = 0;
+    int found;
+    *any = false;
+    TRY(pattern_begin(p, text, length));
+    for (; (found = pattern_next(p, &start, &end)) > 0; at = end) {
+        buffer_append(out, text + at, start - at);
+        TRY(buffer_append_text(out, with));
+        *any = true;
+    }
+    TRY(found);
+    return buffer_append(out, text + at, length - at);
+}

@@ -22,6 +22,9 @@ bool pattern_is_regex(const pattern *p); /* then text must be valid UTF-8; plain
 int pattern_begin(pattern *p, const char *text, size_t length);
 int pattern_next(pattern *p, size_t *start, size_t *end); /* 1, or 0 after the last */
 
+/* Appends text with `with` in place of every match. */
+int pattern_replace(buffer *out, bool *any, pattern *p, const char *text, size_t length, const char *with);
+
 /* Appends regex as PCRE2 reads it. */
 int pattern_translate(buffer *out, const char *regex);
 

@@ -153,20 +153,10 @@ static int next_split(stage *g, part *next) {
 /* ---- steps that change ----------------------------------------------------------------------------------------------------------- */
 
 static int replace(stage *s) {
-    size_t start, end, at = 0;
-    bool any = false;
-    int found;
+    bool any;
     buffer_clear(&s->changed);
-    TRY(pattern_begin(s->pattern, s->part.piece.bytes, s->part.piece.length));
-    while ((found = pattern_next(s->pattern, &start, &end)) > 0) {
-        buffer_append(&s->changed, s->part.piece.bytes + at, start - at);
-        TRY(buffer_append_text(&s->changed, s->step->with));
-        at = end, any = true;
-    }
-    TRY(found);
-    if (!any) return LAMP_OK;
-    TRY(buffer_append(&s->changed, s->part.piece.bytes + at, s->part.piece.length - at));
-    s->part.piece = (piece){s->changed.bytes, s->changed.length};
+    TRY(pattern_replace(&s->changed, &any, s->pattern, s->part.piece.bytes, s->part.piece.length, s->step->with));
+    if (any) s->part.piece = (piece){s->changed.bytes, s->changed.length};
     return LAMP_OK;
 }
 
@@ -189,7 +179,7 @@ static int next_stretch(pretokenizer *p, part *next) {
     const char *bytes = p->bytes + p->at;
     size_t left = p->length - p->at, n = p->cuts_at_broken ? characters_valid(bytes, left) : left;
     bool is_broken = n == 0;
-    while (n < left && is_broken && !character_length(bytes + n, left - n, NULL)) n++;
+    if (is_broken) n = characters_broken(bytes, left);
     *next = (part){{bytes, n}, is_broken, p->begins_text && p->at == 0, p->was_broken};
     p->was_broken = is_broken;
     p->at += n;

@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -23,24 +24,30 @@ void token_list_release(token_list *list) {
 int tokenizer_new(tokenizer **t, vocabulary_kind kind) {
     TRY(memory_new(t, 1, sizeof **t, "a tokenizer"));
     (*t)->kind = kind, (*t)->end_of_text = (*t)->unknown = -1;
+    if (kind == VOCABULARY_OF_WORDS) (*t)->showing = (token_showing){.between = " "};
     return LAMP_OK;
 }
 
 void tokenizer_free(tokenizer *t) {
     if (!t) return;
+    buffer_release(&t->source);
+    token_list_release(&t->end);
+    token_list_release(&t->begin);
+    added_tokens_release(&t->added_normalized);
+    added_tokens_release(&t->added);
     index_map_release(&t->merge_of_pair);
     index_map_release(&t->id_of_hash);
     memory_free(t->merges);
     memory_free(t->tokens);
     buffer_release(&t->text);
-    buffer_release(&t->source);
     memory_free(t->steps);
+    memory_free(t->normalizations);
     for (size_t i = 0; i < t->n_texts; i++) memory_free(t->texts[i]);
     memory_free(t->texts);
     memory_free(t);
 }
 
-static int own_text(tokenizer *t, const char **copy, const char *text) {
+int tokenizer_keep_text(const char **copy, tokenizer *t, const char *text) {
     static const char purpose[] = "a tokenizer's settings";
     *copy = NULL;
     if (!text) return LAMP_OK;
@@ -50,71 +57,117 @@ static int own_text(tokenizer *t, const char **copy, const char *text) {
     return LAMP_OK;
 }
 
+int tokenizer_add_normalization(tokenizer *t, const normalizer_step *step) {
+    normalizer_step copy = *step;
+    TRY(memory_reserve(&t->normalizations, &t->normalization_capacity, t->n_normalizations + 1, sizeof copy, "the steps of a normalizer"));
+    TRY(tokenizer_keep_text(&copy.text, t, step->text));
+    TRY(tokenizer_keep_text(&copy.with, t, step->with));
+    t->normalizations[t->n_normalizations++] = copy;
+    return LAMP_OK;
+}
+
 int tokenizer_add_step(tokenizer *t, const pretokenizer_step *step) {
     pretokenizer_step copy = *step;
-    TRY(memory_reserve(&t->steps, &t->step_capacity, t->n_steps + 1, sizeof *t->steps, "the steps of a pre-tokenizer"));
-    TRY(own_text(t, &copy.text, step->text));
-    TRY(own_text(t, &copy.with, step->with));
+    TRY(memory_reserve(&t->steps, &t->step_capacity, t->n_steps + 1, sizeof copy, "the steps of a pre-tokenizer"));
+    TRY(tokenizer_keep_text(&copy.text, t, step->text));
+    TRY(tokenizer_keep_text(&copy.with, t, step->with));
     t->steps[t->n_steps++] = copy;
     return LAMP_OK;
 }
 
+static const char *spelling_of(const tokenizer *t, int32_t id) { return t->text.bytes + t->tokens[id].start; }
+
 int32_t tokenizer_find(const tokenizer *t, const char *bytes, size_t length) {
     int64_t id = index_map_find(&t->id_of_hash, hash_bytes(bytes, length).low);
-    bool same = id >= 0 && t->tokens[id].length == length && memcmp(t->text.bytes + t->tokens[id].start, bytes, length) == 0;
+    bool same = id >= 0 && t->tokens[id].length == length && memcmp(spelling_of(t, (int32_t)id), bytes, length) == 0;
     return same ? (int32_t)id : -1;
 }
 
-int tokenizer_add_token(tokenizer *t, const char *bytes, size_t length, token_kind kind) {
+int32_t tokenizer_find_name(const tokenizer *t, const char *name) {
+    size_t length = strlen(name);
+    for (int32_t id = 0; id < t->size; id++)
+        if (t->tokens[id].kind != TOKEN_TEXT && t->tokens[id].length == length && !memcmp(spelling_of(t, id), name, length)) return id;
+    return tokenizer_find(t, name, length);
+}
+
+int tokenizer_add_token(tokenizer *t, const char *bytes, size_t length, token_kind kind, unsigned traits) {
     if (t->size == INT32_MAX) FAIL(LAMP_UNSUPPORTED, "a vocabulary has at most %d tokens", INT32_MAX);
+    if (t->text.length + length > UINT32_MAX) FAIL(LAMP_UNSUPPORTED, "the tokens of a vocabulary have at most %u bytes", UINT32_MAX);
     TRY(memory_reserve(&t->tokens, &t->token_capacity, (size_t)t->size + 1, sizeof *t->tokens, "a vocabulary"));
-    if (t->kind == VOCABULARY_OF_WORDS) TRY(buffer_append_byte(&t->text, ' '));
-    t->tokens[t->size] = (token){t->text.length, length, kind};
+    t->tokens[t->size] = (token){(uint32_t)t->text.length, (uint32_t)length, (uint32_t)t->text.length, (uint32_t)length, kind, traits};
     TRY(buffer_append(&t->text, bytes, length));
     /* An added token may be spelt like a token of the vocabulary; merges mean the latter. */
-    if (kind == TOKEN_TEXT || tokenizer_find(t, bytes, length) < 0) TRY(index_map_set(&t->id_of_hash, hash_bytes(bytes, length).low, t->size));
+    bool is_known = kind != TOKEN_TEXT && (traits & TRAIT_OUTSIDE || tokenizer_find(t, bytes, length) >= 0);
+    if (!is_known) TRY(index_map_set(&t->id_of_hash, hash_bytes(bytes, length).low, t->size));
     t->size++;
     return LAMP_OK;
 }
 
-static int join(buffer *joined, const tokenizer *t, int32_t left, int32_t right) {
-    const token *a = &t->tokens[left], *b = &t->tokens[right];
-    TRY(buffer_append(joined, t->text.bytes + a->start, a->length));
-    return buffer_append(joined, t->text.bytes + b->start, b->length);
+int tokenizer_set_merge(tokenizer *t, merge m, int64_t rank) {
+    TRY(memory_reserve(&t->merges, &t->merge_capacity, (size_t)t->n_merges + 1, sizeof *t->merges, "merges"));
+    TRY(index_map_set(&t->merge_of_pair, pair_key(m.left, m.right), rank << 32 | m.result));
+    t->merges[t->n_merges++] = m;
+    return LAMP_OK;
+}
+
+static int find_joined(int32_t *id, const tokenizer *t, int32_t left, int32_t right) {
+    buffer joined = {0};
+    buffer_append(&joined, spelling_of(t, left), t->tokens[left].length);
+    int status = buffer_append(&joined, spelling_of(t, right), t->tokens[right].length);
+    *id = status < 0 ? -1 : tokenizer_find(t, joined.bytes, joined.length);
+    buffer_release(&joined);
+    return status;
 }
 
 int tokenizer_add_merge(tokenizer *t, int32_t left, int32_t right) {
-    buffer joined = {0};
-    int status = join(&joined, t, left, right);
-    int32_t result = status < 0 ? -1 : tokenizer_find(t, joined.bytes, joined.length);
-    buffer_release(&joined);
-    TRY(status);
+    int32_t result;
+    TRY(find_joined(&result, t, left, right));
     if (result < 0) FAIL(LAMP_MALFORMED, "expected a token that joins tokens %d and %d, found none", left, right);
     if (index_map_find(&t->merge_of_pair, pair_key(left, right)) >= 0)
         FAIL(LAMP_MALFORMED, "expected tokens %d and %d to be merged once, found them twice", left, right);
-    TRY(memory_reserve(&t->merges, &t->merge_capacity, (size_t)t->n_merges + 1, sizeof *t->merges, "merges"));
-    TRY(index_map_set(&t->merge_of_pair, pair_key(left, right), (int64_t)t->n_merges << 32 | result));
-    t->merges[t->n_merges++] = (merge){left, right, result};
+    return tokenizer_set_merge(t, (merge){left, right, result}, t->n_merges);
+}
+
+/* ---- what becomes of it once all is there -------------------------------------------------------------------------------------------- */
+
+/* A vocabulary of characters spells bytes by name, and need not have them. */
+static int find_bytes(tokenizer *t) {
+    bool is_spelt = t->kind == VOCABULARY_OF_CHARACTERS, is_needed = t->unknown < 0;
+    if (is_spelt && is_needed && !t->byte_fallback)
+        FAIL(LAMP_UNSUPPORTED, "expected a vocabulary with a token for unknown characters, or for each byte, found neither");
+    for (int byte = 0; byte < 256; byte++) {
+        char name[8] = {(char)byte};
+        if (is_spelt) snprintf(name, sizeof name, "<0x%02X>", byte);
+        t->byte_id[byte] = tokenizer_find(t, name, is_spelt ? strlen(name) : 1);
+        if (t->byte_id[byte] < 0 && is_needed)
+            FAIL(LAMP_UNSUPPORTED, "expected a vocabulary with a token for each byte, found none for byte 0x%02X", byte);
+    }
     return LAMP_OK;
 }
 
-static int find_bytes(tokenizer *t) {
-    for (int byte = 0; byte < 256; byte++) {
-        t->byte_id[byte] = tokenizer_find(t, &(char){(char)byte}, 1);
-        if (t->byte_id[byte] < 0) FAIL(LAMP_UNSUPPORTED, "expected a vocabulary with a token for each byte, found none for byte 0x%02X", byte);
+static int find_added(tokenizer *t) {
+    normalizer *n = NULL;
+    TRY(added_tokens_init(&t->added, t, false, NULL));
+    TRY(normalizer_new(&n, t->normalizations, t->n_normalizations));
+    int status = added_tokens_init(&t->added_normalized, t, true, n);
+    normalizer_free(n);
+    return status;
+}
+
+static void find_end_of_text(tokenizer *t) {
+    static const char *const names[] = {"<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>"};
+    for (size_t i = 0; i < sizeof names / sizeof *names && t->end_of_text < 0; i++) {
+        int32_t id = tokenizer_find_name(t, names[i]);
+        if (id >= 0 && t->tokens[id].kind == TOKEN_SPECIAL) t->end_of_text = id;
     }
-    return LAMP_OK;
 }
 
 int tokenizer_complete(tokenizer *t) {
-    static const char *const names[] = {"<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>"};
-    if (t->kind == VOCABULARY_OF_BYTES) TRY(find_bytes(t));
-    else if (t->unknown < 0) FAIL(LAMP_UNSUPPORTED, "expected a vocabulary with a token for unknown words, found none");
-    for (size_t i = sizeof names / sizeof *names; i-- > 0;) {
-        int32_t id = tokenizer_find(t, names[i], strlen(names[i]));
-        if (id >= 0 && t->tokens[id].kind == TOKEN_SPECIAL) t->end_of_text = id;
-    }
-    return LAMP_OK;
+    if (t->kind == VOCABULARY_OF_WORDS && t->unknown < 0) FAIL(LAMP_UNSUPPORTED, "expected a vocabulary with a token for unknown words, found none");
+    if (t->kind != VOCABULARY_OF_WORDS) TRY(find_bytes(t));
+    find_end_of_text(t);
+    TRY(tokenizer_show_tokens(t));
+    return find_added(t); /* last: they are borrowed from the text of all tokens */
 }
 
 static bool same_text(const char *a, const char *b) { return a && b ? !strcmp(a, b) : a == b; }
@@ -147,21 +200,6 @@ int32_t tokenizer_unknown(const tokenizer *t) { return t->unknown; }
 bool tokenizer_is_special(const tokenizer *t, int32_t id) { return t->tokens[id].kind == TOKEN_SPECIAL; }
 
 const char *tokenizer_token_bytes(const tokenizer *t, int32_t id, size_t *length) {
-    size_t space = t->kind == VOCABULARY_OF_WORDS;
-    *length = tokenizer_is_special(t, id) ? 0 : t->tokens[id].length + space;
-    return t->text.bytes + t->tokens[id].start - space;
-}
-
-int tokenizer_decode(const tokenizer *t, buffer *out, const int32_t *ids, size_t n) {
-    size_t to_skip = t->kind == VOCABULARY_OF_WORDS;
-    for (size_t i = 0; i < n; i++) {
-        size_t length;
-        if (ids[i] < 0 || ids[i] >= t->size)
-            FAIL(LAMP_MALFORMED, "token %zu of %zu: expected an id from 0 to %d, found %d", i, n, t->size - 1, ids[i]);
-        const char *bytes = tokenizer_token_bytes(t, ids[i], &length);
-        size_t skipped = length < to_skip ? length : to_skip;
-        TRY(buffer_append(out, bytes + skipped, length - skipped));
-        to_skip -= skipped;
-    }
-    return LAMP_OK;
+    *length = tokenizer_is_special(t, id) ? 0 : t->tokens[id].shown_length;
+    return t->text.bytes + t->tokens[id].shown;
 }

@@ -50,7 +50,7 @@ int words_choose(tokenizer **result, const piece_counts *c, int vocabulary_size)
     TRY_TO(done, tokenizer_add_step(t, &word_step));
     for (size_t i = 0; i < n; i++) {
         if (words[i].bytes == UNKNOWN) t->unknown = (int32_t)i;
-        TRY_TO(done, tokenizer_add_token(t, words[i].bytes, words[i].length, words[i].kind));
+        TRY_TO(done, tokenizer_add_token(t, words[i].bytes, words[i].length, words[i].kind, 0));
     }
     TRY_TO(done, tokenizer_complete(t));
     *result = t;

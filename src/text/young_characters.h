@@ -6,8 +6,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buffer.h"
+
+/* Who stands in for a character; itself if it is not young. */
+uint32_t young_character_stand_in(uint32_t point);
 
 /* If text, valid UTF-8, holds young characters, copy becomes text with others in their places, and *found is true. */
 int young_characters_replace(buffer *copy, bool *found, const char *text, size_t length);

@@ -9,8 +9,7 @@
 #include "lamp.h"
 
 static const char model[] = "\"type\": \"BPE\"", vocabulary[] = "\"vocab\": {", merges[] = "\"merges\": [", added[] = "\"added_tokens\": [",
-                  token[] = "\"!\": 34", regex[] = "\"Regex\": \"", special[] = "\"content\": \"<|endoftext|>\"",
-                  steps[] = "\"pre_tokenizer\": {";
+                  token[] = "\"!\": 34", regex[] = "\"Regex\": \"", special[] = "\"content\": \"<|endoftext|>\"", steps[] = "\"pre_tokenizer\": {";
 
 #define SEQUENCE "{\"type\": \"Sequence\", \"pretokenizers\": ["
 
@@ -74,15 +73,29 @@ static const struct {
     /* sound, and another tokenizer than those we have */
     {"another model", model, "\"type\": \"WordPiece\"", LAMP_UNSUPPORTED, "type BPE or WordLevel, found WordPiece"},
     {"model of no type", model, "\"type\": 3", LAMP_MALFORMED, "\"type\": expected text"},
-    {"normalizer", "\"normalizer\": null", "\"normalizer\": {\"type\": \"NFC\"}", LAMP_UNSUPPORTED, "no normalizer, found NFC"},
-    {"normalizer without a type", "\"normalizer\": null", "\"normalizer\": 7", LAMP_UNSUPPORTED, "no normalizer, found one without a type"},
+    {"unknown normalizer", "\"normalizer\": null", "\"normalizer\": {\"type\": \"BertNormalizer\"}", LAMP_UNSUPPORTED,
+     "\"normalizer\": expected one of NFC, NFD, NFKC, NFKD, Lowercase, Replace, Prepend, Strip, Sequence, found BertNormalizer"},
+    {"normalizer without a type", "\"normalizer\": null", "\"normalizer\": 7", LAMP_MALFORMED, "\"type\": expected text, found nothing"},
+    {"normalizers that are no list", "\"normalizer\": null", "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": 7}", LAMP_MALFORMED,
+     "\"normalizers\": expected an array"},
+    {"replacement of nothing known", "\"normalizer\": null", "\"normalizer\": {\"type\": \"Replace\", \"content\": \"a\"}", LAMP_MALFORMED,
+     "\"pattern\": expected an object"},
+    {"replacement by nothing known", "\"normalizer\": null", "\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}}",
+     LAMP_MALFORMED, "\"content\": expected text"},
+    {"replacement by a pattern that is none", "\"normalizer\": null",
+     "\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"Regex\": \"(\"}, \"content\": \"\"}", LAMP_UNSUPPORTED, "cannot be compiled"},
+    {"prefix of nothing known", "\"normalizer\": null", "\"normalizer\": {\"type\": \"Prepend\"}", LAMP_MALFORMED, "\"prepend\": expected text"},
+    {"strip without sides", "\"normalizer\": null", "\"normalizer\": {\"type\": \"Strip\"}", LAMP_MALFORMED, "\"strip_left\": expected a boolean"},
+    {"strip of one side", "\"normalizer\": null", "\"normalizer\": {\"type\": \"Strip\", \"strip_left\": true}", LAMP_MALFORMED,
+     "\"strip_right\": expected a boolean"},
     {"unknown pre-tokenizer", "\"type\": \"Split\"", "\"type\": \"BertPreTokenizer\"", LAMP_UNSUPPORTED, "found BertPreTokenizer"},
-    {"no pre-tokenizer", "\"pre_tokenizer\"", "\"pre\"", LAMP_UNSUPPORTED, "found none"},
+    {"no pre-tokenizer", "\"pre_tokenizer\"", "\"pre\"", LAMP_UNSUPPORTED, "\"decoder\": expected one of characters, found ByteLevel"},
     {"pre-tokenizer of no type", steps, "\"pre_tokenizer\": 7, \"was\": {", LAMP_MALFORMED, "\"type\": expected text, found nothing"},
     {"sequence of nothing", steps, "\"pre_tokenizer\": {\"type\": \"Sequence\"}, \"was\": {", LAMP_MALFORMED, "\"pretokenizers\": expected an array"},
-    {"sequences without end", steps,
-     "\"pre_tokenizer\": " SEQUENCE SEQUENCE SEQUENCE SEQUENCE SEQUENCE "]}]}]}]}]}, \"was\": {", LAMP_UNSUPPORTED, "at most 4 deep"},
-    {"step after bytes", "\"pretokenizers\": [", "\"pretokenizers\": [{\"type\": \"ByteLevel\"}, ", LAMP_UNSUPPORTED, "found Split after it"},
+    {"sequences without end", steps, "\"pre_tokenizer\": " SEQUENCE SEQUENCE SEQUENCE SEQUENCE SEQUENCE "]}]}]}]}]}, \"was\": {", LAMP_UNSUPPORTED,
+     "at most 4 deep"},
+    {"step after bytes", "\"pretokenizers\": [", "\"pretokenizers\": [{\"type\": \"ByteLevel\"}, ", LAMP_UNSUPPORTED,
+     "expected ByteLevel as the last step, found more"},
     {"split by nothing", "\"pattern\"", "\"patter\"", LAMP_MALFORMED, "\"pattern\": expected an object"},
     {"split by a number", regex, "\"Regex\": 7, \"x\": \"", LAMP_MALFORMED, "\"Regex\": expected text"},
     {"split by no text", regex, "\"String\": \"\", \"x\": \"", LAMP_UNSUPPORTED, "found an empty one"},
@@ -111,7 +124,12 @@ static const struct {
     {"pattern that ends in a backslash", regex, "\"Regex\": \"a\\\\\", \"x\": \"", LAMP_UNSUPPORTED, "a backslash before nothing"},
     {"dropout", "\"dropout\": null", "\"dropout\": 0.1", LAMP_UNSUPPORTED, "without \"dropout\""},
     {"suffixes of words", "\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"</w>\"", LAMP_UNSUPPORTED, "without \"end_of_word_suffix\""},
-    {"bytes spelt as tokens", "\"byte_fallback\": false", "\"byte_fallback\": true", LAMP_UNSUPPORTED, "without \"byte_fallback\""},
+    {"fallback that is text", "\"byte_fallback\": false", "\"byte_fallback\": \"\"", LAMP_MALFORMED, "\"byte_fallback\": expected a boolean"},
+    {"unknown template", "\"post_processor\": null", "\"post_processor\": {\"type\": \"BertProcessing\"}", LAMP_UNSUPPORTED,
+     "\"post_processor\": expected one of TemplateProcessing, ByteLevel, Sequence, found BertProcessing"},
+    {"decoder of characters", "\"decoder\"", "\"decoder\": {\"type\": \"ByteFallback\"}, \"was\"", LAMP_UNSUPPORTED,
+     "expected the decoder ByteLevel, found ByteFallback"},
+    {"white space of an added token that is a number", "\"lstrip\": false", "\"lstrip\": 0", LAMP_MALFORMED, "\"lstrip\": expected a boolean"},
 
     {"words out of bytes", model, "\"type\": \"WordLevel\"", LAMP_UNSUPPORTED, "expected words cut at white space, found bytes"},
 
@@ -123,8 +141,13 @@ static const struct {
      "\"content\": \"<x>\", \"special\": false}, ",
      LAMP_OK, ""},
     {"no special token", "\"special\": true", "\"special\": false", LAMP_OK, ""},
+    {"bytes that fall back to bytes", "\"byte_fallback\": false", "\"byte_fallback\": true", LAMP_OK, ""},
+    {"normal forms", "\"normalizer\": null",
+     "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, {\"type\": \"NFD\"}, {\"type\": \"NFKC\"}, {\"type\": "
+     "\"NFKD\"}]}",
+     LAMP_OK, ""},
     {"unknown decoder", "\"decoder\"", "\"decoder\": {\"type\": \"Magic\"}, \"was\"", LAMP_UNSUPPORTED,
-     "expected the decoder ByteLevel, found Magic"},
+     "\"decoder\": expected one of ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, Sequence, found Magic"},
 };
 
 static tokenizer *small_tokenizer(void) {
@@ -197,7 +220,7 @@ static void malformed_vocabularies_of_words_are_refused_by_name(void) {
         {"NUL in the unknown word", "\"unk_token\": \"<unk>\"", "\"unk_token\": \"a\\u0000\"", LAMP_MALFORMED, "without NUL"},
         {"empty word", "\"b\": 2", "\"\": 2", LAMP_MALFORMED, "found \"\""},
         {"hole in the ids", "\"b\": 2", "\"b\": 4", LAMP_MALFORMED, "found no token with id 2"},
-        {"decoder", "\"decoder\": null", "\"decoder\": {\"type\": \"WordPiece\"}", LAMP_UNSUPPORTED, "no decoder, found WordPiece"},
+        {"decoder", "\"decoder\": null", "\"decoder\": {\"type\": \"WordPiece\"}", LAMP_UNSUPPORTED, "found WordPiece"},
         {"white space alone", "\"Whitespace\"", "\"WhitespaceSplit\"", LAMP_OK, ""},
         {"no pre-tokenizer", "\"pre_tokenizer\"", "\"pre\"", LAMP_OK, ""},
     };
@@ -217,6 +240,99 @@ static void malformed_vocabularies_of_words_are_refused_by_name(void) {
     buffer_release(&edited), buffer_release(&sound);
 }
 
+/* As converted from SentencePiece. */
+static const char of_characters[] =
+    "{\"added_tokens\": [{\"id\": 0, \"content\": \"<unk>\", \"special\": true}, {\"id\": 1, \"content\": \"<s>\", \"special\": true}],"
+    " \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": \"_\"},"
+    " {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"_\"}]}, \"pre_tokenizer\": null,"
+    " \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"<s>\", \"type_id\": 0}},"
+    " {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}], \"special_tokens\": {\"<s>\": {\"id\": \"<s>\", \"ids\": [1], \"tokens\": [\"<s>\"]}}},"
+    " \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", \"pattern\": {\"String\": \"_\"}, \"content\": \" \"},"
+    " {\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}, {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}]},"
+    " \"model\": {\"type\": \"BPE\", \"unk_token\": \"<unk>\", \"byte_fallback\": true, \"fuse_unk\": true,"
+    " \"vocab\": {\"<unk>\": 0, \"<s>\": 1, \"_\": 2, \"a\": 3, \"_a\": 4}, \"merges\": [[\"_\", \"a\"]]}}";
+
+#define METASPACE(settings) "\"pre_tokenizer\": {\"type\": \"Metaspace\"" settings "}"
+
+static void malformed_vocabularies_of_characters_are_refused_by_name(void) {
+    static const struct {
+        const char *class, *from, *to;
+        int code;
+        const char *text;
+    } edits[] = {
+        {"sound", "_a", "_a", LAMP_OK, ""},
+        {"empty token", "\"_a\": 4", "\"\": 4", LAMP_MALFORMED, "expected tokens with text, found \"\""},
+        {"merge of an unknown token", "[\"_\", \"a\"]", "[\"_\", \"b\"]", LAMP_MALFORMED, "entry 0: expected two tokens, found \"b\""},
+        {"merge into an unknown token", "[\"_\", \"a\"]", "[\"a\", \"_\"]", LAMP_MALFORMED, "expected a token that joins tokens 3 and 2"},
+        {"unknown token that is none", "\"unk_token\": \"<unk>\"", "\"unk_token\": \"b\"", LAMP_UNSUPPORTED,
+         "\"unk_token\": expected a token, found \"b\""},
+        {"unknown token that is a number", "\"unk_token\": \"<unk>\"", "\"unk_token\": 0", LAMP_MALFORMED, "\"unk_token\": expected text"},
+        {"bytes without tokens", "\"unk_token\": \"<unk>\"", "\"unk_token\": null", LAMP_UNSUPPORTED, "found none for byte 0x00"},
+        {"neither bytes nor an unknown token", "\"unk_token\": \"<unk>\", \"byte_fallback\": true", "\"byte_fallback\": false", LAMP_UNSUPPORTED,
+         "or for each byte, found neither"},
+        {"fusing that is a number", "\"fuse_unk\": true", "\"fuse_unk\": 1", LAMP_MALFORMED, "\"fuse_unk\": expected a boolean"},
+
+        {"template of nothing", "\"single\"", "\"double\"", LAMP_MALFORMED, "\"single\": expected an array"},
+        {"template without meanings", "\"special_tokens\"", "\"tokens\"", LAMP_MALFORMED, "\"special_tokens\": expected an object"},
+        {"template with an unknown name", "\"SpecialToken\": {\"id\": \"<s>\"", "\"SpecialToken\": {\"id\": \"<t>\"", LAMP_MALFORMED,
+         "\"<t>\": expected an object, found nothing"},
+        {"template with a name that is a number", "\"SpecialToken\": {\"id\": \"<s>\"", "\"SpecialToken\": {\"id\": 1", LAMP_MALFORMED,
+         "\"id\": expected text"},
+        {"template with ids that are none", "\"ids\": [1]", "\"ids\": 1", LAMP_MALFORMED, "\"ids\": expected an array"},
+        {"template with an id beyond", "\"ids\": [1]", "\"ids\": [5]", LAMP_MALFORMED, "expected ids from 0 to 4 for \"<s>\""},
+        {"template with a negative id", "\"ids\": [1]", "\"ids\": [-1]", LAMP_MALFORMED, "expected ids from 0 to 4"},
+        {"template with an id that is text", "\"ids\": [1]", "\"ids\": [\"1\"]", LAMP_MALFORMED, "expected ids from 0 to 4"},
+        {"template with two texts", "{\"SpecialToken\": {\"id\": \"<s>\", \"type_id\": 0}}", "{\"Sequence\": {}}", LAMP_MALFORMED,
+         "\"single\", entry 1: expected a SpecialToken, or once the Sequence"},
+        {"template without text", ", {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}]", "]", LAMP_MALFORMED,
+         "expected the Sequence among its entries, found none"},
+        {"template with another entry", "{\"Sequence\": {\"id\": \"A\"", "{\"Text\": {\"id\": \"A\"", LAMP_MALFORMED,
+         "entry 1: expected a SpecialToken"},
+
+        {"two marks", "{\"type\": \"ByteFallback\"}", "{\"type\": \"Metaspace\", \"replacement\": \"_\"}", LAMP_UNSUPPORTED,
+         "expected one step that makes spaces, before all others"},
+        {"mark that is no space", "\"content\": \" \"}, {\"type\": \"ByteFallback\"}", "\"content\": \"-\"}, {\"type\": \"ByteFallback\"}",
+         LAMP_UNSUPPORTED, "expected Replace to make a String a space"},
+        {"mark that is a pattern", "{\"String\": \"_\"}", "{\"Regex\": \"_\"}", LAMP_UNSUPPORTED, "expected Replace to make a String a space"},
+        {"strip of another character", "\"Strip\", \"content\": \" \"", "\"Strip\", \"content\": \"a\"", LAMP_UNSUPPORTED,
+         "expected Strip of spaces at the start"},
+        {"strip at the end", "\"stop\": 0", "\"stop\": 1", LAMP_UNSUPPORTED, "expected Strip of spaces at the start"},
+        {"strip of a negative number", "\"start\": 1", "\"start\": -1", LAMP_MALFORMED, "\"start\": expected 0 to"},
+        {"strip without an end", "\"stop\": 0", "\"end\": 0", LAMP_MALFORMED, "\"stop\": expected an integer"},
+
+        {"marks of no character", "\"pre_tokenizer\": null", METASPACE(", \"replacement\": \"\""), LAMP_MALFORMED,
+         "expected one character, found \"\""},
+        {"marks of two characters", "\"pre_tokenizer\": null", METASPACE(", \"replacement\": \"__\""), LAMP_MALFORMED,
+         "expected one character, found \"__\""},
+        {"marks not named", "\"pre_tokenizer\": null", METASPACE(""), LAMP_MALFORMED, "\"replacement\": expected text"},
+        {"unknown scheme", "\"pre_tokenizer\": null", METASPACE(", \"replacement\": \"_\", \"prepend_scheme\": \"last\""), LAMP_MALFORMED,
+         "expected always, first or never, found \"last\""},
+        {"scheme that is a number", "\"pre_tokenizer\": null", METASPACE(", \"replacement\": \"_\", \"prepend_scheme\": 1"), LAMP_MALFORMED,
+         "\"prepend_scheme\": expected text"},
+        {"scheme against its forerunner", "\"pre_tokenizer\": null",
+         METASPACE(", \"replacement\": \"_\", \"prepend_scheme\": \"first\", \"add_prefix_space\": false"), LAMP_MALFORMED,
+         "expected true with \"prepend_scheme\" first"},
+        {"cut that is text", "\"pre_tokenizer\": null", METASPACE(", \"replacement\": \"_\", \"split\": \"\""), LAMP_MALFORMED,
+         "\"split\": expected a boolean"},
+        {"prefix that is text", "\"pre_tokenizer\": null", METASPACE(", \"replacement\": \"_\", \"add_prefix_space\": \"\""), LAMP_MALFORMED,
+         "\"add_prefix_space\": expected a boolean"},
+        {"marks", "\"pre_tokenizer\": null", METASPACE(", \"replacement\": \"_\", \"prepend_scheme\": \"never\", \"add_prefix_space\": false"),
+         LAMP_OK, ""},
+    };
+    buffer sound = {0}, edited = {0};
+    buffer_append_text(&sound, of_characters);
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        test_row(edits[i].class);
+        replace(&edited, &sound, edits[i].from, edits[i].to);
+        expect_read(&edited, edits[i].code, edits[i].text);
+    }
+    test_row("added token of which nothing is left");
+    replace(&edited, &sound, "{\"type\": \"Prepend\", \"prepend\": \"_\"}", "{\"type\": \"Strip\", \"strip_left\": true, \"strip_right\": true}");
+    replace(&sound, &edited, "[{\"id\": 0,", "[{\"id\": 5, \"content\": \" \", \"special\": false, \"normalized\": true}, {\"id\": 0,");
+    expect_read(&sound, LAMP_UNSUPPORTED, "expected text of added token 5, found none once it is normalised");
+    buffer_release(&edited), buffer_release(&sound);
+}
+
 static void large_files_are_read_or_refused_in_time(void) {
     buffer sound = sound_file(), inside = {0}, edited = {0};
     double start = clock_seconds();
@@ -232,7 +348,7 @@ static void large_files_are_read_or_refused_in_time(void) {
     for (int i = 0; i < 1 << 20; i++) buffer_append_byte(&inside, 'x');
     buffer_append_text(&inside, "\"}, ");
     replace(&edited, &sound, added, inside.bytes);
-    expect_read(&edited, LAMP_OK, "");
+    expect_read(&edited, LAMP_UNSUPPORTED, "expected added tokens of at most 512 bytes, found 1048576 in token 260");
 
     test_row("a million merges of one kind");
     buffer_clear(&inside);
@@ -319,6 +435,7 @@ static void a_pattern_without_end_is_refused_when_it_meets_its_text(void) {
 static const test_case cases[] = {
     {"malformed tokenizers are refused by name", malformed_tokenizers_are_refused_by_name},
     {"malformed vocabularies of words are refused by name", malformed_vocabularies_of_words_are_refused_by_name},
+    {"malformed vocabularies of characters are refused by name", malformed_vocabularies_of_characters_are_refused_by_name},
     {"large files are read or refused in time", large_files_are_read_or_refused_in_time},
     {"any text survives encoding in time", any_text_survives_encoding_in_time},
     {"a pattern without end is refused when it meets its text", a_pattern_without_end_is_refused_when_it_meets_its_text},

@@ -43,7 +43,7 @@ cat >$corpus/config/own <<END
  "importance_loss": 0, "load_loss": 0, "sequence_loss": 0.0001, "z_loss": 0, "threshold_loss": 0, "bias_rate": 0.001}}
 END
 
-cp tests/golden/tokenizer/{gpt2,llama3}.json $corpus/tokenizer_json/
+cp tests/golden/tokenizer/{gpt2,llama3,added,behaviors,forms,gemma,metaspace,mixtral,words_split}.json $corpus/tokenizer_json/
 
 cp recipes/*.ini $corpus/recipe/
 printf '# all types\n[model]\ntie_word_embeddings = true\n[data]\npath = a b\nmixture.code = 2.5\n[optim]\nlearning_rate = 1e-3\n' >$corpus/recipe/types
@@ -55,6 +55,7 @@ printf '# all types\n[model]\ntie_word_embeddings = true\n[data]\npath = a b\nmi
 
 printf 'the lamp, 12 caf\xc3\xa9s\n\n  aaaa' >$corpus/tokenizer/text
 printf '\xff\xc0\x80\xed\xa0\x80\xf4\x90\x80\x80\x00 \xe2\x82' >$corpus/tokenizer/no-text
+printf ' <mask>\xe2\x96\x81the  [NORM]e\xcc\x81\xcc\xa3 1234\xe4\xb8\x80\xe2\x80\x8d\xf0\x91\xbd\x90 <0x41><s>' >$corpus/tokenizer/marks
 printf '\x00\x00\x00\x00\x2b\x01\x00\x00\x2c\x01\x00\x00\xff\xff\xff\xff' >$corpus/tokenizer/ids
 
 hash() { xxh128sum | cut -d ' ' -f 1; }

@@ -1,21 +1,18 @@
-"""Makes tests/golden/tokenizer: three small tokenizers and the ids that Hugging Face's tokenizers gives for some texts.
+"""Makes tests/golden/tokenizer: small tokenizers of every kind and the ids that Hugging Face's tokenizers gives for some texts.
 
     python3 -m venv build/venv && build/venv/bin/pip install tokenizers && build/venv/bin/python tools/golden_tokenizer.py
 
-Never needed to build or test. The tokenizers learn from this project's own sources, so a later run gives other files, in step with each other.
+Never needed to build or test. compare_tokenizers.py compares on as many texts as one likes.
 """
 
 import json
 import pathlib
+import random
 
-import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, trainers
+import compare_tokenizers
+import tokenizer_kinds
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "tests" / "golden" / "tokenizer"
-PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden" / "tokenizer"
 
 TEXTS = [
     "",
@@ -40,75 +37,62 @@ TEXTS = [
     "\u4f60\u597d\uff0c\u4e16\u754c\u3002\u3053\u3093\u306b\u3061\u306f \uc548\ub155\ud558\uc138\uc694",
     "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35 \u0928\u092e\u0938\u094d\u0924\u0947 \u0634\u0643\u0631\u0627",
     "\U0001f600 \U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1eb\U0001f1f7 \u2764\ufe0f",
-    "\u00a0no\u00a0break\u2003em\u3000wide\u2028line\u2029paragraph\u0085next",
+    "\u00a0no\u00a0break\u2003em\u3000wide\u2028line\u2029paragraph\u0085next\u180evowel",
     "zero\u200bwidth \ufeff mark \u00adsoft",
     "nul \x00 bell \x07 escape \x1b delete \x7f unit \x1f",
     "!!! ... --- ??? #include <stdio.h> // a->b, x[i] = y[j] + 2 * z;",
     "https://example.org/a/b?c=d&e=%20f#g",
     "snake_case camelCase SCREAMING_CASE kebab-case",
-    "statusstatusstatus memory_reserve memory_reservememory",
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-    "==========================================================================================",
-    "abcdefghijklmnopqrstuvwxyz" * 6,
-    "returnfailstatuslengthbytes" * 12,
+    "a" * 100,
+    "=" * 90,
+    "abcdefghijklmnopqrstuvwxyz" * 4,
     " " * 100 + "x" + " " * 70,
     "\n" * 90,
     "\u00e9" * 80,
     "\U0010ffff \ue000 \ufffd \U000e0041",
     "\"quoted\" (parenthesised) [bracketed] {braced} <angled> `ticked` ~tilde^ $5 \u20ac7",
+    # added tokens, and what looks like them
+    "a<|endoftext|>b <|endoftext| >",
+    "<s>a</s> <unk> <|im_start|>user\n<|im_end|>",
+    " a <mask> b<mask>c \n<mask>\t<mask>",
+    "a[WORD]b [WORD] [WORD]\u0301 \u200d[WORD] \U00013eb2[WORD] [WORD]",
+    "[NORM] [norm] [Norm]  caf\u00e9   cafe\u0301 CAF\u00c9 the then the\n",
+    "<0x41> <0x0A> \u2581 \u2581\u2581the \u0120the \u010a",
+    # normal forms
+    "e\u0323\u0301 e\u0301\u0323 q\u0307\u0323 \u0344 \u1e9b\u0323 \ufb01 \u212b \u2126 \u0958",
+    "\u1112\u1161\u11ab \u1112\u1161 \u11ab \uac00\u11a8 \ud210\u11a7\u11a8",
+    "\u0130I\u0131\u03a3\u03c3\u03c2 \u01c4 \u1e9e \ufdfa \u33cf \uff76\uff9e",
+    # characters younger than the tables of this or that library
+    "\U000105d2\U000105c0 \U00011f50\U00011f04 \U0001e5d0\U0001e5f1 \U00031350\u4e00 \U0001fae8\U0001fac6 \ua7cb\ua7cc",
+    "a\u08ca\u0323 a\u0323\u08ca \U00011935\U00011930 \U00011938 \u32ff \U0001f16c",
+    "\U00011de0\U00011de9 \U00010d40\U00010d4a",
 ]
 
 
-def split_by(pattern):
-    split = pre_tokenizers.Split(tokenizers.Regex(pattern), behavior="isolated", invert=False)
-    return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)])
-
-
-def train(size, pre_tokenizer):
-    tokenizer = tokenizers.Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizer
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=size,
-        special_tokens=["<|endoftext|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    sources = [path.read_text() for path in sorted((ROOT / "src" / "base").glob("*.[ch]"))]
-    tokenizer.train_from_iterator(sources, trainer)
-    return json.loads(tokenizer.to_str())
-
-
-def older(form):
-    """As GPT-2's file has it: merges as text, the pre-tokenizer with its own pattern."""
-    form["model"]["merges"] = [" ".join(pair) for pair in form["model"]["merges"]]
-    for key in ("ignore_merges", "byte_fallback"):
-        form["model"].pop(key)
-    return form
-
-
-def with_unreachable_tokens(form):
-    """As Llama 3's file has it: a piece that is a token needs no merges; every seventh merge is left out to show it."""
-    form["model"]["ignore_merges"] = True
-    form["model"]["merges"] = [pair for i, pair in enumerate(form["model"]["merges"]) if i % 7]
-    return form
+def ids_of(tokenizer, add):
+    return [tokenizer.encode(text, add_special_tokens=add).ids for text in TEXTS]
 
 
 def main():
-    forms = {
-        "tokenizer.json": train(600, split_by(PATTERN)),
-        "gpt2.json": older(train(400, pre_tokenizers.ByteLevel(add_prefix_space=False))),
-        "llama3.json": with_unreachable_tokens(train(400, split_by(PATTERN.replace(r"\p{N}|", r"\p{N}{1,3}|")))),
-    }
+    draw = random.Random(3)
+    broken = [compare_tokenizers.break_text(draw, draw.choice(TEXTS)[:60]) for _ in range(30)]
+    cases = {"made_with": "tokenizers " + tokenizer_kinds.VERSION, "texts": TEXTS, "broken": [text.hex() for text in broken], "kinds": {}}
     FOLDER.mkdir(parents=True, exist_ok=True)
-    ids = {}
-    for name, form in forms.items():
-        text = json.dumps(form, ensure_ascii=False, separators=(",", ":"))
-        (FOLDER / name).write_text(text + "\n", encoding="utf-8")
-        tokenizer = tokenizers.Tokenizer.from_str(text)
-        ids[name] = [tokenizer.encode(text, add_special_tokens=False).ids for text in TEXTS]
-    cases = {"made_with": "tokenizers " + tokenizers.__version__, "texts": TEXTS, "ids": ids}
-    (FOLDER / "cases.json").write_text(json.dumps(cases) + "\n")
+    for old in FOLDER.glob("*.json"):
+        old.unlink()
+    for kind in tokenizer_kinds.KINDS:
+        form, tokenizer = tokenizer_kinds.form_of(kind)
+        (FOLDER / f"{kind}.json").write_text(form + "\n", encoding="utf-8")
+        plain, framed = ids_of(tokenizer, False), ids_of(tokenizer, True)
+        found = {"ids": plain}
+        if framed != plain:
+            found["with_template"] = framed
+        if kind not in compare_tokenizers.SHOWN_OTHERWISE:
+            found["decoded"] = [tokenizer.decode(ids) for ids in plain]
+        if compare_tokenizers.can_be_broken(kind, tokenizer):
+            found["broken"] = [compare_tokenizers.ids_of_broken(tokenizer, text) for text in broken]
+        cases["kinds"][kind] = found
+    (FOLDER / "cases.json").write_text(json.dumps(cases, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

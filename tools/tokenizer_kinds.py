@@ -116,7 +116,7 @@ def texts(n, seed):
 
 # ---- tokenizers -------------------------------------------------------------------------------------------------------------------
 
-SIZES = {"bytes": 420, "characters": 560, "words": 300}  # of vocabularies, more for a thorough comparison
+SIZES = {"bytes": 400, "characters": 500, "words": 200}  # of vocabularies, more for a thorough comparison
 ZOO = [
     AddedToken("<mask>", lstrip=True, rstrip=True, special=True, normalized=False),
     AddedToken("[WORD]", single_word=True, normalized=False),
@@ -165,8 +165,8 @@ def with_vocabulary_of(tokenizer, learner):
     return Tokenizer.from_str(json.dumps(form))
 
 
-def characters_of(pre_tokenizer=None, normalizer=None, decoder=None, n_bytes=256, fuse=True, added=(), template=None, alphabet=120):
-    """As converted from SentencePiece: bytes behind the first special tokens, then what merging gave."""
+def characters_of(pre_tokenizer=None, normalizer=None, decoder=None, n_bytes=256, fuse=True, added=(), template=None, alphabet=120, joins_words=True):
+    """As converted from SentencePiece: bytes behind the first special tokens, then what merging gave, which by rights joins no words."""
     specials = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(n_bytes)]
     learner, tokenizer = Tokenizer(models.BPE(unk_token="<unk>")), Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=n_bytes > 0, fuse_unk=fuse))
     if normalizer:
@@ -174,7 +174,10 @@ def characters_of(pre_tokenizer=None, normalizer=None, decoder=None, n_bytes=256
     if pre_tokenizer:
         tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = decoder or decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    learner.normalizer = normalizers.Replace(" ", "▁")
+    if joins_words:
+        learner.normalizer = normalizers.Replace(" ", "▁")
+    else:
+        learner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
     trainer = trainers.BpeTrainer(vocab_size=SIZES["characters"], limit_alphabet=alphabet, special_tokens=specials, max_token_length=16, show_progress=False)
     learner.train_from_iterator(learning_text(), trainer)
     return finish(with_vocabulary_of(tokenizer, learner), added, template)
@@ -216,6 +219,7 @@ CHAT = [AddedToken("<|im_start|>", special=True, normalized=False), AddedToken("
 RUNS = [AddedToken(" " * n, normalized=True) for n in range(24, 1, -1)]
 
 KINDS = {
+    "tokenizer": lambda: bytes_of([QWEN2]),  # in the form we write
     "gpt2": lambda: older(bytes_of([], uses_regex=True)),
     "gpt2_prefix": lambda: bytes_of([], prefix=True, uses_regex=True, added=ZOO),
     "llama3": lambda: with_unreachable_tokens(bytes_of([LLAMA3], specials=["<|begin|>", "<|end|>"], template="<|begin|> $A")),
@@ -228,13 +232,13 @@ KINDS = {
     "added": lambda: bytes_of([QWEN2], normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()]), added=ZOO, template="<|endoftext|> $A <|endoftext|>"),
     "behaviors": lambda: bytes_of([split(r"[aeiou]", "merged_with_previous"), split(r"\s+", "merged_with_next"), split(r"\p{P}", "contiguous"),
                                    split(r"\w+", "merged_with_next", True), split(r"(?=q)|$", "isolated"), split(r"[\x00-\x1f]+", "removed")]),
-    "mixtral": lambda: characters_of(normalizer=sentencepiece_steps(), template="<s> $A"),
+    "mixtral": lambda: characters_of(normalizer=sentencepiece_steps(), template="<s> $A", joins_words=False),
     "mistral": lambda: characters_of(pre_tokenizers.Metaspace(prepend_scheme="first", split=False), added=CHAT, template="<s> $A"),
     "metaspace": lambda: characters_of(pre_tokenizers.Metaspace(prepend_scheme="always", split=True), decoder=decoders.Metaspace(), n_bytes=0, added=ZOO),
     "gemma": lambda: characters_of(split(" ", "merged_with_previous"), normalizers.Replace(" ", "▁"),
                                    decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]),
                                    added=[AddedToken("\n" * n, normalized=False) for n in range(2, 9)]),
-    "unknowns": lambda: characters_of(normalizer=sentencepiece_steps(), n_bytes=0, fuse=False, alphabet=40),
+    "unknowns": lambda: characters_of(normalizer=sentencepiece_steps(), n_bytes=0, fuse=False, alphabet=40, joins_words=False),
     "some_bytes": lambda: characters_of(normalizer=sentencepiece_steps(), n_bytes=0xD0, alphabet=40, added=ZOO),
     "words": lambda: words_of(pre_tokenizers.Whitespace()),
     "words_split": lambda: words_of(pre_tokenizers.WhitespaceSplit(), normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), normalizers.Strip()])),

@@ -162,12 +162,12 @@ int cli_read_at_most(buffer *content, const char *path, size_t most) {
     return path && strcmp(path, "-") ? file_read(content, path, most) : file_read_stream(content, STDIN_FILENO, most, "standard input");
 }
 
-int cli_choose(int *place, const char *const *choices, const char *word, const char *verb, const char *option) {
+int cli_choose(int *place, const char *const *choices, const char *word, const char *verb, const char *name) {
     char all[128] = "";
     for (*place = 0; choices[*place]; ++*place) {
         if (!strcmp(choices[*place], word)) return LAMP_OK;
         size_t length = strlen(all);
         snprintf(all + length, sizeof all - length, "%s%s", length > 0 ? ", " : "", choices[*place]);
     }
-    FAIL(LAMP_INVALID, "lamp %s: --%s: expected one of %s, found \"%s\"", verb, option, all, word);
+    FAIL(LAMP_INVALID, "lamp %s: --%s: expected one of %s, found \"%s\"", verb, name, all, word);
 }

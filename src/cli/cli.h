@@ -65,7 +65,7 @@ enum { CLI_COMMON_OPTIONS = 3 };
 extern const cli_option cli_common_options[CLI_COMMON_OPTIONS];
 
 /* The place of an option's value in a list of those it can have, which ends in NULL; LAMP_INVALID if it is none of them. */
-int cli_choose(int *place, const char *const *choices, const char *word, const char *verb, const char *option);
+int cli_choose(int *place, const char *const *choices, const char *word, const char *verb, const char *name);
 
 /* As often as one likes. */
 bool cli_repeats(const cli_option *o);

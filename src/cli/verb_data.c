@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/human.h"
 #include "base/problems.h"
 #include "cli/cli.h"
@@ -55,8 +56,15 @@ static void print_report(const dataset_build_report *report, const dataset_build
     }
     if (bad_lines > 0 && options->bad_lines == BAD_LINES_QUARANTINE) printf("the bad lines are in %s/quarantine.jsonl\n", options->out);
     if (report->unknown_share > 0)
-        printf("%.2f %% of the tokens are words outside the vocabulary: their spelling is lost, and with it bits per byte\n", 100 * report->unknown_share);
-    printf("vocabulary of %d %s; dataset in %s\n", report->vocabulary_size, options->vocabulary == VOCABULARY_OF_WORDS ? "words" : "tokens", options->out);
+        printf("%.2f %% of the tokens are words outside the vocabulary: their spelling is lost, and with it bits per byte\n",
+               100 * report->unknown_share);
+    printf("vocabulary of %d %s; dataset in %s\n", report->vocabulary_size, options->vocabulary == VOCABULARY_OF_WORDS ? "words" : "tokens",
+           options->out);
+}
+
+static int check_tokenizer(const char *name) {
+    if (file_exists(name)) return LAMP_OK;
+    FAIL(LAMP_INVALID, "lamp data: --tokenizer: expected bytes, words, a model or a tokenizer.json, found \"%s\", which is none of them", name);
 }
 
 int verb_data(int argc, char **argv) {
@@ -67,10 +75,9 @@ int verb_data(int argc, char **argv) {
     dataset_build_report report;
     char names[CLI_LIST_ITEMS][DOMAIN_NAME_BYTES] = {0};
     problem_list problems = {0};
-    const char *bad_lines = "error", *field = "text", *standard_input = "txt", *vocabulary_name = "bytes";
-    int policy, kind, vocabulary;
+    const char *bad_lines = "error", *field = "text", *standard_input = "txt", *tokenizer_name = "bytes";
+    int policy, kind;
     static const char *const policies[] = {[BAD_LINES_ERROR] = "error", [BAD_LINES_SKIP] = "skip", [BAD_LINES_QUARANTINE] = "quarantine", NULL};
-    static const char *const vocabularies[] = {"bytes", "words", NULL};
     static const char *const kinds[] = {"txt", "txt.gz", "txt.zst", "jsonl", "jsonl.gz", "jsonl.zst", NULL};
     const cli_option rows[] = {
         {"domain", "NAME=PATH", "a domain: a text file, .jsonl, either packed as .gz or .zst, a folder of these, or - for standard input", CLI_PATHS,
@@ -79,8 +86,9 @@ int verb_data(int argc, char **argv) {
         {"stdin", "KIND", "what standard input is: txt, jsonl, or one of these and .gz or .zst, as in jsonl.zst (txt)", CLI_TEXT, &standard_input, 0,
          0},
         {"bad-lines", "POLICY", "error, skip, or quarantine, which keeps them in OUT/quarantine.jsonl (error)", CLI_TEXT, &bad_lines, 0, 0},
-        {"tokenizer", "KIND", "what tokens are: runs of bytes that occur often (bytes), or the most frequent words (words)", CLI_TEXT,
-         &vocabulary_name, 0, 0},
+        {"tokenizer", "KIND|MODEL",
+         "what tokens are: runs of bytes that occur often (bytes), the most frequent words (words), or as a model has them", CLI_TEXT,
+         &tokenizer_name, 0, 0},
         {"vocab", "N", "size of the vocabulary (8192)", CLI_INTEGER, &size, 3, 1 << 20},
     };
     cli_command command = {
@@ -97,12 +105,13 @@ int verb_data(int argc, char **argv) {
     if (domains.n == 0) FAIL(LAMP_INVALID, "lamp data build: no text: give at least one --domain NAME=PATH");
     TRY(cli_choose(&policy, policies, bad_lines, "data", "bad-lines"));
     TRY(cli_choose(&kind, kinds, standard_input, "data", "stdin"));
-    TRY(cli_choose(&vocabulary, vocabularies, vocabulary_name, "data", "tokenizer"));
-    if (vocabulary == 0 && size < 258) FAIL(LAMP_INVALID, "lamp data: --vocab: expected at least 258 with every byte a token, found %lld", (long long)size);
     dataset_build_defaults(&options);
+    if (!strcmp(tokenizer_name, "words")) options.vocabulary = VOCABULARY_OF_WORDS;
+    else if (strcmp(tokenizer_name, "bytes")) TRY(check_tokenizer(options.tokenizer_from = tokenizer_name));
+    else if (size < 258) FAIL(LAMP_INVALID, "lamp data: --vocab: expected at least 258 with every byte a token, found %lld", (long long)size);
     if (domains.n > DATASET_DOMAINS) FAIL(LAMP_INVALID, "lamp data build: more than %d domains", DATASET_DOMAINS);
     options.out = arguments.item[1];
-    options.vocabulary = vocabulary == 0 ? VOCABULARY_OF_BYTES : VOCABULARY_OF_WORDS, options.vocabulary_size = (int)size;
+    options.vocabulary_size = (int)size;
     options.field = field, options.bad_lines = (bad_line_policy)policy, options.standard_input_kind = kinds[kind];
     options.n_domains = domains.n;
     for (int i = 0; i < domains.n; i++) {

@@ -5,30 +5,10 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/memory.h"
 #include "cli/cli.h"
 #include "cli/read_ids.h"
-#include "formats/checkpoint.h"
-#include "formats/gguf_tokenizer.h"
-#include "formats/model_source.h"
-#include "formats/tokenizer_json.h"
-
-static int open_tokenizer(tokenizer **words, const char *name) {
-    char path[PATH_BYTES], folder[PATH_BYTES];
-    if (model_source_is_gguf(name)) {
-        TRY(gguf_read_tokenizer_of(words, name));
-        if (!*words) FAIL(LAMP_CHECKPOINT, "%s: expected a tokenizer, found none", name);
-        return LAMP_OK;
-    }
-    if (!file_is_folder(name)) return tokenizer_json_read(words, name);
-    TRY(file_join(path, name, "tokenizer.json"));
-    if (!file_exists(path)) {
-        TRY(checkpoint_resolve(folder, name));
-        TRY(file_join(path, folder, "tokenizer.json"));
-    }
-    return tokenizer_json_read(words, path);
-}
+#include "formats/tokenizer_folder.h"
 
 /* Each text's ids follow those of the text before; ends[i]: how many there are up to the end of text i. */
 typedef struct {
@@ -108,7 +88,7 @@ int verb_tokenize(int argc, char **argv) {
     const cli_command command = {"tokenize", "Without FILE, or with -, standard input is read.\n", rows, sizeof rows / sizeof *rows, 1, 2};
     TRY(cli_parse(&arguments, &json, &command, argc, argv));
     TRY(cli_choose(&way, choices, specials, "tokenize", "special"));
-    TRY_TO(done, open_tokenizer(&words, arguments.item[0]));
+    TRY_TO(done, tokenizer_open(&words, arguments.item[0]));
     TRY_TO(done, cli_read_all(&text, arguments.item[1]));
     TRY_TO(done, encode_all(&result, words, &text, ways[way], many));
     TRY_TO(done, print_ids(&result, json, many));
@@ -140,7 +120,7 @@ int verb_detokenize(int argc, char **argv) {
     const cli_option rows[] = {{"special", NULL, "write the names of special tokens, too", CLI_FLAG, &specials, 0, 0}};
     const cli_command command = {"detokenize", "Without FILE, or with -, standard input is read: ids separated by white space.\n", rows, 1, 1, 2};
     TRY(cli_parse(&arguments, &json, &command, argc, argv));
-    TRY_TO(done, open_tokenizer(&words, arguments.item[0]));
+    TRY_TO(done, tokenizer_open(&words, arguments.item[0]));
     TRY_TO(done, read_ids(&ids, arguments.item[1]));
     TRY_TO(done, decode_all(&text, words, &ids, specials));
     if (!json) {

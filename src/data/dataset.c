@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
-#include "formats/tokenizer_json.h"
+#include "formats/tokenizer_folder.h"
 
 enum { VERSION = 1 };
 
@@ -126,7 +126,7 @@ static int open_tokenizer(const manifest_reader *r, const char *expected_hash) {
     file_unmap(&map);
     if (strcmp(r->d->tokenizer_hash, expected_hash))
         FAIL(LAMP_MALFORMED, "%s: not the tokenizer this dataset was made with: its content hash differs", path);
-    TRY(tokenizer_json_read(&r->d->tokenizer, path));
+    TRY(tokenizer_folder_read(&r->d->tokenizer, r->folder));
     int found = tokenizer_vocabulary_size(r->d->tokenizer);
     if (found != r->d->vocabulary_size)
         FAIL(LAMP_MALFORMED, "%s: expected a vocabulary of %d as in manifest.json, found %d", path, r->d->vocabulary_size, found);

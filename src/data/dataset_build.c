@@ -16,7 +16,7 @@
 #include "data/corpus.h"
 #include "data/dedup.h"
 #include "data/quarantine.h"
-#include "formats/tokenizer_json.h"
+#include "formats/tokenizer_folder.h"
 
 typedef enum { TRAIN, VALIDATION, DUPLICATE } document_side;
 
@@ -84,7 +84,8 @@ static int check_domain(const dataset_build_options *o, int i) {
     if (is_standard_input(path)) return LAMP_OK;
     if (!file_exists(path)) FAIL(LAMP_IO, "domain %s: %s: no such file or folder", name, path);
     if (file_is_inside(o->out, path))
-        FAIL(LAMP_INVALID, "domain %s: %s: would hold the dataset %s, which would then be its text; choose a place outside of it", name, path, o->out);
+        FAIL(LAMP_INVALID, "domain %s: %s: would hold the dataset %s, which would then be its text; choose a place outside of it", name, path,
+             o->out);
     return LAMP_OK;
 }
 
@@ -239,6 +240,7 @@ static double share_of_text(const builder *b) {
 }
 
 static int train_tokenizer(builder *b) {
+    if (b->d->tokenizer) return LAMP_OK;
     TRY(tokenizer_trainer_new(&b->trainer, b->options->vocabulary));
     b->visited = 0;
     for (b->domain = 0; b->domain < b->d->n_domains; b->domain++) {
@@ -247,16 +249,15 @@ static int train_tokenizer(builder *b) {
         TRY(visit_domain_again(b, sample_document));
     }
     log_progress("tokenizer: learning a vocabulary of %d", b->options->vocabulary_size);
-    TRY(tokenizer_trainer_finish(&b->d->tokenizer, b->trainer, b->options->vocabulary_size));
-    b->d->vocabulary_size = tokenizer_vocabulary_size(b->d->tokenizer);
-    return LAMP_OK;
+    return tokenizer_trainer_finish(&b->d->tokenizer, b->trainer, b->options->vocabulary_size);
 }
 
 static int write_tokenizer(builder *b) {
     char path[PATH_BYTES];
     mapped_file map;
+    b->d->vocabulary_size = tokenizer_vocabulary_size(b->d->tokenizer);
+    TRY(tokenizer_folder_write(b->d->tokenizer, b->folder));
     TRY(file_join(path, b->folder, "tokenizer.json"));
-    TRY(tokenizer_json_write(b->d->tokenizer, path));
     TRY(file_map(&map, path));
     hash_to_text(b->d->tokenizer_hash, hash_bytes(map.bytes, map.length));
     file_unmap(&map);
@@ -278,7 +279,7 @@ static int flush_batch(builder *b) {
     for (size_t i = 0; i < b->n_batch; i++) {
         batch_document *one = &b->batch[i];
         one->tokens.length = 0;
-        one->status = encoder_encode(b->encoder[omp_get_thread_num()], &one->tokens, b->text.bytes + one->start, one->bytes);
+        one->status = encoder_encode_as(b->encoder[omp_get_thread_num()], &one->tokens, b->text.bytes + one->start, one->bytes, ENCODE_BEGIN);
         if (one->status == LAMP_OK && end_of_text >= 0) one->status = token_list_append(&one->tokens, end_of_text);
     }
     TRY(interrupt_check("tokenising"));
@@ -361,6 +362,7 @@ static void builder_release(builder *b) {
 static int write_dataset(builder *b) {
     TRY(file_remove_folder(b->folder));
     TRY(file_make_folder(b->folder));
+    if (b->options->tokenizer_from) TRY(tokenizer_open(&b->d->tokenizer, b->options->tokenizer_from));
     TRY(copy_standard_input(b));
     for (int i = 0; i < b->options->n_domains; i++) TRY(survey_domain(b, i));
     TRY(quarantine_finish(&b->bad_lines));

@@ -1,9 +1,9 @@
 /* From text to a dataset: `lamp data build`.
  *
- * The text is read three times: to hash every document (exact duplicates are dropped, also across domains: the first domain keeps
- * them), to train the tokenizer on an equal share of each domain (one of words, on all), and to tokenise. Which documents are held out for validation follows
- * from their content hashes, so it depends neither on order nor on threads, and no document is on both sides. The same text and options
- * give the same bytes. Standard input can be read once only, so it is first copied into the folder being made. */
+ * The text is read three times (twice, if the tokenizer is there): to hash every document (exact duplicates are dropped, also across domains: the
+ * first domain keeps them), to train the tokenizer on an equal share of each domain (one of words, on all), and to tokenise. Which documents are held
+ * out for validation follows from their content hashes, so it depends neither on order nor on threads, and no document is on both sides. The same
+ * text and options give the same bytes. Standard input can be read once only, so it is first copied into the folder being made. */
 #ifndef DATASET_BUILD_H
 #define DATASET_BUILD_H
 
@@ -24,6 +24,7 @@ typedef struct {
     const char *standard_input_kind; /* what standard input is, as the end of a file's name would say: "txt", "jsonl.zst" */
     const char *field;               /* of .jsonl, that holds the text */
     bad_line_policy bad_lines;
+    const char *tokenizer_from; /* as tokenizer_open takes it; NULL: one is made, of this kind and size */
     vocabulary_kind vocabulary;
     int vocabulary_size;      /* at most; a small text has fewer merges to learn, or fewer words */
     int64_t tokenizer_bytes;  /* text that merges are learned from, all domains together; words are counted in all of it */

@@ -13,6 +13,7 @@
 #include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
 #include "formats/tokenizer_json.h"
+#include "text/tokenizer_parts.h"
 #include "models/families/family.h"
 
 enum { MOMENT_NAME_BYTES = 128 };
@@ -175,14 +176,16 @@ done:
 
 /* The text of the token that separates documents, as tokenizer.json spells it; NULL if it has none. Borrowed from the document. */
 static const char *end_of_text_spelling(const json_t *tokenizer_json, int64_t id) {
-    const json_t *token;
+    const json_t *added;
     size_t i;
-    json_array_foreach(json_object_get(tokenizer_json, "added_tokens"), i,
-                       token) if (json_integer_value(json_object_get(token, "id")) == id) return json_string_value(json_object_get(token, "content"));
+    json_array_foreach(json_object_get(tokenizer_json, "added_tokens"), i, added)
+        if (json_integer_value(json_object_get(added, "id")) == id) return json_string_value(json_object_get(added, "content"));
     return NULL;
 }
 
 static int write_tokenizer_config(saving *s, const checkpoint *contents, const json_t *tokenizer_json) {
+    const buffer *read = &contents->tokenizer->config_source;
+    if (read->length > 0) return write_text(s, "tokenizer_config.json", read);
     buffer text = {0};
     json_writer w = {.out = &text, .indented = true};
     const char *end = end_of_text_spelling(tokenizer_json, tokenizer_end_of_text(contents->tokenizer));

@@ -10,7 +10,7 @@
 #include "base/memory.h"
 #include "formats/gguf_model.h"
 #include "formats/model_folder.h"
-#include "formats/tokenizer_json.h"
+#include "formats/tokenizer_folder.h"
 
 struct model_source {
     char path[PATH_BYTES];
@@ -50,11 +50,9 @@ void model_source_close(model_source *s) {
 const model_config *model_source_config(const model_source *s) { return s->folder ? model_folder_config(s->folder) : gguf_model_config(s->file); }
 
 int model_source_tokenizer(tokenizer **t, const model_source *s) {
-    char path[PATH_BYTES];
     *t = NULL;
     if (s->file) return gguf_model_tokenizer(t, s->file);
-    TRY(file_join(path, s->path, "tokenizer.json"));
-    return file_exists(path) ? tokenizer_json_read(t, path) : LAMP_OK;
+    return tokenizer_folder_has_one(s->path) ? tokenizer_folder_read(t, s->path) : LAMP_OK;
 }
 
 /* ---- loading ----------------------------------------------------------------------------------------------------------------- */

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "formats/tokenizer_sections.h"
@@ -206,24 +205,11 @@ static int build(reader *r, json_t *root) {
     return status < 0 ? error_add_context(status, "%s", r->path) : LAMP_OK;
 }
 
-/* Parses the file and keeps it, to be written as it was. */
-static int read_source(json_t **root, buffer *source, const char *path) {
-    mapped_file map;
-    TRY(json_read_file(root, path));
-    int status = file_map(&map, path);
-    if (status >= 0) {
-        status = buffer_append(source, map.bytes, map.length);
-        file_unmap(&map);
-    }
-    if (status < 0) json_decref(*root);
-    return status;
-}
-
 int tokenizer_json_read(tokenizer **t, const char *path) {
     json_t *root;
     buffer source = {0};
     reader r = {.path = path};
-    int status = read_source(&root, &source, path);
+    int status = section_read_source(&root, &source, path);
     if (status < 0) goto done;
     r.added = json_object();
     status = build(&r, root);

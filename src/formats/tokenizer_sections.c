@@ -4,7 +4,20 @@
 
 #include "base/characters.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "text/pattern.h"
+
+int section_read_source(json_t **root, buffer *source, const char *path) {
+    mapped_file map;
+    TRY(json_read_file(root, path));
+    int status = file_map(&map, path);
+    if (status >= 0) {
+        status = buffer_append(source, map.bytes, map.length);
+        file_unmap(&map);
+    }
+    if (status < 0) json_decref(*root);
+    return status;
+}
 
 bool section_lacks(const json_t *value) { return !value || json_is_null(value); }
 

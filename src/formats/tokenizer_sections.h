@@ -33,6 +33,9 @@ typedef struct section_kind {
 /* One part: of the kinds up to one without a type. `members`: what a sequence calls its parts. */
 int section_read(section_reader *r, const section_kind *kinds, const char *members, const json_t *part);
 
+/* Parses a file, and appends its bytes to source. */
+int section_read_source(json_t **root, buffer *source, const char *path);
+
 bool section_lacks(const json_t *value); /* absent, or null */
 
 /* A setting that may be absent; LAMP_MALFORMED if it is there and no boolean. */

@@ -11,14 +11,15 @@ typedef struct {
     char path[PATH_BYTES]; /* of the folder or file that MODEL stands for */
     model_source *source;
     model model;
-    tokenizer *tokenizer; /* NULL if it came without */
+    tokenizer *tokenizer;               /* NULL if it came without, or with one of a kind that we lack: */
+    char tokenizer_problem[PATH_BYTES]; /* then this says what it is */
 } loaded_model;
 
 /* name: a Hugging Face folder, a GGUF file, or a run (its latest checkpoint). wanted: VALUES_STORED to run it, VALUES_REAL to look at its weights. */
 int loaded_model_open(loaded_model *m, const char *name, values_wanted wanted);
 void loaded_model_close(loaded_model *m);
 
-/* LAMP_CHECKPOINT unless there is a tokenizer. */
+/* LAMP_CHECKPOINT or LAMP_UNSUPPORTED unless there is a tokenizer. */
 int loaded_model_need_tokenizer(const loaded_model *m);
 
 #endif

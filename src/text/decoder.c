@@ -68,13 +68,17 @@ static int append(decoder *d, buffer *out, const char *bytes, size_t length) {
 }
 
 /* A text's first token comes without what separates tokens, and in some vocabularies without its marks. */
-static int append_first(decoder *d, buffer *out, const char *bytes, size_t length) {
+static int append_first(decoder *d, buffer *out, const token *one, const char *shown, size_t length) {
     const token_showing *how = &d->t->showing;
-    size_t between = how->between ? strlen(how->between) : 0;
+    const char *spelling = d->t->text.bytes + one->start;
+    size_t between = how->between ? strlen(how->between) : 0, n = how->mark ? strlen(how->mark) : 0;
     d->is_first = false;
-    if (!how->first_loses_marks) return append(d, out, bytes + between, length - between);
-    for (size_t i = between; i < length; i++)
-        if (bytes[i] != ' ') TRY(append(d, out, bytes + i, 1));
+    if (!how->first_loses_marks) return append(d, out, shown + between, length - between);
+    for (size_t at = 0; at < one->length;) {
+        bool is_mark = n > 0 && one->length - at >= n && !memcmp(spelling + at, how->mark, n);
+        if (!is_mark) TRY(append(d, out, spelling + at, 1));
+        at += is_mark ? n : 1;
+    }
     return LAMP_OK;
 }
 
@@ -82,11 +86,12 @@ int decoder_add(decoder *d, buffer *out, int32_t id) {
     const tokenizer *t = d->t;
     if (id < 0 || id >= t->size) FAIL(LAMP_MALFORMED, "expected an id from 0 to %d, found %d", t->size - 1, id);
     if (tokenizer_is_special(t, id) && !d->shows_specials) return LAMP_OK;
-    const char *bytes = t->text.bytes + t->tokens[id].shown;
-    size_t length = t->tokens[id].shown_length;
+    const token *one = &t->tokens[id];
+    const char *bytes = t->text.bytes + one->shown;
+    size_t length = one->shown_length;
     for (; d->to_strip > 0 && length > 0 && *bytes == ' '; bytes++, length--) d->to_strip--;
     if (length > 0) d->to_strip = 0;
-    return d->is_first ? append_first(d, out, bytes, length) : append(d, out, bytes, length);
+    return d->is_first ? append_first(d, out, one, bytes, length) : append(d, out, bytes, length);
 }
 
 int decoder_end(decoder *d, buffer *out) {

@@ -1,5 +1,6 @@
 /* Encoding: added tokens are found, the rest is normalised, cut into pieces, and these become ids. Most pieces are words seen before, so a table
  * remembers the ids of recent short pieces. */
+#define _GNU_SOURCE /* memmem */
 #include <string.h>
 
 #include "base/characters.h"
@@ -129,6 +130,24 @@ static int encode_known_piece(encoder *e, token_list *list, piece p) {
     return LAMP_OK;
 }
 
+/* A word with the marks before it, where words can be merged one by one: they are known, and a whole text is not. */
+static size_t word_length(const tokenizer *t, piece p) {
+    enum { MARK = sizeof SPACE_MARK - 1 };
+    size_t at = 0;
+    if (!t->joins_no_words) return p.length;
+    while (p.length - at >= MARK && !memcmp(p.bytes + at, SPACE_MARK, MARK)) at += MARK;
+    const char *next = memmem(p.bytes + at, p.length - at, SPACE_MARK, MARK);
+    return next ? (size_t)(next - p.bytes) : p.length;
+}
+
+static int encode_words(encoder *e, token_list *list, piece p) {
+    for (size_t n; p.length > 0; p.bytes += n, p.length -= n) {
+        n = word_length(e->t, p);
+        TRY(encode_known_piece(e, list, (piece){p.bytes, n}));
+    }
+    return LAMP_OK;
+}
+
 /* ---- text ------------------------------------------------------------------------------------------------------------------------ */
 
 static int encode_pieces(encoder *e, token_list *list, const char *bytes, size_t length, bool begins_text) {
@@ -138,7 +157,7 @@ static int encode_pieces(encoder *e, token_list *list, const char *bytes, size_t
     TRY(pretokenizer_begin(e->pretokenizer, bytes, length, begins_text));
     while ((more = pretokenizer_next(e->pretokenizer, &p)) > 0) {
         if (++e->n_pieces % PIECES_PER_CHECK == 0) TRY(interrupt_check("tokenising"));
-        TRY(encode_known_piece(e, list, p));
+        TRY(encode_words(e, list, p));
     }
     return more;
 }

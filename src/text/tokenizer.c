@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "text/tokenizer_parts.h"
 
+const char SPACE_MARK[] = "\xE2\x96\x81";
 const char END_OF_TEXT[] = "<|endoftext|>";
 
 int token_list_append(token_list *list, int32_t id) {
@@ -30,6 +31,7 @@ int tokenizer_new(tokenizer **t, vocabulary_kind kind) {
 
 void tokenizer_free(tokenizer *t) {
     if (!t) return;
+    buffer_release(&t->config_source);
     buffer_release(&t->source);
     token_list_release(&t->end);
     token_list_release(&t->begin);
@@ -162,9 +164,26 @@ static void find_end_of_text(tokenizer *t) {
     }
 }
 
+static bool joins_words(const tokenizer *t, const merge *m) {
+    enum { MARK = sizeof SPACE_MARK - 1 };
+    const token *left = &t->tokens[m->left], *right = &t->tokens[m->right];
+    bool begins_so = right->length >= MARK && !memcmp(spelling_of(t, m->right), SPACE_MARK, MARK);
+    bool ends_so = left->length >= MARK && !memcmp(spelling_of(t, m->left) + left->length - MARK, SPACE_MARK, MARK);
+    return begins_so && !ends_so;
+}
+
+/* The mark must be a token, so that unknown characters are not one token across it. */
+static bool joins_no_words(const tokenizer *t) {
+    if (t->kind != VOCABULARY_OF_CHARACTERS || t->ignore_merges || tokenizer_find(t, SPACE_MARK, sizeof SPACE_MARK - 1) < 0) return false;
+    for (int i = 0; i < t->n_merges; i++)
+        if (joins_words(t, &t->merges[i])) return false;
+    return true;
+}
+
 int tokenizer_complete(tokenizer *t) {
     if (t->kind == VOCABULARY_OF_WORDS && t->unknown < 0) FAIL(LAMP_UNSUPPORTED, "expected a vocabulary with a token for unknown words, found none");
     if (t->kind != VOCABULARY_OF_WORDS) TRY(find_bytes(t));
+    t->joins_no_words = joins_no_words(t);
     find_end_of_text(t);
     TRY(tokenizer_show_tokens(t));
     return find_added(t); /* last: they are borrowed from the text of all tokens */

@@ -68,7 +68,7 @@ struct tokenizer {
     int32_t byte_id[256];    /* -1: no token */
     added_tokens added, added_normalized;
     token_list begin, end; /* what stands around a text whose template is asked for */
-    buffer source;         /* the file it was read from, to be written as it was; empty: none */
+    buffer source, config_source; /* the files it was read from, to be written as they were; empty: none */
 
     /* settings */
     token_showing showing;
@@ -76,6 +76,8 @@ struct tokenizer {
     bool ignore_merges;           /* a piece that is itself a token is that token, whatever the merges say */
     bool byte_fallback;           /* characters without a token become bytes */
     bool fuse_unknown;            /* neighbouring unknown characters are one token */
+
+    bool joins_no_words; /* no merge joins a space mark to what stands before it: words, each from its marks on, can be merged one by one */
 };
 
 int tokenizer_new(tokenizer **t, vocabulary_kind kind);
@@ -94,6 +96,7 @@ int32_t tokenizer_find_name(const tokenizer *t, const char *name);            /*
 
 static inline uint64_t pair_key(int32_t left, int32_t right) { return (uint64_t)(uint32_t)left << 32 | (uint32_t)right; }
 
+extern const char SPACE_MARK[4];    /* U+2581, with which vocabularies of characters spell spaces */
 extern const char END_OF_TEXT[14]; /* what trainers call the token between documents */
 
 #endif

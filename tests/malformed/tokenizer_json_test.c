@@ -6,10 +6,12 @@
 #include "../test.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "formats/tokenizer_folder.h"
 #include "lamp.h"
+#include "text/tokenizer_parts.h"
 
 static const char model[] = "\"type\": \"BPE\"", vocabulary[] = "\"vocab\": {", merges[] = "\"merges\": [", added[] = "\"added_tokens\": [",
-                  token[] = "\"!\": 34", regex[] = "\"Regex\": \"", special[] = "\"content\": \"<|endoftext|>\"", steps[] = "\"pre_tokenizer\": {";
+                  exclamation[] = "\"!\": 34", regex[] = "\"Regex\": \"", special[] = "\"content\": \"<|endoftext|>\"", steps[] = "\"pre_tokenizer\": {";
 
 #define SEQUENCE "{\"type\": \"Sequence\", \"pretokenizers\": ["
 
@@ -21,25 +23,25 @@ static const struct {
 } rows[] = {
     {"truncated", "\"version\"", "\"version", LAMP_MALFORMED, "not valid JSON"},
     {"duplicate key", "\"version\"", "\"model\": {}, \"version\"", LAMP_MALFORMED, "duplicate"},
-    {"invalid UTF-8", token, "\"\xFF\": 34", LAMP_MALFORMED, "not valid JSON"},
-    {"lone surrogate", token, "\"\\ud800\": 34", LAMP_MALFORMED, "not valid JSON"},
+    {"invalid UTF-8", exclamation, "\"\xFF\": 34", LAMP_MALFORMED, "not valid JSON"},
+    {"lone surrogate", exclamation, "\"\\ud800\": 34", LAMP_MALFORMED, "not valid JSON"},
     {"no model", "\"model\"", "\"modell\"", LAMP_MALFORMED, "\"model\": expected an object, found nothing"},
     {"no vocabulary", vocabulary, "\"x\": {", LAMP_MALFORMED, "\"vocab\": expected an object, found nothing"},
     {"vocabulary of another type", vocabulary, "\"vocab\": 3, \"x\": {", LAMP_MALFORMED, "\"vocab\": expected an object, found an integer"},
-    {"negative id", token, "\"!\": -1", LAMP_MALFORMED, "\"!\": expected 0 to 260, found -1"},
-    {"id that is a float", token, "\"!\": 34.0", LAMP_MALFORMED, "\"!\": expected an integer, found a number"},
-    {"id that is text", token, "\"!\": \"34\"", LAMP_MALFORMED, "\"!\": expected an integer, found text"},
-    {"huge id", token, "\"!\": 2000000000", LAMP_MALFORMED, "\"!\": expected 0 to 260, found 2000000000"},
-    {"id 2^31", token, "\"!\": 2147483648", LAMP_MALFORMED, "found 2147483648"},
-    {"two tokens with one id", token, "\"!\": 35", LAMP_MALFORMED, "expected one token with id 35"},
-    {"one token with two ids", token, "\"!\": 34, \"!\": 260", LAMP_MALFORMED, "duplicate"},
-    {"hole in the ids", token, "\"!\": 260", LAMP_MALFORMED, "expected the ids 0 to 259, found no token with id 34"},
-    {"token outside the byte alphabet", token, "\"\xE2\x82\xAC\": 34", LAMP_MALFORMED, "byte-level alphabet, found \"\xE2\x82\xAC\""},
-    {"byte that is not spelt in the alphabet", token, "\"\xC2\x80\": 34", LAMP_MALFORMED, "byte-level alphabet"},
-    {"byte-fallback token", token, "\"<0x-1>\": 34", LAMP_UNSUPPORTED, "none for byte 0x21"},
-    {"token that writes on the terminal", token, "\"\\u001b[31m\": 34", LAMP_MALFORMED, "byte-level alphabet, found \"?[31m\""},
-    {"empty token", token, "\"\": 34", LAMP_MALFORMED, "byte-level alphabet, found \"\""},
-    {"byte without a token", token, "\"!!\": 34", LAMP_UNSUPPORTED, "none for byte 0x21"},
+    {"negative id", exclamation, "\"!\": -1", LAMP_MALFORMED, "\"!\": expected 0 to 260, found -1"},
+    {"id that is a float", exclamation, "\"!\": 34.0", LAMP_MALFORMED, "\"!\": expected an integer, found a number"},
+    {"id that is text", exclamation, "\"!\": \"34\"", LAMP_MALFORMED, "\"!\": expected an integer, found text"},
+    {"huge id", exclamation, "\"!\": 2000000000", LAMP_MALFORMED, "\"!\": expected 0 to 260, found 2000000000"},
+    {"id 2^31", exclamation, "\"!\": 2147483648", LAMP_MALFORMED, "found 2147483648"},
+    {"two tokens with one id", exclamation, "\"!\": 35", LAMP_MALFORMED, "expected one token with id 35"},
+    {"one token with two ids", exclamation, "\"!\": 34, \"!\": 260", LAMP_MALFORMED, "duplicate"},
+    {"hole in the ids", exclamation, "\"!\": 260", LAMP_MALFORMED, "expected the ids 0 to 259, found no token with id 34"},
+    {"token outside the byte alphabet", exclamation, "\"\xE2\x82\xAC\": 34", LAMP_MALFORMED, "byte-level alphabet, found \"\xE2\x82\xAC\""},
+    {"byte that is not spelt in the alphabet", exclamation, "\"\xC2\x80\": 34", LAMP_MALFORMED, "byte-level alphabet"},
+    {"byte-fallback token", exclamation, "\"<0x-1>\": 34", LAMP_UNSUPPORTED, "none for byte 0x21"},
+    {"token that writes on the terminal", exclamation, "\"\\u001b[31m\": 34", LAMP_MALFORMED, "byte-level alphabet, found \"?[31m\""},
+    {"empty token", exclamation, "\"\": 34", LAMP_MALFORMED, "byte-level alphabet, found \"\""},
+    {"byte without a token", exclamation, "\"!!\": 34", LAMP_UNSUPPORTED, "none for byte 0x21"},
     {"no merges", "\"merges\"", "\"mergers\"", LAMP_MALFORMED, "\"merges\": expected an array, found nothing"},
     {"merge of an unknown token", merges, "\"merges\": [[\"a\", \"zz\"], ", LAMP_MALFORMED, "entry 0: expected two tokens, found \"zz\""},
     {"merge of an unknown token, in one text", merges, "\"merges\": [\"a zz\", ", LAMP_MALFORMED, "entry 0: expected two tokens, found \"zz\""},
@@ -333,6 +335,55 @@ static void malformed_vocabularies_of_characters_are_refused_by_name(void) {
     buffer_release(&edited), buffer_release(&sound);
 }
 
+/* What stands beside the vocabulary of characters, whose template puts <s>, id 1, before a text; or beside one without a template. */
+static void malformed_configs_are_refused_by_name(void) {
+    static const struct {
+        const char *class, *config;
+        int code;
+        const char *text;
+        int begin, end, end_of_text; /* how many tokens stand around a text, and the last id of all */
+    } configs[] = {
+        {"none", NULL, LAMP_OK, "", 0, 0, -1},
+        {"truncated", "{", LAMP_MALFORMED, "not valid JSON", 0, 0, 0},
+        {"no object", "[]", LAMP_MALFORMED, "expected an object", 0, 0, 0},
+        {"name that is a number", "{\"eos_token\": 7}", LAMP_MALFORMED, "\"eos_token\": expected text", 0, 0, 0},
+        {"name with NUL", "{\"eos_token\": \"<s>\\u0000\"}", LAMP_MALFORMED, "\"eos_token\": expected text without NUL", 0, 0, 0},
+        {"name without content", "{\"bos_token\": {}}", LAMP_MALFORMED, "\"content\": expected text", 0, 0, 0},
+        {"answer that is a number", "{\"add_bos_token\": 1}", LAMP_MALFORMED, "\"add_bos_token\": expected a boolean", 0, 0, 0},
+        {"answer that is text", "{\"add_eos_token\": \"\"}", LAMP_MALFORMED, "\"add_eos_token\": expected a boolean", 0, 0, 0},
+        {"end", "{\"eos_token\": \"<s>\"}", LAMP_OK, "", 0, 0, 1},
+        {"end with content", "{\"eos_token\": {\"content\": \"<s>\", \"lstrip\": false}}", LAMP_OK, "", 0, 0, 1},
+        {"names of no tokens", "{\"eos_token\": \"</s>\", \"bos_token\": null, \"add_bos_token\": true, \"add_eos_token\": true}", LAMP_OK, "", 0, 0,
+         -1},
+        {"tokens around", "{\"eos_token\": \"<s>\", \"bos_token\": \"<s>\", \"add_bos_token\": true, \"add_eos_token\": true}", LAMP_OK, "", 1, 1, 1},
+        {"tokens not around", "{\"eos_token\": \"<s>\", \"bos_token\": \"<s>\", \"add_bos_token\": false}", LAMP_OK, "", 0, 0, 1},
+    };
+    buffer sound = {0}, bare = {0};
+    buffer_append_text(&sound, of_characters);
+    replace(&bare, &sound, "\"post_processor\"", "\"post\"");
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        tokenizer *t = NULL;
+        test_row(configs[i].class);
+        test_write("folder/tokenizer.json", bare.bytes, bare.length);
+        if (configs[i].config) test_write_text("folder/tokenizer_config.json", configs[i].config);
+        EXPECT_ERROR(tokenizer_folder_read(&t, test_path("folder")), configs[i].code, configs[i].text);
+        EXPECT(configs[i].code == LAMP_OK || strstr(lamp_error_message(), "tokenizer_config.json: "), "no path in %s", lamp_error_message());
+        if (t)
+            EXPECT((int)t->begin.length == configs[i].begin && (int)t->end.length == configs[i].end, "%zu and %zu tokens", t->begin.length,
+                   t->end.length);
+        if (t) EXPECT(t->end_of_text == configs[i].end_of_text, "found %d", t->end_of_text);
+        tokenizer_free(t);
+    }
+    test_row("template that says already what stands around");
+    tokenizer *t = NULL;
+    test_write("folder/tokenizer.json", sound.bytes, sound.length);
+    test_write_text("folder/tokenizer_config.json", "{\"eos_token\": \"<s>\", \"add_eos_token\": true}");
+    EXPECT_OK(tokenizer_folder_read(&t, test_path("folder")));
+    if (t) EXPECT(t->begin.length == 1 && t->begin.id[0] == 1 && t->end.length == 0, "%zu and %zu tokens", t->begin.length, t->end.length);
+    tokenizer_free(t);
+    buffer_release(&bare), buffer_release(&sound);
+}
+
 static void large_files_are_read_or_refused_in_time(void) {
     buffer sound = sound_file(), inside = {0}, edited = {0};
     double start = clock_seconds();
@@ -436,6 +487,7 @@ static const test_case cases[] = {
     {"malformed tokenizers are refused by name", malformed_tokenizers_are_refused_by_name},
     {"malformed vocabularies of words are refused by name", malformed_vocabularies_of_words_are_refused_by_name},
     {"malformed vocabularies of characters are refused by name", malformed_vocabularies_of_characters_are_refused_by_name},
+    {"malformed configs are refused by name", malformed_configs_are_refused_by_name},
     {"large files are read or refused in time", large_files_are_read_or_refused_in_time},
     {"any text survives encoding in time", any_text_survives_encoding_in_time},
     {"a pattern without end is refused when it meets its text", a_pattern_without_end_is_refused_when_it_meets_its_text},

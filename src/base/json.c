@@ -23,9 +23,8 @@ static void *allocate(size_t bytes) {
 }
 
 static void release(void *block) {
-    char *bytes = block;
-    if (bytes >= reserve[0] && bytes < reserve[0] + sizeof reserve)
-        __atomic_store_n(&reserve_taken[(bytes - reserve[0]) / RESERVED_BYTES], false, __ATOMIC_RELEASE);
+    char *bytes = block, *first = (char *)reserve;
+    if (bytes >= first && bytes < first + sizeof reserve) __atomic_store_n(&reserve_taken[(bytes - first) / RESERVED_BYTES], false, __ATOMIC_RELEASE);
     else free(block);
 }
 

@@ -122,7 +122,7 @@ static int add_token(reader *r, uint64_t id, gguf_text spelling) {
     int32_t other = tokenizer_find(r->t, meant.bytes, meant.length);
     if (other >= 0 && kinds[type] == TOKEN_TEXT)
         FAIL(LAMP_MALFORMED, "%s: tokenizer.ggml.tokens: expected each once, found tokens %d and %" PRIu64 " alike", r->file->path, other, id);
-    return tokenizer_add_token(r->t, meant.bytes, meant.length, kinds[type]);
+    return tokenizer_add_token(r->t, meant.bytes, meant.length, kinds[type], kinds[type] == TOKEN_TEXT ? 0 : TRAIT_OUTSIDE);
 }
 
 static int add_tokens(reader *r) {
@@ -183,6 +183,15 @@ static int check_others(const reader *r) {
     return LAMP_OK;
 }
 
+static int read_begin(reader *r) {
+    bool is_added = false;
+    int64_t id;
+    if (gguf_find(r->file, "tokenizer.ggml.add_bos_token")) TRY(gguf_get_bool(&is_added, r->file, "tokenizer.ggml.add_bos_token"));
+    if (!is_added || !gguf_find(r->file, "tokenizer.ggml.bos_token_id")) return LAMP_OK;
+    TRY(gguf_get_integer(&id, r->file, "tokenizer.ggml.bos_token_id", 0, r->t->size - 1));
+    return token_list_append(&r->t->begin, (int32_t)id);
+}
+
 static int read_all(reader *r) {
     TRY(gguf_get_array(&r->tokens, r->file, "tokenizer.ggml.tokens", GGUF_TEXT));
     TRY(check_types(r));
@@ -191,6 +200,7 @@ static int read_all(reader *r) {
     TRY(read_cut(r));
     TRY(add_tokens(r));
     TRY(add_merges(r));
+    TRY(read_begin(r));
     int status = tokenizer_complete(r->t);
     return status < 0 ? error_add_context(status, "%s: tokenizer.ggml.tokens", r->file->path) : LAMP_OK;
 }
@@ -230,8 +240,25 @@ static bool cuts_so(const tokenizer *t, int cut) {
     return n == t->n_steps;
 }
 
+/* What GGUF has no place for. It has none for normal form C either, which the vocabularies of bytes that it knows by name come with: who reads
+ * such a file composes characters, or not. */
+static int check_writable(const tokenizer *t) {
+    bool is_normal =
+        t->n_normalizations == 0 || (t->n_normalizations == 1 && t->normalizations->kind == NORMALIZE_FORM && t->normalizations->form == UNICODE_NFC);
+    if (!is_normal) FAIL(LAMP_UNSUPPORTED, "the tokenizer: expected no normalizer but NFC, found one, for which GGUF has no place");
+    if (t->begin.length > 1 || t->end.length > 0)
+        FAIL(LAMP_UNSUPPORTED,
+             "the tokenizer: expected at most one token before a text and none behind it, found %zu and %zu, for which GGUF has no place",
+             t->begin.length, t->end.length);
+    for (int32_t id = 0; id < t->size; id++)
+        if (t->tokens[id].traits & (TRAIT_LEFT | TRAIT_RIGHT | TRAIT_WORD))
+            FAIL(LAMP_UNSUPPORTED, "the tokenizer: token %d takes white space along, or stands alone, for which GGUF has no place", id);
+    return LAMP_OK;
+}
+
 static int find_cut(const char **name, const tokenizer *t) {
     char known[160];
+    TRY(check_writable(t));
     for (int i = 0; i < N_CUTS && t->kind == VOCABULARY_OF_BYTES; i++)
         if (cuts_so(t, i)) return *name = cuts[i].name[0], LAMP_OK;
     list_cuts(known);
@@ -286,7 +313,8 @@ int gguf_write_tokenizer(gguf_writer *w, const tokenizer *t, int64_t vocabulary_
     if (!t) return LAMP_OK;
     TRY(find_cut(&cut, t));
     gguf_put_text(w, "tokenizer.ggml.pre", cut, strlen(cut));
-    gguf_put_bool(w, "tokenizer.ggml.add_bos_token", false);
+    gguf_put_bool(w, "tokenizer.ggml.add_bos_token", t->begin.length > 0);
+    if (t->begin.length > 0) gguf_put_integer(w, "tokenizer.ggml.bos_token_id", (uint32_t)t->begin.id[0]);
     put_tokens(w, &spelling, t, vocabulary_size > t->size ? vocabulary_size : t->size);
     put_merges(w, &spelling, t);
     int status = spelling.status;

@@ -196,14 +196,22 @@ static bool same_step(const pretokenizer_step *a, const pretokenizer_step *b) {
            a->first_only == b->first_only && same_text(a->text, b->text) && same_text(a->with, b->with);
 }
 
+static bool same_normalization(const normalizer_step *a, const normalizer_step *b) {
+    return a->kind == b->kind && a->form == b->form && a->is_regex == b->is_regex && a->at_start == b->at_start && a->at_end == b->at_end &&
+           same_text(a->text, b->text) && same_text(a->with, b->with);
+}
+
 static bool same_token(const tokenizer *a, const tokenizer *b, int id) {
     const token *x = &a->tokens[id], *y = &b->tokens[id];
-    return x->kind == y->kind && x->length == y->length && !memcmp(a->text.bytes + x->start, b->text.bytes + y->start, x->length);
+    bool same_traits = (x->traits | TRAIT_OUTSIDE) == (y->traits | TRAIT_OUTSIDE);
+    return x->kind == y->kind && same_traits && x->length == y->length && !memcmp(a->text.bytes + x->start, b->text.bytes + y->start, x->length);
 }
 
 bool tokenizer_equals(const tokenizer *a, const tokenizer *b) {
-    bool same =
-        a->kind == b->kind && a->n_steps == b->n_steps && a->size == b->size && a->n_merges == b->n_merges && a->ignore_merges == b->ignore_merges;
+    bool same = a->kind == b->kind && a->n_normalizations == b->n_normalizations && a->n_steps == b->n_steps && a->size == b->size &&
+                a->n_merges == b->n_merges && a->unknown == b->unknown && a->ignore_merges == b->ignore_merges &&
+                a->byte_fallback == b->byte_fallback && a->fuse_unknown == b->fuse_unknown;
+    for (size_t i = 0; same && i < a->n_normalizations; i++) same = same_normalization(&a->normalizations[i], &b->normalizations[i]);
     for (size_t i = 0; same && i < a->n_steps; i++) same = same_step(&a->steps[i], &b->steps[i]);
     for (int i = 0; same && i < a->size; i++) same = same_token(a, b, i);
     for (int i = 0; same && i < a->n_merges; i++) same = a->merges[i].left == b->merges[i].left && a->merges[i].right == b->merges[i].right;

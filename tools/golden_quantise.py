@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/quantise.safetensors: values, and the bytes that the package gguf makes of them in each type that we write.
+"""Makes tests/golden/quantise.safetensors: values, and the bytes that the package gguf makes of them in each type that we write; and
+tests/golden/blocks.safetensors: random blocks of the types that we only read, and the values that the package finds in them.
 
     python3 -m venv build/venv && build/venv/bin/pip install gguf safetensors numpy
-    build/venv/bin/python tools/golden_quantise.py [FILE]
+    build/venv/bin/python tools/golden_quantise.py
 
-The file is kept in the repository: neither building nor testing needs this script. Its rows are random at many scales, and then what is
+The files are kept in the repository: neither building nor testing needs this script. Rows are random at many scales, and then what is
 awkward: zeros, ties of rounding, equal magnitudes of both signs, neighbours of powers of two, numbers below the normal ones."""
-import sys
-
 import gguf
 import numpy as np
 from safetensors.numpy import save_file
@@ -52,5 +51,24 @@ def make(path):
     print(f"{path}: {values.shape[0]} rows of {WIDTH}")
 
 
+# Where a block has its scales, each a half.
+READ_ONLY = {"Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
+
+
+def make_blocks(path, blocks=4):
+    random = np.random.default_rng(2)
+    tensors = {}
+    for name, halves in READ_ONLY.items():
+        kind = gguf.GGMLQuantizationType[name]
+        stored = random.integers(0, 256, (blocks, gguf.GGML_QUANT_SIZES[kind][1]), dtype=np.uint8)
+        for at in halves:
+            stored[:, at:at + 2] = random.uniform(-2, 2, (blocks, 1)).astype(np.float16).view(np.uint8)
+        tensors[name] = stored.reshape(-1)
+        tensors[name + ".read"] = gguf.quants.dequantize(stored, kind).astype(np.float32).reshape(-1)
+    save_file(tensors, path)
+    print(f"{path}: {blocks} blocks of {len(READ_ONLY)} types")
+
+
 if __name__ == "__main__":
-    make(sys.argv[1] if len(sys.argv) > 1 else "tests/golden/quantise.safetensors")
+    make("tests/golden/quantise.safetensors")
+    make_blocks("tests/golden/blocks.safetensors")

@@ -9,6 +9,7 @@
 #include "base/problems.h"
 #include "formats/gguf.h"
 #include "formats/gguf_architecture.h"
+#include "formats/gguf_blocks.h"
 #include "formats/gguf_tokenizer.h"
 #include "models/families/family.h"
 
@@ -70,10 +71,17 @@ static int check_tensor(const weight *w, const family_place *place, const gguf_t
     if (!found) FAIL(LAMP_MALFORMED, "tensor %s: expected %s, found nothing", place->name, expected);
     gguf_shape_to_text(other, found->dimension, found->rank);
     if (memcmp(found->dimension, dimension, sizeof dimension)) FAIL(LAMP_MALFORMED, "tensor %s: expected %s, found %s", place->name, expected, other);
-    if (type_of(found) == STORED_TYPES)
-        FAIL(LAMP_UNSUPPORTED, "tensor %s: expected F32, F16, BF16, Q8_0, Q4_0 or MXFP4, found %s", place->name, found->type->name);
+    if (type_of(found) == STORED_TYPES && !gguf_blocks_known(found->type))
+        FAIL(LAMP_UNSUPPORTED, "tensor %s: expected F32, F16, BF16, MXFP4, Q4_0 to Q8_0 or Q2_K to Q6_K, found %s", place->name, found->type->name);
     if (weight_is_vector(w) && found->type->block > 1)
         FAIL(LAMP_UNSUPPORTED, "tensor %s: expected a vector of F32, F16 or BF16, found %s", place->name, found->type->name);
+    return LAMP_OK;
+}
+
+/* Of types that kernels do not read. */
+static int read_blocks(real *values, const stored_group *g, int64_t first, int64_t n) {
+    const gguf_tensor *t = g->from;
+    gguf_blocks_read(values, t->type, t->bytes, g->first + first, n);
     return LAMP_OK;
 }
 
@@ -88,9 +96,11 @@ static int find_group(stored_group *group, gguf_model *m, const weight *w, ptrdi
     m->wanted[found - m->file->tensor] = true;
     *group = (stored_group){.tensor = found->name,
                             .first = place.first,
-                            .bytes = found->bytes + place.first / found->type->block * found->type->block_bytes,
                             .type = type_of(found),
-                            .pair_head = gguf_pair_head(m->architecture, &m->config, w)};
+                            .pair_head = gguf_pair_head(m->architecture, &m->config, w),
+                            .read = read_blocks,
+                            .from = found};
+    if (group->type != STORED_TYPES) group->bytes = found->bytes + place.first / found->type->block * found->type->block_bytes;
     return LAMP_OK;
 }
 

@@ -25,9 +25,15 @@ void stored_group_copy(void *rows, const stored_group *g, ptrdiff_t first, ptrdi
             memcpy((char *)rows + r * bytes, (const char *)g->bytes + stored_group_row(g->pair_head, first + r) * bytes, (size_t)bytes);
 }
 
+static int read_as_its_format(real *values, const stored_group *g, ptrdiff_t first, ptrdiff_t n, ptrdiff_t in) {
+    if (g->pair_head == 0) return g->read(values, g, first * in, n * in);
+    for (ptrdiff_t r = 0; r < n; r++) TRY(g->read(values + r * in, g, stored_group_row(g->pair_head, first + r) * in, in));
+    return LAMP_OK;
+}
+
 int stored_group_read(real *values, const stored_group *g, ptrdiff_t first, ptrdiff_t n, ptrdiff_t in) {
     enum { AT_ONCE = 256 };
-    if (!g->bytes) return g->read(values, g, first * in, n * in);
+    if (!g->bytes) return read_as_its_format(values, g, first, n, in);
     if (g->type == STORED_REAL) return stored_group_copy(values, g, first, n, in), LAMP_OK;
     for (ptrdiff_t done = 0; done < n; done += AT_ONCE) {
         int32_t row[AT_ONCE];

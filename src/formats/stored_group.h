@@ -13,12 +13,13 @@ struct stored_group {
     int64_t first;       /* its first value there */
     const void *bytes;   /* of that value; NULL: kernels cannot read it, and read must */
     stored_type type;    /* of bytes */
-    ptrdiff_t pair_head; /* rows of a head that stand by pairs in bytes: rows i and i + pair_head / 2 are its rows 2i and 2i + 1; 0: none do */
-    int (*read)(real *values, const stored_group *g, int64_t first, int64_t n); /* values first .. first + n of the group */
-    const void *from;                                                           /* what read knows it by */
+    ptrdiff_t pair_head; /* rows of a head that stand by pairs: rows i and i + pair_head / 2 are its rows 2i and 2i + 1; 0: none do */
+    int (*read)(real *values, const stored_group *g, int64_t first,
+                int64_t n); /* values first .. first + n of the group, whole blocks, as they stand */
+    const void *from;       /* what read knows it by */
 };
 
-/* Which of its rows in bytes is row r, and the reverse. */
+/* Which of its rows, as they stand, is row r, and the reverse. */
 ptrdiff_t stored_group_row(ptrdiff_t pair_head, ptrdiff_t r);
 ptrdiff_t stored_group_row_back(ptrdiff_t pair_head, ptrdiff_t r);
 

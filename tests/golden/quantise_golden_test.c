@@ -1,4 +1,5 @@
-/* Our bytes of every stored type against those of the package gguf (tools/golden_quantise.py), and what both read back from them. */
+/* Our bytes of every stored type against those of the package gguf (tools/golden_quantise.py), and what both read from them; and what both read
+ * from blocks that we do not write. */
 #include "formats/quantise.h"
 
 #include <math.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 
 #include "../test.h"
+#include "formats/gguf_blocks.h"
 #include "formats/safetensors.h"
 #include "kernels/kernels.h"
 #include "lamp.h"
@@ -93,8 +95,35 @@ static void what_does_not_fit_is_refused_with_its_place(void) {
     EXPECT(quantise_type_named("q5_k") == STORED_TYPES, "a type that we do not write");
 }
 
+static void values_of_other_blocks_are_those_of_the_package(void) {
+    static const int numbers[] = {3, 6, 7, 10, 11, 12, 13, 14};
+    static real found[MOST_VALUES], expected[MOST_VALUES];
+    safetensors *golden = NULL;
+    EXPECT_OK(safetensors_open(&golden, "tests/golden/blocks.safetensors"));
+    for (size_t i = 0; golden && i < sizeof numbers / sizeof *numbers; i++) {
+        const gguf_type *type = gguf_type_of(numbers[i]);
+        char name[32];
+        snprintf(name, sizeof name, "%s.read", type->name);
+        test_row(type->name);
+        const safetensors_entry *stored = safetensors_find(golden, type->name), *values_read = safetensors_find(golden, name);
+        EXPECT(stored && values_read && values_read->size == stored->size / type->block_bytes * type->block, "the golden file has other sizes");
+        EXPECT_OK(safetensors_read(expected, values_read, 0, values_read->size));
+        EXPECT(gguf_blocks_known(type), "not known");
+        const int64_t n = values_read->size, rest = n - type->block;
+        gguf_blocks_read(found, type, stored->bytes, 0, type->block);
+        gguf_blocks_read(found + type->block, type, stored->bytes, type->block, rest);
+        double worst = 0, scale = 0;
+        for (int64_t at = 0; at < n; at++)
+            worst = fmax(worst, fabs((double)(found[at] - expected[at]))), scale = fmax(scale, fabs((double)expected[at]));
+        EXPECT(scale > 0 && worst <= 1e-6 * scale, "off by %g of %g", worst, scale);
+    }
+    EXPECT(!gguf_blocks_known(gguf_type_of(20)) && !gguf_blocks_known(gguf_type_of(8)), "types that are none of these");
+    safetensors_close(golden);
+}
+
 static const test_case cases[] = {
     {"bytes are those of the package", bytes_are_those_of_the_package},
+    {"values of other blocks are those of the package", values_of_other_blocks_are_those_of_the_package},
     {"what does not fit is refused with its place", what_does_not_fit_is_refused_with_its_place},
 };
 

@@ -354,6 +354,13 @@ static const row rows[] = {
      LAMP_MALFORMED,
      "tokenizer.ggml.bos_token_id: expected 0 to 259",
      NONE},
+    {"scores that are no numbers", {"tokenizer.ggml.scores", ARRAY F32 "8:260 *1036 4:0x7fc00000"}, LAMP_MALFORMED, "found none for token 259", NONE},
+    {"type of a token out of range",
+     {"tokenizer.ggml.token_type", ARRAY "4:5 8:260 4:7 *1036"},
+     LAMP_MALFORMED,
+     "expected 1 to 6, found 7 for token 0",
+     NONE},
+    {"fewer rows than tokens", {"token_embd.weight", "4:2 8:32 8:258"}, LAMP_MALFORMED, "eos_token_id: expected 0 to 257, found 258", NONE},
     {"scores of another number", {"tokenizer.ggml.scores", ARRAY F32 "8:1 4:0"}, LAMP_MALFORMED, "tokenizer.ggml.scores: expected 260", NONE},
     {"scores that are text", {"tokenizer.ggml.scores", ARRAY TEXT "8:1 \"a\""}, LAMP_MALFORMED, "expected an array of f32, found one of text", NONE},
     {"hostile chat template", {"tokenizer.chat_template", TEXT "\"{%for_i_in_range(10**9)%}{{''.__class__}}\""}, LAMP_OK, "", NONE}, /* never run */

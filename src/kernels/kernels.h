@@ -43,6 +43,12 @@ typedef struct {
     real scale;
 } attention_shape;
 
+/* Of each head's `width` columns the last 2 half turn, in pairs (i, i + half) or, as neighbours, (2 i, 2 i + 1). */
+typedef struct {
+    ptrdiff_t heads, width, half;
+    bool neighbours;
+} rotation_shape;
+
 typedef struct {
     double learning_rate, beta1, beta2, epsilon, decay;
     double gradient_scale;           /* clipping: what every gradient is multiplied by first */
@@ -124,10 +130,9 @@ struct kernels {
     /* dx += , dw += */
     void (*rmsnorm_backward)(real *dx, real *dw, const real *dy, const real *x, const real *inverse_rms, const real *w, ptrdiff_t rows,
                              ptrdiff_t width);
-    /* Each head's pair (i, i + half) turned by its angle: y1 = x1 c - x2 s, y2 = x2 c + x1 s. cosine, sine (rows, half); sign -1 turns back.
-     * y += if accumulate; y may be x. */
-    void (*rotate)(real *y, const real *x, const real *cosine, const real *sine, ptrdiff_t rows, ptrdiff_t heads, ptrdiff_t half, real sign,
-                   bool accumulate);
+    /* Each pair turned by its angle: y1 = x1 c - x2 s, y2 = x2 c + x1 s; the other columns are as they were. cosine, sine (rows, half); sign -1
+     * turns back. y += if accumulate; y may be x. */
+    void (*rotate)(real *y, const real *x, const real *cosine, const real *sine, ptrdiff_t rows, rotation_shape shape, real sign, bool accumulate);
     /* y[r] += row_weight[r] bias[g] in the rows of group g; row_weight NULL: 1 */
     void (*add_bias)(real *y, real *const *bias, const real *row_weight, row_groups g, ptrdiff_t width);
     /* dbias[g] += sum of row_weight[r] dy[r];  drow_weight[r] += <dy[r], bias[g]>, unless it is NULL */

@@ -21,6 +21,18 @@ typedef struct {
     int64_t plain_dim, rotary_dim, value_dim; /* channels of a head: of queries and keys without and with a rotation, and of values */
 } latent_attention;
 
+/* How RoPE reads longer texts than it was first trained on (models/rope.h). */
+typedef struct {
+    char kind[OPTION_TEXT_BYTES];         /* one of ROPE_KINDS; empty: default */
+    double factor;                        /* so many times longer */
+    int64_t original;                     /* llama3 and yarn: the first context; 0 in a recipe: max_position_embeddings */
+    double low_frequency, high_frequency; /* llama3 */
+    double beta_fast, beta_slow;          /* yarn */
+    double attention_factor;              /* yarn: what queries and keys are multiplied with; 0: as it follows from the others */
+    double mscale, mscale_all_dim;        /* yarn */
+    bool truncate;                        /* yarn */
+} rope_scaling;
+
 typedef struct {
     const struct backbone *backbone; /* set by the family; NULL: the transformer */
     char family[OPTION_TEXT_BYTES]; /* model_type of config.json: a row of the family table */
@@ -28,6 +40,8 @@ typedef struct {
     int64_t num_attention_heads, num_key_value_heads, head_dim; /* head_dim 0 in a recipe: hidden_size / heads */
     int64_t max_position_embeddings;
     double rope_theta, rms_norm_eps;
+    rope_scaling rope;
+    bool rope_neighbours; /* RoPE turns neighbouring channels, not one of each half (DeepSeek, Llama-4) */
     bool tie_word_embeddings;
     double initializer_range; /* 0 in a recipe: 1 / sqrt(fan-in) */
     moe_config moe;           /* the layer of experts; balance.switch is kept in config.json as router_aux_loss_coef */

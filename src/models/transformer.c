@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "models/declare.h"
 #include "models/model.h"
+#include "models/rope.h"
 #include "ops/ops.h"
 
 typedef struct {
@@ -127,8 +128,11 @@ static positions positions_make(tape *t, const model_config *c, const token_batc
         for (ptrdiff_t n = first; n < end; n++) position[n] = past + n - first;
         key_start[i] = s ? 0 : first, key_end[i] = s ? past + end : end;
     }
-    return (positions){rotary_angles_make(t, position, batch->n_tokens, c->head_dim, c->rope_theta),
-                       {batch->n_sequences, batch->sequence_start, key_start, key_end}};
+    double *frequency = tape_keep(t, sizeof *frequency * (size_t)(c->head_dim / 2));
+    rope_frequencies(frequency, c, c->head_dim);
+    rotary_angles angles = rotary_angles_make(t, position, batch->n_tokens, frequency, c->head_dim / 2, rope_length(&c->rope));
+    angles.neighbours = c->rope_neighbours;
+    return (positions){angles, {batch->n_sequences, batch->sequence_start, key_start, key_end}};
 }
 
 static tensor *attend(tape *t, tensor *x, const block *b, const model_config *c, const positions *at, state *s, int layer) {
@@ -137,8 +141,8 @@ static tensor *attend(tape *t, tensor *x, const block *b, const model_config *c,
            *v = add_bias(t, linear(t, x, b->value), b->value_bias), *y;
     if (b->query_norm) q = rmsnorm(t, q, b->query_norm, c->rms_norm_eps);
     if (b->key_norm) k = rmsnorm(t, k, b->key_norm, c->rms_norm_eps);
-    q = rotary(t, clip(t, q, c->clip_qkv), at->angles);
-    k = rotary(t, clip(t, k, c->clip_qkv), at->angles);
+    q = rotary(t, clip(t, q, c->clip_qkv), c->head_dim, at->angles);
+    k = rotary(t, clip(t, k, c->clip_qkv), c->head_dim, at->angles);
     v = clip(t, v, c->clip_qkv);
     if (s) {
         state_append(s, layer, STATE_KEY, k->x, k->rows);

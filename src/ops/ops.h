@@ -30,13 +30,16 @@ tensor *clip(tape *t, tensor *x, double most);
 /* Each run of w->in columns of x is scaled to root mean square 1 and multiplied by w (Zhang & Sennrich 2019). */
 tensor *rmsnorm(tape *t, tensor *x, const weight *w, double epsilon);
 
-/* Rotary positions (Su et al. 2021), half-split pairs (i, i + head_dim / 2), angle position * theta^(-2i / head_dim). */
+/* Rotary positions (Su et al. 2021): angle position * frequency[i] of pair i, which also becomes `length` times as long. Pairs are (i, i + half)
+ * or, as neighbours, (2 i, 2 i + 1). */
 typedef struct {
     const real *cosine, *sine; /* (N, half) */
     ptrdiff_t half;
+    bool neighbours;
 } rotary_angles;
-rotary_angles rotary_angles_make(tape *t, const ptrdiff_t *position, ptrdiff_t N, ptrdiff_t head_dim, double theta);
-tensor *rotary(tape *t, tensor *x, rotary_angles angles);
+rotary_angles rotary_angles_make(tape *t, const ptrdiff_t *position, ptrdiff_t N, const double *frequency, ptrdiff_t half, double length);
+/* Each head is `width` columns, of which the last 2 half turn. */
+tensor *rotary(tape *t, tensor *x, ptrdiff_t width, rotary_angles angles);
 
 /* Causal grouped-query attention. q (queries, heads * head_dim); k, v (keys, kv_heads * head_dim). Without k and v tensors, generation
  * passes the cached rows. */

@@ -7,6 +7,7 @@
 #include "base/problems.h"
 #include "data/loader.h"
 #include "models/families/family.h"
+#include "models/rope.h"
 #include "moe/route.h"
 
 #define AT(field) offsetof(recipe, field)
@@ -67,6 +68,26 @@ static const option rows[] = {
      "latent attention: the same with rotation"},
     {"model", "v_head_dim", OPTION_INTEGER, AT(model.latent.value_dim), "0", 0, 4096, SCALE_LINEAR, NULL, "channels",
      "latent attention: of a head's values"},
+
+    {"rope", "type", OPTION_CHOICE, AT(model.rope.kind), "default", 0, 0, SCALE_LINEAR, ROPE_KINDS, "",
+     "how rotary positions are made to reach further than they were first trained to: src/models/rope.c has the formulas"},
+    {"rope", "factor", OPTION_NUMBER, AT(model.rope.factor), "1", 1, 1e6, SCALE_LOG, NULL, "", "all but default: so many times further"},
+    {"rope", "original_max_position_embeddings", OPTION_INTEGER, AT(model.rope.original), "0", 0, 1 << 30, SCALE_LOG, NULL, "tokens",
+     "llama3, yarn: the context that was trained first; 0: max_position_embeddings"},
+    {"rope", "low_freq_factor", OPTION_NUMBER, AT(model.rope.low_frequency), "1", 1e-6, 1e6, SCALE_LOG, NULL, "",
+     "llama3: waves that turn fewer times in the original context are stretched"},
+    {"rope", "high_freq_factor", OPTION_NUMBER, AT(model.rope.high_frequency), "4", 1e-6, 1e6, SCALE_LOG, NULL, "",
+     "llama3: those that turn more often are not"},
+    {"rope", "beta_fast", OPTION_NUMBER, AT(model.rope.beta_fast), "32", 1e-6, 1e6, SCALE_LOG, NULL, "",
+     "yarn: pairs that turn more often in the original context are not stretched"},
+    {"rope", "beta_slow", OPTION_NUMBER, AT(model.rope.beta_slow), "1", 1e-6, 1e6, SCALE_LOG, NULL, "", "yarn: those that turn less often are"},
+    {"rope", "truncate", OPTION_BOOL, AT(model.rope.truncate), "true", 0, 0, SCALE_LINEAR, NULL, "", "yarn: both bounds at whole pairs"},
+    {"rope", "attention_factor", OPTION_NUMBER, AT(model.rope.attention_factor), "0", 0, 1e6, SCALE_LOG, NULL, "",
+     "yarn: what turned queries and keys are multiplied with; 0: 0.1 ln(factor) + 1, or as mscale and mscale_all_dim have it"},
+    {"rope", "mscale", OPTION_NUMBER, AT(model.rope.mscale), "0", 0, 1e6, SCALE_LOG, NULL, "",
+     "yarn: with mscale_all_dim, that factor is (0.1 mscale ln(factor) + 1) / (0.1 mscale_all_dim ln(factor) + 1)"},
+    {"rope", "mscale_all_dim", OPTION_NUMBER, AT(model.rope.mscale_all_dim), "0", 0, 1e6, SCALE_LOG, NULL, "",
+     "yarn: DeepSeek also multiplies its scores with (0.1 mscale_all_dim ln(factor) + 1)^2"},
 
     {"router", "kind", OPTION_CHOICE, AT(model.moe.kind), "softmax", 0, 0, SCALE_LINEAR, router_kinds, "",
      "how experts are chosen; src/moe/route_*.c open with what each does"},

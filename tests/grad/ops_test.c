@@ -16,9 +16,16 @@ static tensor *run_bias(tape *t, problem *p) { return add_bias(t, linear(t, &p->
 static tensor *run_clip(tape *t, problem *p) { return clip(t, linear(t, &p->leaf[0], p->w[0]), 0.8); }
 static tensor *run_softmax(tape *t, problem *p) { return softmax(t, &p->leaf[0]); }
 
-static tensor *run_rotary(tape *t, problem *p) {
-    static const ptrdiff_t position[N] = {0, 1, 2, 3, 0, 1, 1000};
-    return rotary(t, &p->leaf[0], rotary_angles_make(t, position, N, 6, 10000));
+static const ptrdiff_t position[N] = {0, 1, 2, 3, 0, 1, 1000};
+static const double frequency[] = {1, 0.1, 0.01};
+
+static tensor *run_rotary(tape *t, problem *p) { return rotary(t, &p->leaf[0], 6, rotary_angles_make(t, position, N, frequency, 3, 1)); }
+
+/* Of a head's eight channels two stay, and the others, neighbour by neighbour, become longer. */
+static tensor *run_rotary_of_neighbours(tape *t, problem *p) {
+    rotary_angles angles = rotary_angles_make(t, position, N, frequency, 3, 1.3);
+    angles.neighbours = true;
+    return rotary(t, &p->leaf[0], 8, angles);
 }
 
 static tensor *run_head_loss(tape *t, problem *p) {
@@ -84,6 +91,7 @@ static void rmsnorm_of_heads_gradient(void) { check("rmsnorm of heads", run_rmsn
 static void add_gradient(void) { check("add", run_add, 2, N, D, 0, 0); }
 static void softmax_gradient(void) { check("softmax", run_softmax, 1, N, D, 0, 0); }
 static void rotary_gradient(void) { check("rotary", run_rotary, 1, N, 18, 0, 0); }
+static void rotary_of_neighbours_gradient(void) { check("rotary of neighbours", run_rotary_of_neighbours, 1, N, 24, 0, 0); }
 static void head_loss_gradient(void) { check("head_loss", run_head_loss, 1, N, D, V, D); }
 
 static void bias_gradient(void) {
@@ -112,6 +120,7 @@ static const test_case cases[] = {
     {"add", add_gradient},
     {"softmax", softmax_gradient},
     {"rotary", rotary_gradient},
+    {"rotary of neighbours", rotary_of_neighbours_gradient},
     {"attention", attention_gradient},
     {"head_loss", head_loss_gradient},
     {"lstm", lstm_gradient},

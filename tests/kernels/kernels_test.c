@@ -387,22 +387,33 @@ static void check_rmsnorm(ptrdiff_t rows, ptrdiff_t width) {
 
 static void rmsnorm_equals_plain_sums(void) { for_all_shapes(check_rmsnorm); }
 
+static rotation_shape rotation_of(const arguments *a) { return (rotation_shape){a->heads, a->out, a->width, a->packed}; }
+
 static void call_rotate(const struct kernels *k, const arguments *a, real *const *out) {
-    if (!a->flag && a->x == a->u) memcpy(out[0], a->x, sizeof(real) * (size_t)(a->rows * a->heads * 2 * a->width)); /* in place */
-    k->rotate(out[0], !a->flag && a->x == a->u ? out[0] : a->x, a->y, a->z, a->rows, a->heads, a->width, a->number, a->flag);
+    bool in_place = !a->flag && a->x == a->u;
+    if (in_place) memcpy(out[0], a->x, sizeof(real) * (size_t)(a->rows * a->heads * a->out));
+    k->rotate(out[0], in_place ? out[0] : a->x, a->y, a->z, a->rows, rotation_of(a), a->number, a->flag);
 }
 
 static void check_rotate(ptrdiff_t rows, ptrdiff_t half) {
-    for (int kind = 0; kind < 4; kind++) { /* accumulate or not, in place or not, both signs */
-        arguments a = {.rows = rows, .width = half, .heads = 1 + kind, .number = kind % 2 ? 1 : -1, .flag = kind > 1};
-        a.x = numbers(rows * a.heads * 2 * half), a.y = numbers(rows * half), a.z = numbers(rows * half), a.u = kind == 0 ? a.x : NULL;
-        ptrdiff_t size = rows * a.heads * 2 * half, y = part(size, a.flag ? numbers(size) : NULL);
+    for (int kind = 0; kind < 8; kind++) { /* accumulate or not, in place or not, both signs, neighbours or halves, all columns or not */
+        bool neighbours = kind > 3;
+        ptrdiff_t still = kind % 3, heads = 1 + kind % 4, width = still + 2 * half;
+        arguments a = {
+            .rows = rows, .width = half, .out = width, .heads = heads, .number = kind % 2 ? 1 : -1, .flag = kind % 4 > 1, .packed = neighbours};
+        a.x = numbers(rows * heads * width), a.y = numbers(rows * half), a.z = numbers(rows * half), a.u = kind % 4 == 0 ? a.x : NULL;
+        ptrdiff_t size = rows * heads * width, y = part(size, a.flag ? numbers(size) : NULL);
         for (ptrdiff_t i = 0; i < size; i++) {
-            ptrdiff_t r = i / (a.heads * 2 * half), pair = i % half;
+            ptrdiff_t r = i / (heads * width), column = i % width - still, pair = neighbours ? column / 2 : column % half;
+            ptrdiff_t apart = neighbours ? 1 : half;
+            if (column < 0) {
+                term(y + i, (double)a.x[i]);
+                continue;
+            }
             double c = (double)a.y[r * half + pair], s = (double)a.z[r * half + pair] * (double)a.number;
-            bool second = i / half % 2;
+            bool second = neighbours ? column % 2 : column >= half;
             term(y + i, (double)a.x[i] * c);
-            term(y + i, second ? (double)a.x[i - half] * s : -(double)a.x[i + half] * s);
+            term(y + i, second ? (double)a.x[i - apart] * s : -(double)a.x[i + apart] * s);
         }
         check("rotate", call_rotate, &a, 1);
     }

@@ -18,6 +18,11 @@
 #define QWEN2_MOE QWEN2_MOE_EXPERTS ", \"shared_expert_intermediate_size\": 8"
 #define QWEN3_MOE "{\"model_type\": \"qwen3_moe\", " SIZES ", \"num_key_value_heads\": 2, \"moe_intermediate_size\": 24, \"num_experts_per_tok\": 2"
 
+#define LLAMA3(original, low, high)                                                                                                                  \
+    ", \"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": 8, \"original_max_position_embeddings\": " original                              \
+    ", \"low_freq_factor\": " low ", \"high_freq_factor\": " high "}}"
+#define YARN(more) ", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4, \"original_max_position_embeddings\": 32, " more "}}"
+
 static const struct {
     const char *class, *config;
     int code;
@@ -88,6 +93,29 @@ static const struct {
     {"shared expert of no width", QWEN2_MOE_EXPERTS "}", LAMP_MALFORMED, "\"shared_expert_intermediate_size\": expected an integer, found nothing"},
     {"shared expert of negative width", QWEN2_MOE_EXPERTS ", \"shared_expert_intermediate_size\": -1}", LAMP_MALFORMED,
      "\"shared_expert_intermediate_size\": expected 0 to 4194304, found -1"},
+    {"rope of a kind that is a number", LLAMA ", \"rope_scaling\": {\"rope_type\": 3}}", LAMP_MALFORMED,
+     "\"rope_scaling\": \"rope_type\": expected text, found an integer"},
+    {"rope without its factor", LLAMA ", \"rope_scaling\": {\"type\": \"linear\"}}", LAMP_MALFORMED, "\"factor\": expected a number, found nothing"},
+    {"rope of factor 0", LLAMA ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 0}}", LAMP_MALFORMED,
+     "rope: \"factor\": expected 1 to 1e+06, found 0"},
+    {"rope of factor 1e308", LLAMA ", \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 1e308}}", LAMP_MALFORMED,
+     "rope: \"factor\": expected 1 to 1e+06, found 1e+308"},
+    {"rope of a factor that is text", LLAMA ", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": \"4\"}}", LAMP_MALFORMED,
+     "\"factor\": expected a number, found text"},
+    {"llama3 without its bounds", LLAMA ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8}}", LAMP_MALFORMED,
+     "\"low_freq_factor\": expected a number, found nothing"},
+    {"llama3 with its bounds exchanged", LLAMA LLAMA3("8192", "4", "1"), LAMP_MALFORMED,
+     "rope: \"high_freq_factor\": expected more than \"low_freq_factor\" (4), found 1"},
+    {"llama3 with one bound", LLAMA LLAMA3("8192", "4", "4"), LAMP_MALFORMED, "rope: \"high_freq_factor\": expected more than"},
+    {"llama3 with a bound of 0", LLAMA LLAMA3("8192", "0", "4"), LAMP_MALFORMED, "rope: \"low_freq_factor\": expected 1e-06 to 1e+06, found 0"},
+    {"llama3 of no context", LLAMA LLAMA3("0", "1", "4"), LAMP_MALFORMED, "\"original_max_position_embeddings\": expected 1 to"},
+    {"yarn with its bounds exchanged", LLAMA YARN("\"beta_fast\": 1, \"beta_slow\": 32"), LAMP_MALFORMED,
+     "rope: \"beta_fast\": expected more than \"beta_slow\" (32), found 1"},
+    {"yarn of a negative attention factor", LLAMA YARN("\"attention_factor\": -1"), LAMP_MALFORMED, "rope: \"attention_factor\": expected 0 to"},
+    {"yarn of a negative mscale", LLAMA YARN("\"mscale\": -1"), LAMP_MALFORMED, "rope: \"mscale\": expected 0 to"},
+    {"yarn of mscale_all_dim 1e308", LLAMA YARN("\"mscale_all_dim\": 1e308"), LAMP_MALFORMED, "rope: \"mscale_all_dim\": expected 0 to"},
+    {"yarn of truncation that is a number", LLAMA YARN("\"truncate\": 1"), LAMP_MALFORMED, "\"truncate\": expected a boolean, found an integer"},
+    {"yarn over a theta of 1", LLAMA ", \"rope_theta\": 1" YARN("\"beta_slow\": 1"), LAMP_MALFORMED, "rope: \"rope_theta\": expected more than"},
     {"two numbers of experts", OLMOE ", \"num_local_experts\": 8}", LAMP_MALFORMED,
      "\"num_local_experts\": expected 4 as in \"num_experts\", found another number"},
     {"no experts", QWEN3_MOE ", \"num_experts\": 0}", LAMP_MALFORMED, "\"num_experts\": expected 1 to"},
@@ -111,16 +139,18 @@ static const struct {
      "unknown family \"olmeo\"; did you mean olmoe? expected one of llama, mixtral, olmoe, qwen2, qwen2_moe, qwen3"},
     {"unknown family", "{\"model_type\": \"mamba_2\"}", LAMP_UNSUPPORTED, "unknown family \"mamba_2\"; expected one of llama"},
     {"family that writes on the terminal", "{\"model_type\": \"\\u001b[31mred\"}", LAMP_UNSUPPORTED, "unknown family \"?[31mred\""},
-    {"rope yarn", LLAMA ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}}", LAMP_UNSUPPORTED,
-     "\"rope_scaling\": expected RoPE without scaling"},
-    {"rope linear", LLAMA ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}}", LAMP_UNSUPPORTED, "\"linear\""},
-    {"rope llama3", LLAMA ", \"rope_parameters\": {\"rope_type\": \"llama3\"}}", LAMP_UNSUPPORTED,
-     "\"rope_parameters\": expected RoPE without scaling"},
+    {"rope of another kind", LLAMA ", \"rope_scaling\": {\"rope_type\": \"longrope\", \"factor\": 4}}", LAMP_UNSUPPORTED,
+     "\"rope_scaling\": \"rope_type\": expected one of default|linear|dynamic|llama3|yarn, found \"longrope\""},
+    {"rope of a shortened kind", LLAMA ", \"rope_scaling\": {\"type\": \"lin\", \"factor\": 2}}", LAMP_UNSUPPORTED, "found \"lin\""},
+    {"rope of an empty kind", LLAMA ", \"rope_parameters\": {\"rope_type\": \"\"}}", LAMP_UNSUPPORTED,
+     "\"rope_parameters\": \"rope_type\": expected"},
     {"rope by layer type", LLAMA ", \"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\"}}}", LAMP_UNSUPPORTED,
-     "\"rope_parameters\""},
-    {"rope that is text", LLAMA ", \"rope_scaling\": \"yarn\"}", LAMP_UNSUPPORTED, "\"rope_scaling\": expected an object, found \"yarn\""},
-    {"half a rotation, inside", LLAMA ", \"rope_parameters\": {\"partial_rotary_factor\": 0.5}}", LAMP_UNSUPPORTED, "partial_rotary_factor of 1"},
-    {"no rotation, inside", LLAMA ", \"rope_parameters\": {\"partial_rotary_factor\": 0}}", LAMP_UNSUPPORTED, "partial_rotary_factor of 1"},
+     "\"rope_parameters\": \"full_attention\": expected one RoPE for all layers, found another object"},
+    {"rope that is text", LLAMA ", \"rope_scaling\": \"yarn\"}", LAMP_UNSUPPORTED, "\"rope_scaling\": expected an object"},
+    {"half a rotation, inside", LLAMA ", \"rope_parameters\": {\"partial_rotary_factor\": 0.5}}", LAMP_UNSUPPORTED,
+     "\"rope_parameters\": \"partial_rotary_factor\": expected 1"},
+    {"no rotation, inside", LLAMA ", \"rope_parameters\": {\"partial_rotary_factor\": 0}}", LAMP_UNSUPPORTED,
+     "\"partial_rotary_factor\": expected 1"},
     {"half a rotation", LLAMA ", \"partial_rotary_factor\": 0.5}", LAMP_UNSUPPORTED, "\"partial_rotary_factor\": expected 1, found 0.5"},
     {"sliding window", LLAMA ", \"sliding_window\": 64}", LAMP_UNSUPPORTED,
      "\"sliding_window\": expected null or at least max_position_embeddings, found 64"},

@@ -1,5 +1,6 @@
 /* config.json: what we write reads back, what others write is understood in every spelling, and a recipe must fit its family. What is refused: tests/malformed. */
 #include "models/families/family.h"
+#include "models/rope.h"
 #include "moe/route.h"
 
 #include <math.h>
@@ -199,6 +200,42 @@ static void both_spellings_of_transformers_are_read(void) {
         ", \"rope_scaling\": {\"type\": \"default\"}, \"sliding_window\": 4, \"use_sliding_window\": false, \"hidden_act\": \"swish\"}"));
 }
 
+/* The factors of published models, worked out from their configs. */
+static void ropes_survive_and_have_their_factors(void) {
+    static const struct {
+        rope_scaling rope;
+        double length, score_factor;
+    } rows[] = {
+        {{.kind = "default"}, 1, 1},
+        {{.kind = "linear", .factor = 3}, 1, 1},
+        {{.kind = "llama3", .factor = 8, .low_frequency = 1, .high_frequency = 4, .original = 8192}, 1, 1},
+        {{.kind = "yarn", .factor = 32, .beta_fast = 32, .beta_slow = 1, .original = 4096}, 1.346574, 1},
+        {{.kind = "yarn", .factor = 4, .beta_fast = 32, .beta_slow = 1, .original = 64, .attention_factor = 0.7, .truncate = true}, 0.7, 1},
+        {{.kind = "yarn", .factor = 40, .beta_fast = 32, .beta_slow = 1, .original = 4096, .mscale = 1, .mscale_all_dim = 1, .truncate = true},
+         1,
+         1.873854},
+        {{.kind = "yarn", .factor = 40, .beta_fast = 32, .beta_slow = 1, .original = 4096, .mscale = 0.707, .mscale_all_dim = 0.707}, 1, 1.589626},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        model_config c = small("olmoe"), again;
+        buffer text = {0};
+        c.rope = rows[i].rope;
+        EXPECT_OK(family_complete(&c, "test"));
+        EXPECT(fabs(rope_length(&c.rope) - rows[i].length) < 5e-7 && fabs(rope_score_factor(&c.rope) - rows[i].score_factor) < 5e-7,
+               "row %zu: %.7f, %.7f", i, rope_length(&c.rope), rope_score_factor(&c.rope));
+        EXPECT_OK(family_write_config(&c, &text));
+        EXPECT_OK(read_text(&again, text.bytes));
+        const rope_scaling *a = &c.rope, *b = &again.rope;
+        bool stretched = i > 1, yarn = i > 2;
+        EXPECT(!strcmp(a->kind, b->kind) && (i == 0 || a->factor == b->factor) && (!stretched || a->original == b->original) &&
+                   (i != 2 || (a->low_frequency == b->low_frequency && a->high_frequency == b->high_frequency)) &&
+                   (!yarn || (a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow && a->attention_factor == b->attention_factor &&
+                              a->mscale == b->mscale && a->mscale_all_dim == b->mscale_all_dim && a->truncate == b->truncate)),
+               "%s", text.bytes);
+        buffer_release(&text);
+    }
+}
+
 static void a_recipe_must_fit_its_family(void) {
     model_config c = small("mixtral");
     c.biased = 1;
@@ -270,6 +307,7 @@ static const test_case cases[] = {
     {"qwen3_moe has dense layers", qwen3_moe_has_dense_layers},
     {"what is absent is the family's own", what_is_absent_is_the_familys_own},
     {"both spellings of transformers are read", both_spellings_of_transformers_are_read},
+    {"ropes survive and have their factors", ropes_survive_and_have_their_factors},
     {"a recipe must fit its family", a_recipe_must_fit_its_family},
     {"names are those of the hub", names_are_those_of_the_hub},
 };

@@ -9,6 +9,7 @@
 #include "base/options.h"
 #include "base/problems.h"
 #include "models/model.h"
+#include "models/rope.h"
 #include "moe/route.h"
 
 static const family *const families[] = {
@@ -130,7 +131,7 @@ static int check_encoder(const model_config *c, const family *f, const char *whe
 
 static void take_differences(model_config *c, const family *f) {
     c->backbone = f->backbone, c->qk_norm = f->qk_norm, c->attention_sinks = f->attention_sinks;
-    c->full_step = f->full_step, c->moe.biases = f->biases;
+    c->full_step = f->full_step, c->moe.biases = f->biases, c->rope_neighbours = f->rope_neighbours;
     if (c->sparse_step < 1) c->sparse_step = 1;
     if (c->biased < 0) c->biased = !f->bias_key ? f->attention_bias != BIAS_NONE : f->biased;
     c->attention_bias = c->biased ? f->attention_bias : BIAS_NONE;
@@ -166,6 +167,7 @@ int family_complete(model_config *c, const char *where) {
     problems_add(&p, check_up_to("clip_qkv", c->clip_qkv, 1e9, where));
     TRY(problems_end(&p));
     TRY(check_differences(c, f, where));
+    TRY(rope_complete(c, where));
     TRY(complete_heads(c, f, where));
     TRY(complete_experts(c, f, where));
     TRY(check_encoder(c, f, where));
@@ -201,6 +203,7 @@ model_config family_defaults(const family *f) {
     model_config c = {.head_dim = f->head_dim,
                       .rms_norm_eps = f->rms_norm_eps,
                       .rope_theta = f->rope_theta,
+                      .rope = f->rope ? *f->rope : rope_usual,
                       .initializer_range = 0.02,
                       .sparse_step = 1,
                       .max_position_embeddings = f->context,

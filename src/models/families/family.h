@@ -43,6 +43,8 @@ typedef struct {
     bool head_dim_is_derived; /* hidden_size / num_attention_heads and nothing else */
     int64_t head_dim;         /* where config.json is silent; 0: hidden_size / num_attention_heads */
     double rms_norm_eps, rope_theta;
+    const rope_scaling *rope; /* where config.json is silent; NULL: as usual */
+    bool rope_neighbours;
     const struct backbone *backbone; /* NULL: the transformer */
     const char *missing;             /* what we do not compute yet; NULL: it runs */
     const struct router *router;     /* NULL: softmax */

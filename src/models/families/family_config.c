@@ -11,6 +11,7 @@
 #include "base/problems.h"
 #include "models/families/family.h"
 #include "models/families/lamplighter.h"
+#include "models/families/rope_config.h"
 #include "moe/route.h"
 
 /* Found, and not null: transformers reads a null as the default. */
@@ -31,21 +32,6 @@ static int refuse(const json_t *root, const char *key, const char *expected, con
         error_set(LAMP_UNSUPPORTED, "%s: \"%s\": expected %s, found %.200s", where, key, expected, found ? found : "?");
     free(found);
     return status;
-}
-
-static int check_rope(double *theta, const json_t *root, const char *key, const char *where) {
-    const json_t *rope = setting(root, key), *rotary = setting(rope, "partial_rotary_factor"), *value;
-    const char *member;
-    if (!rope) return LAMP_OK;
-    if (!json_is_object(rope)) return refuse(root, key, "an object", where);
-    json_object_foreach((json_t *)(uintptr_t)rope, member, value) {
-        bool is_type = !strcmp(member, "rope_type") || !strcmp(member, "type");
-        bool is_default = json_is_string(value) && !strcmp(json_string_value(value), "default");
-        if (is_type ? !is_default : json_is_object(value)) return refuse(root, key, "RoPE without scaling (rope_type default)", where);
-    }
-    if (rotary && json_number_value(rotary) != 1) return refuse(root, key, "a partial_rotary_factor of 1", where);
-    if (setting(rope, "rope_theta")) TRY(json_get_number(theta, rope, "rope_theta", where));
-    return LAMP_OK;
 }
 
 static int check_layer_types(const json_t *root, const char *where) {
@@ -183,15 +169,6 @@ static int read_biases(model_config *c, const json_t *root, const family *f, con
     return LAMP_OK;
 }
 
-/* What must hold of a model that is to run: a price does not depend on it. */
-static int check_function(model_config *c, const json_t *root, const family *f, const char *where) {
-    problem_list p = {0};
-    problems_add(&p, check_rope(&c->rope_theta, root, "rope_scaling", where));
-    problems_add(&p, check_rope(&c->rope_theta, root, "rope_parameters", where));
-    problems_add(&p, check_supported(root, f, c->max_position_embeddings, where));
-    return problems_end(&p);
-}
-
 /* T5 says in a word what experts and dense layers compute between their matrices. */
 static int read_activation(model_config *c, const json_t *root, const char *where) {
     const char *word = "relu";
@@ -218,7 +195,8 @@ static int read_config(model_config *c, const json_t *root, const char *where) {
     if (own) problems_add(&p, lamplighter_read(c, root, where));
     if (c->encoder_layers > 0) problems_add(&p, read_activation(c, root, where));
     problems_add(&p, read_end_of_text(c, root, where));
-    if (!f->missing) problems_add(&p, check_function(c, root, f, where));
+    if (!f->backbone) problems_add(&p, rope_config_read(c, root, where));
+    if (!f->missing) problems_add(&p, check_supported(root, f, c->max_position_embeddings, where)); /* a price does not depend on it */
     TRY(problems_end(&p));
     if (setting(root, "auto_map")) log_warning("%s: \"auto_map\" is ignored: no code from a model folder is ever run", where);
     return family_complete(c, where);

@@ -13,12 +13,14 @@ Norms are perturbed, because a norm of ones hides a missing one, and biases and 
 positions and heads matter. What is written must also be what this model computes in double with its weights moved by 1e-5, or another seed is tried:
 a near-tie of the router or of two tokens would be flipped by rounding. So it is where the same few tokens follow for ever."""
 import copy
+import json
 import pathlib
 import shutil
 import sys
 
 import torch
 import transformers
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 T, G, V = 24, 64, 61
@@ -28,6 +30,7 @@ GROUPED = dict(COMMON, hidden_size=36, num_hidden_layers=3, num_attention_heads=
 
 LLAMA3 = dict(rope_type="llama3", rope_theta=300.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
 LINEAR = dict(rope_type="linear", rope_theta=1e4, factor=2.5)
+DEFAULT = dict(rope_type="default", rope_theta=1e4)
 YARN = dict(rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=32)
 
 MODELS = {
@@ -58,9 +61,48 @@ MODELS = {
                                                           moe_intermediate_size=13, intermediate_size=41, head_dim=14, norm_topk_prob=False,
                                                           decoder_sparse_step=2, mlp_only_layers=[0], attention_bias=True, tie_word_embeddings=True,
                                                           rope_parameters=dict(YARN, truncate=False, mscale=0.8, mscale_all_dim=0.5)),
+    "gpt_oss": lambda: transformers.GptOssConfig(**SIZES, num_local_experts=5, num_experts_per_tok=2, intermediate_size=13, head_dim=10,
+                                                 sliding_window=100, rope_parameters=DEFAULT),
+    "gpt_oss_full": lambda: transformers.GptOssConfig(**GROUPED, num_local_experts=7, num_experts_per_tok=3, intermediate_size=13, head_dim=10,
+                                                      sliding_window=5, swiglu_limit=0.6, swiglu_alpha=1.5, tie_word_embeddings=True,
+                                                      rope_parameters=dict(YARN, truncate=False)),
+    "gpt_oss_mxfp4": lambda: transformers.GptOssConfig(**dict(SIZES, hidden_size=64, num_attention_heads=4, num_key_value_heads=1),
+                                                       num_local_experts=5, num_experts_per_tok=2, intermediate_size=32, head_dim=10, sliding_window=9,
+                                                       attention_bias=False),
 }
 FUSED = ["mixtral"]  # once more, as transformers 5 holds it in memory: experts in one tensor, the router under another name
 SHARDED = ["qwen2_moe"]  # once more, in several files with an index
+
+
+MXFP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+
+
+def to_blocks(model):
+    """Makes the experts of GPT-OSS ones that four bits can hold, and returns them so."""
+    packed = {}
+    with torch.no_grad():
+        for key, value in model.named_parameters():
+            if key.endswith(("gate_up_proj", "down_proj")):
+                experts, inner, outer = value.shape  # transposed
+                codes = torch.randint(0, 16, (experts, outer, inner // 32, 32), dtype=torch.uint8)
+                scales = torch.randint(122, 126, (experts, outer, inner // 32), dtype=torch.uint8)
+                values = MXFP4[codes.long()] * torch.exp2(scales.float() - 127).unsqueeze(-1)
+                value.copy_(values.reshape(experts, outer, inner).transpose(1, 2))
+                packed[key + "_blocks"] = codes[..., 0::2] | codes[..., 1::2] << 4
+                packed[key + "_scales"] = scales
+    return packed
+
+
+def write_packed(folder, packed, quantization):
+    """Puts what was packed in the place of the tensors it was made from."""
+    path = folder / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    for name in packed:
+        tensors.pop(name.removesuffix("_blocks"), None)
+    save_file(tensors | packed, path, {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": quantization}, indent=2) + "\n")
 
 
 def randomise(model):
@@ -69,7 +111,7 @@ def randomise(model):
         for key, value in model.named_parameters():
             if "norm" in key:
                 value.copy_(1 + 0.3 * torch.randn_like(value))
-            elif key.endswith("bias"):
+            elif key.endswith(("bias", "sinks")):
                 value.copy_(0.3 * torch.randn_like(value))
             elif not value.std() > 0.1:
                 raise SystemExit(f"{key} was not initialised")
@@ -129,6 +171,7 @@ def make(name, root):
         torch.manual_seed(seed)
         model = transformers.AutoModelForCausalLM.from_config(MODELS[name](), dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
         randomise(model)
+        packed = to_blocks(model) if name.endswith("mxfp4") else {}
         if name.endswith("full"):
             for value in model.parameters():
                 value.data = value.data.bfloat16().float()
@@ -139,6 +182,8 @@ def make(name, root):
     else:
         raise SystemExit(f"{name}: no seed without near-ties")
     write(model, root / name, ids, *found)
+    if packed:
+        write_packed(root / name, packed, {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]})
     if name in FUSED:
         write(model, root / f"{name}_fused", ids, *found, save_original_format=False)
     if name in SHARDED:

@@ -34,8 +34,10 @@ declare -A settings=(
     [mixtral]=router.normalize=true
     [qwen2_moe]="model.n_shared_experts=1 model.shared_expert_gate=true model.shared_expert_intermediate_size=20 model.tie_word_embeddings=true"
     [qwen3_moe]=router.normalize=true
+    [gpt_oss]="router.normalize=true model.sliding_window=6 model.tie_word_embeddings=true rope.type=yarn rope.factor=4 rope.truncate=false
+        rope.original_max_position_embeddings=16"
     [llama]=router.experts=1
-    [qwen2]="router.experts=1 model.tie_word_embeddings=true"
+    [qwen2]="router.experts=1 model.tie_word_embeddings=true model.sliding_window=9 model.window_from=1"
     [qwen3]=router.experts=1
 )
 [ $# -gt 0 ] || set -- "${!settings[@]}"

@@ -35,12 +35,12 @@ static void linear_dx(real *dx, rows_of dy, const matrices *w, row_groups g, ptr
 static void linear_dw(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate, bool soon) {
     SPEND(PHASE_D_WEIGHT, machine_products->linear_dw(dw, squares, dy, x, g, in, out, accumulate, soon));
 }
-static void attention(real *y, real *log_sum, const real *q, const real *k, const real *v, attention_span span, attention_shape shape) {
-    SPEND(PHASE_ATTENTION, machine_products->attention(y, log_sum, q, k, v, span, shape));
+static void attention(real *y, real *log_sum, const attention_inputs *in, attention_span span, attention_shape shape) {
+    SPEND(PHASE_ATTENTION, machine_products->attention(y, log_sum, in, span, shape));
 }
-static void attention_backward(real *dq, real *dk, real *dv, const real *dy, const real *y, const real *log_sum, const real *q, const real *k,
-                               const real *v, attention_span span, attention_shape shape) {
-    SPEND(PHASE_ATTENTION, machine_products->attention_backward(dq, dk, dv, dy, y, log_sum, q, k, v, span, shape));
+static void attention_backward(const attention_gradients *d, const real *dy, const real *y, const real *log_sum, const attention_inputs *in,
+                               attention_span span, attention_shape shape) {
+    SPEND(PHASE_ATTENTION, machine_products->attention_backward(d, dy, y, log_sum, in, span, shape));
 }
 static void swiglu(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
     SPEND(PHASE_ACTIVATION, machine->swiglu(act, gate, up, row_weight, rows, width));
@@ -48,6 +48,13 @@ static void swiglu(real *act, const real *gate, const real *up, const real *row_
 static void swiglu_backward(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
                             ptrdiff_t width) {
     SPEND(PHASE_ACTIVATION, machine->swiglu_backward(act, gate, up, drow_weight, dact, row_weight, rows, width));
+}
+static void swiglu_bounded(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width, swiglu_bounds b) {
+    SPEND(PHASE_ACTIVATION, machine->swiglu_bounded(act, gate, up, row_weight, rows, width, b));
+}
+static void swiglu_bounded_backward(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
+                                    ptrdiff_t width, swiglu_bounds b) {
+    SPEND(PHASE_ACTIVATION, machine->swiglu_bounded_backward(act, gate, up, drow_weight, dact, row_weight, rows, width, b));
 }
 static void relu(real *act, const real *x, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
     SPEND(PHASE_ACTIVATION, machine->relu(act, x, row_weight, rows, width));
@@ -72,7 +79,9 @@ const struct kernels *phases_watch(tape *t) {
     watched_products = *machine_products;
     watched_products.linear = linear, watched_products.linear_dx = linear_dx, watched_products.linear_dw = linear_dw;
     watched_products.attention = attention, watched_products.attention_backward = attention_backward;
-    watched.swiglu = swiglu, watched.swiglu_backward = swiglu_backward, watched.relu = relu, watched.relu_backward = relu_backward;
+    watched.swiglu = swiglu, watched.swiglu_backward = swiglu_backward;
+    watched.swiglu_bounded = swiglu_bounded, watched.swiglu_bounded_backward = swiglu_bounded_backward, watched.relu = relu,
+    watched.relu_backward = relu_backward;
     watched.sum_squares = sum_squares, watched.adamw = adamw, watched.factored = factored, watched.factored_product = factored_product;
     t->k = &watched, t->products = &watched_products;
     phases_clear();

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "formats/placed_values.h"
 #include "formats/safetensors.h"
 #include "models/families/family.h"
 
@@ -27,6 +28,7 @@ struct model_folder {
     const json_t *weight_map; /* borrowed from the index */
     shard *shards;
     size_t n_shards, capacity;
+    placed_values *values; /* of every group that was looked for */
 };
 
 /* ---- opening ----------------------------------------------------------------------------------------------------------------- */
@@ -83,7 +85,10 @@ static int check_comes_once(const model_folder *folder, const shard *s) {
 static int check_holds_parameters(const model_folder *folder) {
     double stored = 0, needed = family_parameter_count(&folder->config);
     for (size_t s = 0; s < folder->n_shards; s++)
-        for (size_t i = 0; i < folder->shards[s].file->n; i++) stored += (double)folder->shards[s].file->entry[i].size;
+        for (size_t i = 0; i < folder->shards[s].file->n; i++) {
+            const safetensors_entry *entry = &folder->shards[s].file->entry[i];
+            stored += (double)entry->size * (strcmp(safetensors_type_name(entry), "U8") ? 1 : 2); /* a byte may hold two of four bits */
+        }
     if (needed > stored)
         FAIL(LAMP_MALFORMED, "%s: config.json describes %.0f parameters, but the safetensors files hold %.0f", folder->path, needed, stored);
     return LAMP_OK;
@@ -120,6 +125,7 @@ void model_folder_close(model_folder *folder) {
         memory_free(folder->shards[i].wanted);
     }
     memory_free(folder->shards);
+    memory_free(folder->values);
     json_decref(folder->index);
     memory_free(folder);
 }
@@ -157,29 +163,52 @@ static int read_entry(real *values, const stored_group *g, int64_t first, int64_
     return safetensors_read(values, g->from, g->first + first, n);
 }
 
-static stored_group group_at(const safetensors_entry *entry, int64_t first) {
-    stored_group g = {.tensor = entry->name, .first = first, .read = read_entry, .from = entry};
-    g.bytes = safetensors_borrow(&g.type, entry, first);
+static bool lies_in_rows(const weight *w, const placed_values *v) {
+    return !v->scales && v->column_step == 1 && (v->row_step == v->in || stored_group_rows(w) == 1);
+}
+
+/* *v is the folder's. */
+static stored_group group_at(const weight *w, const placed_values *v) {
+    if (!lies_in_rows(w, v)) return placed_group(v);
+    stored_group g = {.tensor = v->entry->name, .first = v->first, .read = read_entry, .from = v->entry};
+    g.bytes = safetensors_borrow(&g.type, v->entry, v->first);
     return g;
+}
+
+/* Under the first of its names that is there; or NULL, with the name we would write. */
+static const safetensors_entry *find_place(family_place *place, model_folder *folder, const family *f, const weight *w, ptrdiff_t group) {
+    family_place other;
+    for (int nth = 0; family_place_group(&other, f, w, group, nth); nth++) {
+        const safetensors_entry *entry = find_tensor(folder, other.name);
+        if (entry || nth == 0) *place = other;
+        if (entry) return entry;
+    }
+    return NULL;
+}
+
+/* false: what is there, or is not, was told */
+static bool find_values(placed_values *v, problems *p, model_folder *folder, const family *f, const weight *w, ptrdiff_t group) {
+    family_place place, scales;
+    const safetensors_entry *entry = find_place(&place, folder, f, w, group);
+    if (!check_shape(p, &place, entry)) return false;
+    *v = (placed_values){entry, NULL, place.first, place.row_step, place.column_step, stored_group_width(w)};
+    if (weight_is_vector(w)) v->row_step = place.column_step, v->column_step = 1; /* each value is a row */
+    if (!placed_scales(&scales, &place, entry)) return true;
+    v->scales = find_tensor(folder, scales.name);
+    return check_shape(p, &scales, v->scales);
 }
 
 static int find_groups(stored_group *groups, model_folder *folder, const weights *table) {
     const family *f;
-    family_place place;
     problems p = {0};
+    ptrdiff_t n = 0;
     TRY(family_find(&f, folder->config.family, folder->path));
-    for (int i = 0; i < table->n; i++) {
-        const weight *w = table->row[i];
-        for (ptrdiff_t g = 0; g < w->groups; g++, groups++) {
-            const safetensors_entry *entry = NULL;
-            family_place other;
-            for (int nth = 0; !entry && family_place_group(&other, f, w, g, nth); nth++) {
-                entry = find_tensor(folder, other.name);
-                if (entry || nth == 0) place = other;
-            }
-            if (check_shape(&p, &place, entry)) *groups = group_at(entry, place.first);
-        }
-    }
+    for (int i = 0; i < table->n; i++) n += table->row[i]->groups;
+    TRY(memory_new(&folder->values, (size_t)n, sizeof *folder->values, "places of weights"));
+    placed_values *v = folder->values;
+    for (int i = 0; i < table->n; i++)
+        for (ptrdiff_t g = 0; g < table->row[i]->groups; g++, groups++, v++)
+            if (find_values(v, &p, folder, f, table->row[i], g)) *groups = group_at(table->row[i], v);
     if (p.n > NAMES_LISTED) buffer_printf(&p.text, "\n  and %d more", p.n - NAMES_LISTED);
     int status = p.text.status;
     if (p.n > 0 && status == LAMP_OK) status = error_set(LAMP_MALFORMED, "%s: the tensors do not fit config.json:%s", folder->path, p.text.bytes);

@@ -71,7 +71,7 @@ const stored_group *model_source_groups(const model_source *s) { return s->group
 static stored_type type_to_run(const weight *w, const stored_group *groups) {
     if (weight_is_vector(w) || w->role == ROLE_ROUTER) return STORED_REAL;
     for (ptrdiff_t g = 0; g < w->groups; g++)
-        if (!groups[g].bytes || groups[g].type != groups->type) return STORED_REAL;
+        if ((!groups[g].bytes && !groups[g].copy) || groups[g].type != groups->type) return STORED_REAL;
     return stored_has_rows(groups->type, w->in) ? groups->type : STORED_REAL;
 }
 
@@ -85,8 +85,7 @@ static ptrdiff_t owned_bytes(const weight *w) {
 
 static int own(void *bytes, const weight *w, const stored_group *g) {
     if (w->type == STORED_REAL) return stored_group_read(bytes, g, 0, stored_group_rows(w), stored_group_width(w));
-    stored_group_copy(bytes, g, 0, w->out, w->in);
-    return LAMP_OK;
+    return stored_group_copy(bytes, g, 0, w->out, w->in);
 }
 
 static int borrow_values(model_source *s, weights *table, bool to_run) {

@@ -255,6 +255,8 @@ const safetensors_entry *safetensors_find(const safetensors *file, const char *n
     return file->n ? bsearch(&wanted, file->entry, file->n, sizeof wanted, compare_names) : NULL;
 }
 
+const char *safetensors_type_name(const safetensors_entry *entry) { return entry->type->name; }
+
 int safetensors_read(real *values, const safetensors_entry *entry, int64_t first, int64_t n) {
     CHECK(first >= 0 && n >= 0 && n <= entry->size - first, "%s: %" PRId64 " + %" PRId64 " of %" PRId64, entry->name, first, n,
           entry->size);

@@ -44,6 +44,8 @@ void safetensors_close(safetensors *file);
 /* NULL if there is none. */
 const safetensors_entry *safetensors_find(const safetensors *file, const char *name);
 
+const char *safetensors_type_name(const safetensors_entry *entry); /* "F32" */
+
 /* Values first .. first + n - 1 as reals. LAMP_UNSUPPORTED unless they are stored as F32, F16, BF16 or F64. */
 int safetensors_read(real *values, const safetensors_entry *entry, int64_t first, int64_t n);
 

@@ -17,12 +17,14 @@ ptrdiff_t stored_group_row_back(ptrdiff_t pair_head, ptrdiff_t r) {
     return r - in_head + in_head / 2 + in_head % 2 * half;
 }
 
-void stored_group_copy(void *rows, const stored_group *g, ptrdiff_t first, ptrdiff_t n, ptrdiff_t in) {
+int stored_group_copy(void *rows, const stored_group *g, ptrdiff_t first, ptrdiff_t n, ptrdiff_t in) {
     const ptrdiff_t bytes = stored_row_bytes(g->type, in);
+    if (g->copy) return g->copy(rows, g, first, n, in);
     if (g->pair_head == 0) memcpy(rows, (const char *)g->bytes + first * bytes, (size_t)(n * bytes));
     else
         for (ptrdiff_t r = 0; r < n; r++)
             memcpy((char *)rows + r * bytes, (const char *)g->bytes + stored_group_row(g->pair_head, first + r) * bytes, (size_t)bytes);
+    return LAMP_OK;
 }
 
 static int read_as_its_format(real *values, const stored_group *g, ptrdiff_t first, ptrdiff_t n, ptrdiff_t in) {
@@ -34,7 +36,7 @@ static int read_as_its_format(real *values, const stored_group *g, ptrdiff_t fir
 int stored_group_read(real *values, const stored_group *g, ptrdiff_t first, ptrdiff_t n, ptrdiff_t in) {
     enum { AT_ONCE = 256 };
     if (!g->bytes) return read_as_its_format(values, g, first, n, in);
-    if (g->type == STORED_REAL) return stored_group_copy(values, g, first, n, in), LAMP_OK;
+    if (g->type == STORED_REAL) return stored_group_copy(values, g, first, n, in);
     for (ptrdiff_t done = 0; done < n; done += AT_ONCE) {
         int32_t row[AT_ONCE];
         const ptrdiff_t here = n - done < AT_ONCE ? n - done : AT_ONCE;

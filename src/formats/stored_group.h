@@ -12,11 +12,13 @@ struct stored_group {
     const char *tensor;  /* where it lies; borrowed, as is all here */
     int64_t first;       /* its first value there */
     const void *bytes;   /* of that value; NULL: kernels cannot read it, and read must */
-    stored_type type;    /* of bytes */
+    stored_type type;    /* of bytes, or of what copy makes */
     ptrdiff_t pair_head; /* rows of a head that stand by pairs: rows i and i + pair_head / 2 are its rows 2i and 2i + 1; 0: none do */
-    int (*read)(real *values, const stored_group *g, int64_t first,
-                int64_t n); /* values first .. first + n of the group, whole blocks, as they stand */
-    const void *from;       /* what read knows it by */
+    /* Values first .. first + n of the group, whole blocks, as they stand. */
+    int (*read)(real *values, const stored_group *g, int64_t first, int64_t n);
+    /* Rows first .. first + n of `in` values as `type` has them, where they do not lie so; NULL: they do, or nobody can. */
+    int (*copy)(void *rows, const stored_group *g, ptrdiff_t first, ptrdiff_t n, ptrdiff_t in);
+    const void *from; /* what read and copy know it by */
 };
 
 /* Which of its rows, as they stand, is row r, and the reverse. */
@@ -30,7 +32,7 @@ static inline ptrdiff_t stored_group_width(const weight *w) { return weight_is_v
 /* Rows first .. first + n, of `in` values each, as reals. */
 int stored_group_read(real *values, const stored_group *g, ptrdiff_t first, ptrdiff_t n, ptrdiff_t in);
 
-/* The same as they are stored, each in its place. There are bytes. */
-void stored_group_copy(void *rows, const stored_group *g, ptrdiff_t first, ptrdiff_t n, ptrdiff_t in);
+/* The same as they are stored, each in its place. There are bytes, or a copy of its own. */
+int stored_group_copy(void *rows, const stored_group *g, ptrdiff_t first, ptrdiff_t n, ptrdiff_t in);
 
 #endif

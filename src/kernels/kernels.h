@@ -38,10 +38,36 @@ typedef struct {
     const ptrdiff_t *query_start, *key_start, *key_end;
 } attention_span;
 
+/* Query heads, and those of keys and values, which heads / kv_heads neighbours share; channels of a head of queries and keys, and of values. */
 typedef struct {
-    ptrdiff_t heads, kv_heads, head_dim;
+    ptrdiff_t heads, kv_heads, head_dim, value_dim;
     real scale;
+    ptrdiff_t window; /* a query sees the last `window` keys, its own position included; 0: all */
+    bool chunked;     /* instead those of its own chunk of `window` positions, up to itself */
 } attention_shape;
+
+/* Head h of row r begins at x + r row + h head. */
+typedef struct {
+    const real *x;
+    ptrdiff_t row, head;
+} heads_of;
+
+/* q (queries, heads * head_dim). sink (heads): a score of no key, which takes its share and gives nothing; NULL: there is none. */
+typedef struct {
+    const real *q;
+    heads_of k, v;
+    const real *sink;
+} attention_inputs;
+
+/* Each lies as what it is the gradient of. sink may be NULL. */
+typedef struct {
+    real *q, *k, *v, *sink;
+} attention_gradients;
+
+/* What GPT-OSS makes of SwiGLU: the sigmoid's argument times alpha, and bounds on what it multiplies. */
+typedef struct {
+    real alpha, limit;
+} swiglu_bounds;
 
 /* Of each head's `width` columns the last 2 half turn, in pairs (i, i + half) or, as neighbours, (2 i, 2 i + 1). */
 typedef struct {
@@ -94,12 +120,12 @@ struct products {
      * multiply. */
     void (*linear_stored)(const stored_product *each, int n);
 
-    /* q, y (queries, heads * head_dim); k, v (keys, kv_heads * head_dim); log_sum (queries, heads) */
-    /* y = softmax(scale q k^T) v over the keys a query sees; log_sum = logarithm of the softmax's denominator */
-    void (*attention)(real *y, real *log_sum, const real *q, const real *k, const real *v, attention_span span, attention_shape shape);
-    /* dq += , dk += , dv += */
-    void (*attention_backward)(real *dq, real *dk, real *dv, const real *dy, const real *y, const real *log_sum, const real *q, const real *k,
-                               const real *v, attention_span span, attention_shape shape);
+    /* y (queries, heads * value_dim) = softmax(scale q k^T) v over the keys a query sees; log_sum (queries, heads) = logarithm of the softmax's
+     * denominator */
+    void (*attention)(real *y, real *log_sum, const attention_inputs *in, attention_span span, attention_shape shape);
+    /* all += */
+    void (*attention_backward)(const attention_gradients *d, const real *dy, const real *y, const real *log_sum, const attention_inputs *in,
+                               attention_span span, attention_shape shape);
 
     ptrdiff_t (*packed_size)(ptrdiff_t in, ptrdiff_t out); /* reals in the packed copy of one group */
     /* Remakes what depends on rows first .. first + rows of w (out, in). first is a multiple of PACKED_ROWS; rows too, or all the rest. */
@@ -148,6 +174,11 @@ struct kernels {
     /* From dact: gate and up are replaced by dgate and dup; act is made again for d-weight; drow_weight[r] = <dact, silu(gate) up>. */
     void (*swiglu_backward)(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
                             ptrdiff_t width);
+    /* The same with bounds: g = min(gate, limit), u = min(max(up, -limit), limit), act = g sigmoid(alpha g) (u + 1) row_weight[r]. */
+    void (*swiglu_bounded)(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width,
+                           swiglu_bounds bounds);
+    void (*swiglu_bounded_backward)(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
+                                    ptrdiff_t width, swiglu_bounds bounds);
     /* act = max(0, x) row_weight[r]; row_weight NULL: 1 */
     void (*relu)(real *act, const real *x, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
     /* From dact: x is replaced by dx; act is made again; drow_weight[r] = <dact, max(0, x)>, NULL: not wanted. */

@@ -56,7 +56,6 @@ int declare_dense_mlp(mlp_weights *w, model *m, int layer, bool gated) {
 static int declare_expert_biases(moe_weights *w, model *m, int layer) {
     const moe_config *c = &m->config.moe;
     ptrdiff_t D = m->config.hidden_size, F = m->config.intermediate_size;
-    TRY(declare_bias(&w->logit_bias, m, "moe.router_logit_bias", layer, 1, c->experts));
     if (!c->relu) TRY(declare_bias(&w->expert.gate_bias, m, "moe.gate_bias", layer, c->experts, F));
     TRY(declare_bias(&w->expert.up_bias, m, "moe.up_bias", layer, c->experts, F));
     return declare_bias(&w->expert.down_bias, m, "moe.down_bias", layer, c->experts, D);
@@ -71,6 +70,7 @@ int declare_experts(moe_weights *w, model *m, int layer) {
     if (c->router->declare) TRY(c->router->declare(w, &m->weights, c, D, layer, deviation));
     TRY(declare_mlp(&w->expert, m, expert, layer, ROLE_EXPERT, c->experts, m->config.intermediate_size));
     if (c->biases) TRY(declare_expert_biases(w, m, layer));
+    w->expert.bounds = (swiglu_bounds){(real)c->swiglu_alpha, (real)c->swiglu_limit};
     if (c->shared_experts > 0) TRY(declare_mlp(&w->shared, m, shared, layer, ROLE_MATRIX, 1, c->shared_experts * c->shared_size));
     if (c->shared_experts > 0 && c->shared_gate) TRY(declare_matrix(&w->shared_gate, m, "shared.expert_gate", layer, 1, D));
     return LAMP_OK;

@@ -21,6 +21,14 @@ typedef struct {
     int64_t plain_dim, rotary_dim, value_dim; /* channels of a head: of queries and keys without and with a rotation, and of values */
 } latent_attention;
 
+/* Layers from .. until (0: the last) see a window of so many tokens; but layer l sees all if l + 1 is a multiple of full_step. */
+typedef struct {
+    int64_t size;        /* 0: all layers see all tokens */
+    int64_t from, until; /* layers */
+    int64_t full_step;   /* 0 in a recipe: as usual in the family; otherwise 0 means none */
+    bool chunked;        /* set by the family: not the last tokens, but those of a chunk, which all begin at a multiple of `size` (Llama-4) */
+} attention_window;
+
 /* How RoPE reads longer texts than it was first trained on (models/rope.h). */
 typedef struct {
     char kind[OPTION_TEXT_BYTES];         /* one of ROPE_KINDS; empty: default */
@@ -50,13 +58,12 @@ typedef struct {
     int64_t dense_size;       /* inner width of dense layers in a model with experts; 0 in a recipe: as wide as the experts of a token */
     int64_t encoder_layers;   /* before the num_hidden_layers of the decoder; 0: there is no encoder */
     latent_attention latent;
-    int64_t window;           /* tokens that attention sees; 0: all */
+    attention_window window;
     int64_t biased;           /* attention has biases: 1, 0, or -1: as usual in the family, which knows where they are */
     double clip_qkv;          /* queries, keys and values are held within -clip_qkv .. clip_qkv; 0: they are not */
     qk_norm qk_norm;          /* this and what follows is set by the family: */
     attention_bias attention_bias;
     bool attention_sinks;     /* a logit per head that takes probability and gives nothing (GPT-OSS) */
-    int64_t full_step;        /* with a window: layer l sees all tokens if l + 1 is a multiple of this; 0: none does */
     int64_t end_of_text;      /* token id, or -1 */
 } model_config;
 
@@ -64,10 +71,17 @@ static inline bool model_layer_is_sparse(const model_config *c, int64_t layer) {
     return c->moe.experts > 1 && layer >= c->dense_layers && (c->sparse_step <= 1 || (layer + 1) % c->sparse_step == 0);
 }
 
-/* Tokens that a layer's attention sees at the end of a context. */
+/* Tokens that attention of this layer sees; 0: all. */
+static inline int64_t model_layer_window(const model_config *c, int64_t layer) {
+    const attention_window *w = &c->window;
+    bool has = layer >= w->from && (w->until == 0 || layer < w->until) && (w->full_step == 0 || (layer + 1) % w->full_step);
+    return has ? w->size : 0;
+}
+
+/* Tokens that it sees at the end of a context. */
 static inline int64_t model_layer_sees(const model_config *c, int64_t layer, int64_t context) {
-    bool all = c->window == 0 || c->window > context || (c->full_step > 0 && (layer + 1) % c->full_step == 0);
-    return all ? context : c->window;
+    int64_t window = model_layer_window(c, layer);
+    return window > 0 && window < context ? window : context;
 }
 
 /* Channels of all heads of the values. */

@@ -135,21 +135,33 @@ static positions positions_make(tape *t, const model_config *c, const token_batc
     return (positions){angles, {batch->n_sequences, batch->sequence_start, key_start, key_end}};
 }
 
+static attention_shape shape_of(const model_config *c, int layer) {
+    return (attention_shape){.heads = c->num_attention_heads,
+                             .kv_heads = c->num_key_value_heads,
+                             .head_dim = c->head_dim,
+                             .value_dim = c->head_dim,
+                             .scale = (real)(1 / sqrt((double)c->head_dim)),
+                             .window = model_layer_window(c, layer),
+                             .chunked = c->window.chunked};
+}
+
 static tensor *attend(tape *t, tensor *x, const block *b, const model_config *c, const positions *at, state *s, int layer) {
-    attention_shape shape = {c->num_attention_heads, c->num_key_value_heads, c->head_dim, (real)(1 / sqrt((double)c->head_dim))};
+    const attention_shape shape = shape_of(c, layer);
+    const ptrdiff_t D = c->head_dim, width = c->num_key_value_heads * D;
     tensor *q = add_bias(t, linear(t, x, b->query), b->query_bias), *k = add_bias(t, linear(t, x, b->key), b->key_bias),
            *v = add_bias(t, linear(t, x, b->value), b->value_bias), *y;
     if (b->query_norm) q = rmsnorm(t, q, b->query_norm, c->rms_norm_eps);
     if (b->key_norm) k = rmsnorm(t, k, b->key_norm, c->rms_norm_eps);
-    q = rotary(t, clip(t, q, c->clip_qkv), c->head_dim, at->angles);
-    k = rotary(t, clip(t, k, c->clip_qkv), c->head_dim, at->angles);
+    q = rotary(t, clip(t, q, c->clip_qkv), D, at->angles);
+    k = rotary(t, clip(t, k, c->clip_qkv), D, at->angles);
     v = clip(t, v, c->clip_qkv);
     if (s) {
         state_append(s, layer, STATE_KEY, k->x, k->rows);
         state_append(s, layer, STATE_VALUE, v->x, v->rows);
-        y = attention_cached(t, q, state_of(s, layer, STATE_KEY), state_of(s, layer, STATE_VALUE), at->span, shape);
+        heads_of keys = {state_of(s, layer, STATE_KEY), width, D}, values = {state_of(s, layer, STATE_VALUE), width, D};
+        y = attention_cached(t, q, keys, values, b->sinks, at->span, shape);
     } else {
-        y = attention(t, q, k, v, at->span, shape);
+        y = attention(t, q, (tensor_heads){k, 0, D}, (tensor_heads){v, 0, D}, b->sinks, at->span, shape);
     }
     return add_bias(t, linear(t, y, b->output), b->output_bias);
 }

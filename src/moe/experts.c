@@ -1,9 +1,10 @@
 /* Each row through its expert's SwiGLU (Shazeer 2020):  g = x G^T,  u = x U^T,  a = w silu(g) u,  y = a D^T;  or, where there is no G, through
- * two matrices with a ReLU between them (2017, appendix C):  a = w max(0, u).
+ * two matrices with a ReLU between them (2017, appendix C):  a = w max(0, u). Each product may have a bias of its expert; y's is weighed too.
  *
  * The pair's weight w multiplies the activation instead of the output, which is the same sum, so outputs need not be kept: with
  * da = dy D (dy the token's gradient, read through the plan),
  *     dw = <da, silu(g) u>,   dD += dy^T a,   dg, du as in the kernel,   dG += dg^T x,   dU += du^T x,   dx = dg G + du U
+ * and of biases  db_y += w dy,   dw += <dy, b_y>,   db_g += dg,   db_u += du, summed over an expert's rows.
  * Kept per row are g and u, 2 F values (F without G); a is made again from them. Or nothing is kept, and they are made again too. The use of each
  * weight ends with its own d-weight, the last to need it: where an update takes gradients as they are produced, there is one of them at a time.
  *
@@ -85,7 +86,12 @@ typedef struct {
     real *gate, *up;   /* (room, F), where they are not kept; else NULL */
     real *gradient;    /* of a part of one weight, where gradients come in parts; else NULL */
     real *drow_weight; /* (rows) of all parts; NULL: not wanted */
+    struct {
+        real *gate, *up, *down;
+    } dbias; /* of all experts; NULL: no such bias */
 } scratch;
+
+static real *gradient_of(tape *t, const weight *bias) { return bias ? tape_weight_gradient(t, bias) : NULL; }
 
 static scratch scratch_borrow(tape *t, const struct saved *s, const cut *c, bool backward, bool in_parts) {
     const ptrdiff_t size = c->workers * c->room * s->w.down->in;
@@ -95,6 +101,8 @@ static scratch scratch_borrow(tape *t, const struct saved *s, const cut *c, bool
     if (s->recompute) all.up = tape_borrow(t, size);
     if (in_parts) all.gradient = tape_borrow(t, experts_gradient_values(s->w.down));
     if (backward && s->weights) all.drow_weight = tape_borrow(t, s->x->rows);
+    if (backward)
+        all.dbias.gate = gradient_of(t, s->w.gate_bias), all.dbias.up = gradient_of(t, s->w.up_bias), all.dbias.down = gradient_of(t, s->w.down_bias);
     return all;
 }
 
@@ -113,6 +121,7 @@ static scratch scratch_of(const scratch *all, const struct saved *s, const cut *
     mine.up = s->up ? s->up + p->row * F : of_worker(all->up, size);
     mine.gradient = of_worker(all->gradient, c->experts * s->w.down->out * F);
     mine.drow_weight = all->drow_weight ? all->drow_weight + p->row : NULL;
+    mine.dbias = all->dbias;
     return mine;
 }
 
@@ -129,10 +138,35 @@ static void add_to_weight(tape *t, weight *w, rows_of dy, rows_of x, const part 
     }
 }
 
+/* y[r] += row_weight[r] times the bias of its expert; b NULL: nothing */
+static void add_bias_of(tape *t, real *y, const weight *b, const real *row_weight, row_groups groups) {
+    if (b) t->k->add_bias(y, b->value + groups.first, row_weight, groups, b->in);
+}
+
+/* gradient and drow_weight += */
+static void add_to_bias(tape *t, real *gradient, const weight *b, rows_of dy, real *drow_weight, const real *row_weight, row_groups groups) {
+    if (b) t->k->add_bias_backward(gradient + groups.first * b->in, drow_weight, dy, b->value + groups.first, row_weight, groups, b->in);
+}
+
 /* g and u; gate NULL: ReLU */
 static void inner(tape *t, real *gate, real *up, rows_of x, const mlp_weights *w, row_groups groups) {
-    if (gate) weight_linear(t, gate, x, w->gate, groups);
-    weight_linear(t, up, x, w->up, groups);
+    if (gate) weight_linear(t, gate, x, w->gate, groups), add_bias_of(t, gate, w->gate_bias, NULL, groups);
+    weight_linear(t, up, x, w->up, groups), add_bias_of(t, up, w->up_bias, NULL, groups);
+}
+
+static void activate(tape *t, real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t F,
+                     const mlp_weights *w) {
+    if (!gate) t->k->relu(act, up, row_weight, rows, F);
+    else if (w->bounds.limit > 0) t->k->swiglu_bounded(act, gate, up, row_weight, rows, F, w->bounds);
+    else t->k->swiglu(act, gate, up, row_weight, rows, F);
+}
+
+/* gate and up become their gradients. */
+static void activate_backward(tape *t, real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
+                              ptrdiff_t F, const mlp_weights *w) {
+    if (!gate) t->k->relu_backward(act, up, drow_weight, dact, row_weight, rows, F);
+    else if (w->bounds.limit > 0) t->k->swiglu_bounded_backward(act, gate, up, drow_weight, dact, row_weight, rows, F, w->bounds);
+    else t->k->swiglu_backward(act, gate, up, drow_weight, dact, row_weight, rows, F);
 }
 
 /* dx += , the gradients of a part's weights, and of its rows' weights. */
@@ -143,8 +177,10 @@ static void part_backward(tape *t, const struct saved *s, const part *p, const s
     real *dx = s->x->dx + p->row * D;
     if (s->recompute) inner(t, m->gate, m->up, x, &s->w, p->groups);
     weight_linear_dx(t, m->dact, dy, s->w.down, p->groups, false);
-    if (m->gate) t->k->swiglu_backward(m->act, m->gate, m->up, m->drow_weight, m->dact, row_weight, p->rows, F);
-    else t->k->relu_backward(m->act, m->up, m->drow_weight, m->dact, row_weight, p->rows, F);
+    activate_backward(t, m->act, m->gate, m->up, m->drow_weight, m->dact, row_weight, p->rows, F, &s->w);
+    add_to_bias(t, m->dbias.down, s->w.down_bias, dy, m->drow_weight, row_weight, p->groups);
+    add_to_bias(t, m->dbias.gate, s->w.gate_bias, (rows_of){m->gate, NULL}, NULL, NULL, p->groups);
+    add_to_bias(t, m->dbias.up, s->w.up_bias, (rows_of){m->up, NULL}, NULL, NULL, p->groups);
     add_to_weight(t, s->w.down, dy, (rows_of){m->act, NULL}, p, m->gradient);
     if (m->gate) weight_linear_dx(t, dx, (rows_of){m->gate, NULL}, s->w.gate, p->groups, true);
     if (m->gate) add_to_weight(t, s->w.gate, (rows_of){m->gate, NULL}, x, p, m->gradient);
@@ -180,9 +216,10 @@ static void part_forward(tape *t, const struct saved *s, const part *p, const sc
     const rows_of x = rows_from(tensor_rows(s->x), p->row, s->x->cols);
     const real *row_weight = s->row_weight ? s->row_weight + p->row : NULL;
     inner(t, m->gate, m->up, x, &s->w, p->groups);
-    if (m->gate) t->k->swiglu(m->act, m->gate, m->up, row_weight, p->rows, s->w.down->in);
-    else t->k->relu(m->act, m->up, row_weight, p->rows, s->w.down->in);
-    weight_linear(t, s->y->x + p->row * s->w.down->out, (rows_of){m->act, NULL}, s->w.down, p->groups);
+    real *y = s->y->x + p->row * s->w.down->out;
+    activate(t, m->act, m->gate, m->up, row_weight, p->rows, s->w.down->in, &s->w);
+    weight_linear(t, y, (rows_of){m->act, NULL}, s->w.down, p->groups);
+    add_bias_of(t, y, s->w.down_bias, row_weight, p->groups);
 }
 
 static void run(tape *t, tensor *y, tensor *x, const mlp_weights *w, tensor *pair_weights, const real *row_weight, const int32_t *row,
@@ -203,6 +240,8 @@ static void run(tape *t, tensor *y, tensor *x, const mlp_weights *w, tensor *pai
     RECORD(t, y, experts_backward, s);
     if (w->gate) tape_use(t, w->gate);
     tape_use(t, w->up), tape_use(t, w->down);
+    if (w->gate_bias) tape_use(t, w->gate_bias);
+    if (w->up_bias) tape_use(t, w->up_bias), tape_use(t, w->down_bias);
 }
 
 tensor *experts(tape *t, tensor *x, const mlp_weights *w, const moe_plan *p, const routing *r, bool recompute) {

@@ -32,6 +32,7 @@ typedef struct {
     bool drop_by_score;                  /* what finds no room: the least weights; otherwise the last in order */
     bool biases;                         /* the router's logits and the matrices of experts have one each (GPT-OSS) */
     bool relu;                           /* an expert is two matrices with a ReLU between them (2017), not the three of SwiGLU */
+    double swiglu_limit, swiglu_alpha;   /* experts of GPT-OSS (swiglu_bounds); limit 0: plain SwiGLU */
     bool recompute;                      /* backward makes the experts' inner values again */
     int64_t shared_experts, shared_size; /* experts that every token takes, and their inner width each; 0: that of the others */
     bool shared_gate;                    /* their output is multiplied by sigmoid(<x, w>), as in Qwen2-MoE */

@@ -14,6 +14,7 @@
 typedef struct {
     weight *gate, *up, *down; /* (E, F, D), (E, F, D), (E, D, F); one group: a dense MLP; gate NULL: ReLU instead of SwiGLU */
     weight *gate_bias, *up_bias, *down_bias; /* (E, 1, F), (E, 1, F), (E, 1, D) or NULL */
+    swiglu_bounds bounds;                    /* of what gate and up say; limit 0: none */
 } mlp_weights;
 
 typedef struct {
@@ -90,6 +91,9 @@ int router_choose(moe_config *c, const char *where);
 bool router_takes_loss(const struct router *r, balance_loss loss);
 
 /* ---- what routers share ---- */
+
+/* (N, E) = x W_r^T, and a bias where the layer has one */
+tensor *router_logits(tape *t, tensor *x, const moe_layer *l);
 
 /* Room for pairs that are still to be chosen; token_start[0] is 0. */
 routing routing_make(tape *t, ptrdiff_t tokens, ptrdiff_t pairs, ptrdiff_t experts);

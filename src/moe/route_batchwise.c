@@ -57,7 +57,7 @@ static routing choose_above(tape *t, const tensor *g, const weight *threshold) {
 }
 
 static routing route(tape *t, tensor *x, const moe_layer *l) {
-    tensor *logits = linear(t, x, l->w->router), *g = softmax(t, logits);
+    tensor *logits = router_logits(t, x, l), *g = softmax(t, logits);
     double coefficient = l->c->balance[BALANCE_THRESHOLD];
     routing r = t->training ? routing_choose_tokens(t, g->x, x->rows, g->cols, even_share(x->rows, l->c, 1)) : choose_above(t, g, l->w->threshold);
     r.logits = logits, r.probabilities = g, r.weights = routing_weigh(t, &r, g, l->c);

@@ -49,7 +49,7 @@ static tensor *multiply(tape *t, tensor *x, const real *factor) {
 }
 
 static routing route(tape *t, tensor *x, const moe_layer *l) {
-    tensor *logits = linear(t, x, l->w->router), *p = softmax(t, logits);
+    tensor *logits = router_logits(t, x, l), *p = softmax(t, logits);
     real *factor = tape_tensor(t, p->rows, p->cols)->x, *want = tape_borrow(t, p->rows * p->cols);
     ask((const struct custom *)l->c->router, t, want, factor, p);
     routing r = routing_choose(t, want, p->rows, l->c, 1);

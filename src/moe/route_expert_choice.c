@@ -10,7 +10,7 @@ static int declare(moe_weights *w, weights *table, const moe_config *c, ptrdiff_
 
 static routing route(tape *t, tensor *x, const moe_layer *l) {
     if (!t->training) return router_softmax.route(t, x, l);
-    tensor *logits = linear(t, x, l->w->router), *p = softmax(t, logits);
+    tensor *logits = router_logits(t, x, l), *p = softmax(t, logits);
     routing r = routing_choose_tokens(t, p->x, x->rows, p->cols, even_share(x->rows, l->c, 1));
     r.logits = logits, r.probabilities = p, r.weights = routing_weigh(t, &r, p, l->c);
     return r;

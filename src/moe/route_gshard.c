@@ -26,7 +26,7 @@ static void draw_second_choices(tape *t, routing *r, const tensor *p, int layer)
 }
 
 static routing route(tape *t, tensor *x, const moe_layer *l) {
-    tensor *logits = linear(t, x, l->w->router), *p = softmax(t, logits);
+    tensor *logits = router_logits(t, x, l), *p = softmax(t, logits);
     routing r = routing_choose(t, p->x, x->rows, l->c, 1);
     r.logits = logits, r.probabilities = p;
     r.chosen = tape_keep(t, sizeof *r.chosen * (size_t)l->c->experts);

@@ -48,7 +48,7 @@ static tensor *shares(tape *t, tensor *s) {
 static routing route(tape *t, tensor *x, const moe_layer *l) {
     ptrdiff_t N = x->rows, E = l->c->experts;
     const real *bias = l->w->bias->value[0];
-    tensor *logits = linear(t, x, l->w->router), *s = sigmoid(t, logits);
+    tensor *logits = router_logits(t, x, l), *s = sigmoid(t, logits);
     real *biased = tape_borrow(t, N * E);
     for (ptrdiff_t i = 0; i < N * E; i++) biased[i] = s->x[i] + bias[i % E];
     routing r = routing_choose(t, biased, N, l->c, 2);

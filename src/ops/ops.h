@@ -41,10 +41,16 @@ rotary_angles rotary_angles_make(tape *t, const ptrdiff_t *position, ptrdiff_t N
 /* Each head is `width` columns, of which the last 2 half turn. */
 tensor *rotary(tape *t, tensor *x, ptrdiff_t width, rotary_angles angles);
 
-/* Causal grouped-query attention. q (queries, heads * head_dim); k, v (keys, kv_heads * head_dim). Without k and v tensors, generation
- * passes the cached rows. */
-tensor *attention(tape *t, tensor *q, tensor *k, tensor *v, attention_span span, attention_shape shape);
-tensor *attention_cached(tape *t, tensor *q, const real *k, const real *v, attention_span span, attention_shape shape);
+/* Where the heads of a tensor's rows lie: head h begins at column first + h apart. */
+typedef struct {
+    tensor *rows;
+    ptrdiff_t first, apart;
+} tensor_heads;
+
+/* Causal grouped-query attention, of as many positions as the shape's window says; y (queries, heads * value_dim). sinks: one more score of each
+ * head, or NULL. Generation has no tensors of keys and values, but cached rows of both, and no backward. */
+tensor *attention(tape *t, tensor *q, tensor_heads k, tensor_heads v, const weight *sinks, attention_span span, attention_shape shape);
+tensor *attention_cached(tape *t, tensor *q, heads_of k, heads_of v, const weight *sinks, attention_span span, attention_shape shape);
 
 /* An LSTM of U units that says rows of width D (Hochreiter & Schmidhuber 1997, Gers et al. 2000; projected: Sak et al. 2014):
  *     i f o = sigmoid, g = tanh of x W_x^T + h W_h^T + b,   c = f c + i g,   h = o tanh(c), or (o tanh(c)) W_p^T */

@@ -14,8 +14,9 @@
 
 static const option rows[] = {
     {"model", "family", OPTION_CHOICE, AT(model.family), "olmoe", 0, 0, SCALE_LINEAR,
-     "olmoe|mixtral|qwen2_moe|qwen3_moe|llama|qwen2|qwen3|deepseek_v2|deepseek_v3|gpt_oss|llama4_text|switch_transformers|lstm_moe", "",
-     "architecture, and the Hugging Face model_type of the checkpoints; llama, qwen2 and qwen3 are dense, lstm_moe is that of 2017, and those between "
+     "olmoe|mixtral|qwen2_moe|qwen3_moe|gpt_oss|llama|qwen2|qwen3|lstm_moe|deepseek_v2|deepseek_v3|llama4_text|switch_transformers", "",
+     "architecture, and the Hugging Face model_type of the checkpoints; llama, qwen2 and qwen3 are dense, lstm_moe is that of 2017, and those after "
+     "it "
      "can be priced, not trained"},
     {"model", "hidden_size", OPTION_INTEGER, AT(model.hidden_size), "192", 2, 65536, SCALE_LOG, NULL, "channels", "width D of the residual stream"},
     {"model", "intermediate_size", OPTION_INTEGER, AT(model.intermediate_size), "256", 1, 1048576, SCALE_LOG, NULL, "channels",
@@ -34,6 +35,14 @@ static const option rows[] = {
      "one matrix for the embedding and the output head"},
     {"model", "rope_theta", OPTION_NUMBER, AT(model.rope_theta), "10000", 1, 1e9, SCALE_LOG, NULL, "", "base of the rotary frequencies"},
     {"model", "rms_norm_eps", OPTION_NUMBER, AT(model.rms_norm_eps), "1e-5", 0, 0.1, SCALE_LOG, NULL, "", "added to the mean square in norms"},
+    {"model", "sliding_window", OPTION_INTEGER, AT(model.window.size), "0", 0, 1 << 30, SCALE_LOG, NULL, "tokens",
+     "that attention sees, or of llama4_text the chunks that it sees; 0: all"},
+    {"model", "window_from", OPTION_INTEGER, AT(model.window.from), "0", 0, 16384, SCALE_LINEAR, NULL, "layers",
+     "that see all, before those with windows"},
+    {"model", "window_until", OPTION_INTEGER, AT(model.window.until), "0", 0, 16384, SCALE_LINEAR, NULL, "layers",
+     "after which there are no windows any more; 0: there are up to the last"},
+    {"model", "full_attention_step", OPTION_INTEGER, AT(model.window.full_step), "0", 0, 16385, SCALE_LINEAR, NULL, "layers",
+     "among those with windows every n-th sees all; 0: as is usual in the family (gpt_oss 2, llama4_text 4); more than there are layers: none"},
     {"model", "attention_bias", OPTION_INTEGER, AT(model.biased), "-1", -1, 1, SCALE_LINEAR, NULL, "",
      "1: queries, keys and values have biases, and but for qwen2 and qwen2_moe what attention says; 0: none; -1: as is usual in the family"},
     {"model", "clip_qkv", OPTION_NUMBER, AT(model.clip_qkv), "0", 0, 1e9, SCALE_LOG, NULL, "",
@@ -49,6 +58,10 @@ static const option rows[] = {
      "multiply what shared experts say by a sigmoid of the token, as Qwen2-MoE does"},
     {"model", "relu_experts", OPTION_BOOL, AT(model.moe.relu), "false", 0, 0, SCALE_LINEAR, NULL, "",
      "experts of two matrices with a ReLU between, as in 2017, in place of SwiGLU's three"},
+    {"model", "swiglu_limit", OPTION_NUMBER, AT(model.moe.swiglu_limit), "-1", -1, 1e6, SCALE_LOG, NULL, "",
+     "gpt_oss: the bound of what gate and up say in an expert; -1: as is usual in the family, 7 in gpt_oss and none elsewhere"},
+    {"model", "swiglu_alpha", OPTION_NUMBER, AT(model.moe.swiglu_alpha), "-1", -1, 1e6, SCALE_LOG, NULL, "",
+     "gpt_oss: what a gate is multiplied with in its sigmoid; -1: as is usual in the family, 1.702"},
     {"model", "first_k_dense_replace", OPTION_INTEGER, AT(model.dense_layers), "0", 0, 1024, SCALE_LINEAR, NULL, "layers",
      "the first layers are dense"},
     {"model", "decoder_sparse_step", OPTION_INTEGER, AT(model.sparse_step), "1", 1, 1024, SCALE_LINEAR, NULL, "layers",

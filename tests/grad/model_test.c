@@ -72,10 +72,25 @@ static void lstms(void) {
     check("projected LSTMs and one expert, tied", &c);
 }
 
+static void sinks_and_windows(void) {
+    model_config c = base;
+    c.attention_sinks = true, c.attention_bias = BIAS_ALL, c.window = (attention_window){.size = 3, .full_step = 2};
+    c.moe.biases = c.moe.normalize = true, c.moe.swiglu_limit = 0.5, c.moe.swiglu_alpha = 1.7;
+    check("GPT-OSS, but for its RoPE", &c);
+    c.window = (attention_window){.size = 2, .from = 1, .chunked = true}, c.rope_neighbours = true;
+    check("chunks, neighbours turned", &c);
+}
+
+static void ropes(void) {
+    model_config c = base;
+    c.rope = (rope_scaling){.kind = "yarn", .factor = 4, .original = 8, .beta_fast = 2, .beta_slow = 0.5};
+    check("yarn", &c);
+    c.rope = (rope_scaling){.kind = "llama3", .factor = 4, .original = 8, .low_frequency = 1, .high_frequency = 4};
+    check("llama3", &c);
+}
+
 static const test_case cases[] = {
-    {"plain", plain},
-    {"biases and bounds", biases_and_bounds},
-    {"LSTMs", lstms},
+    {"plain", plain}, {"biases and bounds", biases_and_bounds}, {"sinks and windows", sinks_and_windows}, {"ropes", ropes}, {"LSTMs", lstms},
 };
 
 int main(void) { return test_run("gradients of models", cases, sizeof cases / sizeof *cases); }

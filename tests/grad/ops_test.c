@@ -35,10 +35,18 @@ static tensor *run_head_loss(tape *t, problem *p) {
     return NULL;
 }
 
-/* Two sequences, one longer than a block of queries and keys. */
+/* Two sequences, one longer than a block of queries and keys, of which not all are asked for; values have a width of their own, and those of a key
+ * lie behind one another, as in the rows of latent attention. */
+typedef struct {
+    attention_shape shape;
+    bool sinks;
+} attention_case;
+
 static tensor *run_attention(tape *t, problem *p) {
-    static const ptrdiff_t start[] = {0, 5, 140};
-    return attention(t, &p->leaf[0], &p->leaf[1], &p->leaf[2], (attention_span){2, start, start, start + 1}, (attention_shape){4, 2, 3, (real)0.7});
+    static const ptrdiff_t query_start[] = {0, 5, 137}, key_start[] = {0, 5}, key_end[] = {5, 140};
+    const attention_case *c = p->context;
+    tensor_heads k = {&p->leaf[1], 0, 3}, v = {&p->leaf[2], 1, 6};
+    return attention(t, &p->leaf[0], k, v, c->sinks ? p->w[0] : NULL, (attention_span){2, query_start, key_start, key_end}, c->shape);
 }
 
 /* Through time: five sequences, each of another length; one has no tokens, one is alone in its last steps. */
@@ -103,12 +111,19 @@ static void bias_gradient(void) {
     problem_release(&p);
 }
 
-static void attention_gradient(void) {
-    problem p = {.name = "attention", .forward = run_attention};
-    problem_add_leaf(&p, 140, 12), problem_add_leaf(&p, 140, 6), problem_add_leaf(&p, 140, 6);
+static void check_attention(const char *name, attention_case c) {
+    problem p = {.name = name, .forward = run_attention, .context = &c};
+    c.shape.heads = 4, c.shape.kv_heads = 2, c.shape.head_dim = 3, c.shape.value_dim = 5, c.shape.scale = (real)0.7;
+    problem_add_leaf(&p, 137, 12), problem_add_leaf(&p, 140, 6), problem_add_leaf(&p, 140, 13);
+    if (c.sinks) p.w[0] = problem_add_weight(&p, "sinks", ROLE_BIAS, 1, 1, 4), problem_ready(&p);
     problem_check(&p);
     problem_release(&p);
 }
+
+static void attention_gradient(void) { check_attention("attention", (attention_case){.sinks = false}); }
+static void sinks_gradient(void) { check_attention("attention with sinks", (attention_case){.sinks = true}); }
+static void window_gradient(void) { check_attention("attention in a window", (attention_case){.shape = {.window = 7}, .sinks = true}); }
+static void chunks_gradient(void) { check_attention("attention in chunks", (attention_case){.shape = {.window = 51, .chunked = true}}); }
 
 static const test_case cases[] = {
     {"embedding", embedding_gradient},
@@ -122,6 +137,9 @@ static const test_case cases[] = {
     {"rotary", rotary_gradient},
     {"rotary of neighbours", rotary_of_neighbours_gradient},
     {"attention", attention_gradient},
+    {"attention with sinks", sinks_gradient},
+    {"attention in a window", window_gradient},
+    {"attention in chunks", chunks_gradient},
     {"head_loss", head_loss_gradient},
     {"lstm", lstm_gradient},
 };

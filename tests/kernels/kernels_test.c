@@ -25,7 +25,7 @@ static const real sentinel = 12345;
 
 typedef struct {
     ptrdiff_t rows, width, out, heads; /* a product's width is its depth */
-    const real *x, *y, *z, *u, *v;
+    const real *x, *y, *z, *u, *v, *other;
     real **w;
     const int32_t *row, *other_row;
     row_groups groups;
@@ -242,18 +242,31 @@ static void a_product_passes_nan_to_its_row_only(void) {
 
 /* ---- attention ---- */
 
-static void call_attention(const struct kernels *k, const arguments *a, real *const *out) {
-    k->products.attention(out[0], out[1], a->x, a->y, a->z, a->span, a->shape);
-}
-static void call_attention_backward(const struct kernels *k, const arguments *a, real *const *out) {
-    const real *y = a->v, *log_sum = y + a->rows * a->shape.heads * a->shape.head_dim;
-    k->products.attention_backward(out[0], out[1], out[2], a->u, y, log_sum, a->x, a->y, a->z, a->span, a->shape);
+typedef struct {
+    int sequences, queries[3], keys[3], heads, kv_heads, head_dim,
+        value_dim;      /* value_dim 0: as wide as keys; negative: the first columns of the keys */
+    double scale;       /* of random scores: 30 makes one key take nearly everything */
+    int window, unseen; /* unseen: so many keys in front hold no numbers, because nobody looks at them */
+    bool chunked, sinks;
+} attention_case;
+
+static attention_inputs inputs_of(const arguments *a) {
+    const attention_shape *s = &a->shape;
+    ptrdiff_t key_row = s->kv_heads * s->head_dim, value_row = s->kv_heads * s->value_dim;
+    heads_of keys = {a->y, key_row, s->head_dim}, values = {a->z, value_row, s->value_dim};
+    return (attention_inputs){a->x, keys, a->z ? values : keys, a->other};
 }
 
-typedef struct {
-    int sequences, queries[3], keys[3], heads, kv_heads, head_dim;
-    double scale; /* of random scores: 30 makes one key take nearly everything */
-} attention_case;
+static void call_attention(const struct kernels *k, const arguments *a, real *const *out) {
+    attention_inputs in = inputs_of(a);
+    k->products.attention(out[0], out[1], &in, a->span, a->shape);
+}
+static void call_attention_backward(const struct kernels *k, const arguments *a, real *const *out) {
+    const real *y = a->v, *log_sum = y + a->rows * a->shape.heads * a->shape.value_dim;
+    attention_inputs in = inputs_of(a);
+    attention_gradients d = {out[0], out[1], out[2], a->other ? out[3] : NULL};
+    k->products.attention_backward(&d, a->u, y, log_sum, &in, a->span, a->shape);
+}
 
 static double score(const arguments *a, ptrdiff_t i, ptrdiff_t j, ptrdiff_t h) {
     ptrdiff_t D = a->shape.head_dim, H = a->shape.heads, K = a->shape.kv_heads;
@@ -262,63 +275,90 @@ static double score(const arguments *a, ptrdiff_t i, ptrdiff_t j, ptrdiff_t h) {
     return sum * (double)a->shape.scale;
 }
 
+/* Which keys of a sequence a query at a position of it sees: first .. position. */
+static ptrdiff_t first_seen(const attention_case *c, ptrdiff_t position) {
+    if (c->window == 0) return 0;
+    if (c->chunked) return position / c->window * c->window;
+    return position >= c->window ? position - c->window + 1 : 0;
+}
+
+/* The value in column d of head kv of key j. */
+static double value_of(const arguments *a, ptrdiff_t j, ptrdiff_t kv, ptrdiff_t d) {
+    ptrdiff_t K = a->shape.kv_heads;
+    return (double)(a->z ? a->z[(j * K + kv) * a->shape.value_dim + d] : a->y[(j * K + kv) * a->shape.head_dim + d]);
+}
+
+static real *without_numbers(real *rows, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) rows[i] = (real)NAN;
+    return rows;
+}
+
 static void check_attention(const attention_case *c) {
-    enum { SPARE = 3, MOST_KEYS = 256 }; /* cached sequences have room behind them */
-    ptrdiff_t H = c->heads, K = c->kv_heads, D = c->head_dim;
+    enum { SPARE = 3, MOST_KEYS = 640 }; /* cached sequences have room behind them */
+    ptrdiff_t H = c->heads, K = c->kv_heads, D = c->head_dim, W = c->value_dim == 0 ? D : labs(c->value_dim);
     ptrdiff_t *key_start = take(c->sequences, sizeof *key_start), *key_end = take(c->sequences, sizeof *key_end);
-    arguments a = {.shape = {H, K, D, (real)(c->scale / sqrt(c->head_dim))}, .width = D, .out = H};
+    arguments a = {.shape = {H, K, D, W, (real)(c->scale / sqrt(c->head_dim)), c->window, c->chunked}, .width = D, .out = H};
     ptrdiff_t keys = 0;
     for (int s = 0; s < c->sequences; s++) key_start[s] = keys, key_end[s] = keys + c->keys[s], keys += c->keys[s] + SPARE;
     a.span = (attention_span){c->sequences, ascending(c->sequences, c->queries), key_start, key_end};
     ptrdiff_t rows = a.rows = a.span.query_start[c->sequences];
-    a.x = numbers(rows * H * D), a.y = numbers(keys * K * D), a.z = numbers(keys * K * D);
+    a.x = numbers(rows * H * D), a.y = without_numbers(numbers(keys * K * D), c->unseen * K * D), a.other = c->sinks ? numbers(H) : NULL;
+    a.z = c->value_dim < 0 ? NULL : without_numbers(numbers(keys * K * W), c->unseen * K * W);
     int kept = pooled; /* backward uses the same inputs */
     pooled = 0;
-    ptrdiff_t y = part(rows * H * D, NULL), log_sum = part(rows * H, NULL);
-    real *forward = malloc(sizeof(real) * (size_t)(rows * H * (D + 1)));
+    ptrdiff_t y = part(rows * H * W, NULL), log_sum = part(rows * H, NULL);
+    real *forward = malloc(sizeof(real) * (size_t)(rows * H * (W + 1)));
     for (int s = 0; s < c->sequences; s++)
         for (ptrdiff_t i = a.span.query_start[s]; i < a.span.query_start[s + 1]; i++)
             for (ptrdiff_t h = 0; h < H; h++) {
                 ptrdiff_t end = key_end[s] - (a.span.query_start[s + 1] - 1 - i), kv = h / (H / K);
-                double p[MOST_KEYS], sum = 0;
-                for (ptrdiff_t j = key_start[s]; j < end; j++) sum += p[j - key_start[s]] = exp(score(&a, i, j, h));
-                for (ptrdiff_t j = key_start[s]; j < end; j++)
-                    for (ptrdiff_t d = 0; d < D; d++)
-                        term(y + (i * H + h) * D + d, (1 + 2 * c->scale) * p[j - key_start[s]] / sum * (double)a.z[(j * K + kv) * D + d]);
-                for (ptrdiff_t d = 0; d < D; d++) expected[y + (i * H + h) * D + d] /= 1 + 2 * c->scale;
+                ptrdiff_t first = key_start[s] + first_seen(c, end - 1 - key_start[s]);
+                double p[MOST_KEYS], sum = c->sinks ? exp((double)a.other[h]) : 0;
+                for (ptrdiff_t j = first; j < end; j++) sum += p[j - first] = exp(score(&a, i, j, h));
+                for (ptrdiff_t j = first; j < end; j++)
+                    for (ptrdiff_t d = 0; d < W; d++) term(y + (i * H + h) * W + d, (1 + 2 * c->scale) * p[j - first] / sum * value_of(&a, j, kv, d));
+                for (ptrdiff_t d = 0; d < W; d++) expected[y + (i * H + h) * W + d] /= 1 + 2 * c->scale;
                 put(log_sum + i * H + h, log(sum), 1 + 2 * c->scale + fabs(log(sum)));
-                for (ptrdiff_t d = 0; d < D; d++) forward[(i * H + h) * D + d] = (real)expected[y + (i * H + h) * D + d];
-                forward[rows * H * D + i * H + h] = (real)log(sum);
+                for (ptrdiff_t d = 0; d < W; d++) forward[(i * H + h) * W + d] = (real)expected[y + (i * H + h) * W + d];
+                forward[rows * H * W + i * H + h] = (real)log(sum);
             }
     check("attention", call_attention, &a, (double)(D + MOST_KEYS));
+    if (c->unseen || c->value_dim < 0) { /* of a cache, which has no backward */
+        for (int i = 0; i < kept; i++) free(pool[i]);
+        free(forward);
+        return;
+    }
 
     pooled = kept, pool[pooled++] = forward;
-    a.u = numbers(rows * H * D), a.v = forward;
+    a.u = numbers(rows * H * W), a.v = forward;
     ptrdiff_t dq = part(rows * H * D, numbers(rows * H * D));
-    ptrdiff_t dk = part(keys * K * D, numbers(keys * K * D)), dv = part(keys * K * D, numbers(keys * K * D));
+    ptrdiff_t dk = part(keys * K * D, numbers(keys * K * D)), dv = part(keys * K * W, numbers(keys * K * W));
+    ptrdiff_t dsink = c->sinks ? part(H, numbers(H)) : 0;
     double loss = 4 + 4 * c->scale; /* relative error of a probability, in epsilons: that of its score and of log_sum */
     for (int s = 0; s < c->sequences; s++)
         for (ptrdiff_t i = a.span.query_start[s]; i < a.span.query_start[s + 1]; i++)
             for (ptrdiff_t h = 0; h < H; h++) {
                 ptrdiff_t end = key_end[s] - (a.span.query_start[s + 1] - 1 - i), kv = h / (H / K);
-                const real *dy = a.u + (i * H + h) * D;
-                double delta = 0, delta_size = 0;
-                for (ptrdiff_t d = 0; d < D; d++) {
-                    double product = (double)dy[d] * (double)forward[(i * H + h) * D + d];
+                const real *dy = a.u + (i * H + h) * W;
+                double delta = 0, delta_size = 0, log_of_sum = (double)forward[rows * H * W + i * H + h];
+                for (ptrdiff_t d = 0; d < W; d++) {
+                    double product = (double)dy[d] * (double)forward[(i * H + h) * W + d];
                     delta += product, delta_size += fabs(product);
                 }
-                for (ptrdiff_t j = key_start[s]; j < end; j++) {
-                    double p = exp(score(&a, i, j, h) - (double)forward[rows * H * D + i * H + h]), dp = 0, dp_size = 0;
-                    for (ptrdiff_t d = 0; d < D; d++) {
-                        double product = (double)dy[d] * (double)a.z[(j * K + kv) * D + d];
+                if (c->sinks)
+                    term_of_size(dsink + h, -exp((double)a.other[h] - log_of_sum) * delta, exp((double)a.other[h] - log_of_sum) * delta_size * loss);
+                for (ptrdiff_t j = key_start[s] + first_seen(c, end - 1 - key_start[s]); j < end; j++) {
+                    double p = exp(score(&a, i, j, h) - log_of_sum), dp = 0, dp_size = 0;
+                    for (ptrdiff_t d = 0; d < W; d++) {
+                        double product = (double)dy[d] * value_of(&a, j, kv, d);
                         dp += product, dp_size += fabs(product);
                     }
                     double scaled = p * (double)a.shape.scale, ds = scaled * (dp - delta), ds_size = scaled * (dp_size + delta_size) * loss;
+                    for (ptrdiff_t d = 0; d < W; d++) term_of_size(dv + (j * K + kv) * W + d, p * (double)dy[d], loss * p * fabs((double)dy[d]));
                     for (ptrdiff_t d = 0; d < D; d++) {
                         ptrdiff_t at_q = (i * H + h) * D + d, at_k = (j * K + kv) * D + d;
-                        expected[dv + at_k] += p * (double)dy[d], magnitude[dv + at_k] += loss * p * fabs((double)dy[d]);
-                        expected[dq + at_q] += ds * (double)a.y[at_k], magnitude[dq + at_q] += ds_size * fabs((double)a.y[at_k]);
-                        expected[dk + at_k] += ds * (double)a.x[at_q], magnitude[dk + at_k] += ds_size * fabs((double)a.x[at_q]);
+                        term_of_size(dq + at_q, ds * (double)a.y[at_k], ds_size * fabs((double)a.y[at_k]));
+                        term_of_size(dk + at_k, ds * (double)a.x[at_q], ds_size * fabs((double)a.x[at_q]));
                     }
                 }
             }
@@ -327,15 +367,46 @@ static void check_attention(const attention_case *c) {
 
 static void attention_equals_plain_sums(void) {
     static const attention_case cases[] = {
-        {1, {1}, {1}, 1, 1, 1, 1},       {3, {63, 64, 65}, {63, 64, 65}, 2, 1, 16, 1}, {2, {129, 200}, {129, 200}, 4, 2, 17, 1},
-        {1, {1}, {200}, 4, 1, 40, 1},    {3, {1, 5, 65}, {63, 129, 200}, 6, 2, 33, 1}, {2, {64, 65}, {128, 129}, 1, 1, 8, 1},
-        {1, {200}, {200}, 2, 2, 32, 30},
+        {1, {1}, {1}, 1, 1, 1, 0, 1, 0, 0, false, false},
+        {3, {63, 64, 65}, {63, 64, 65}, 2, 1, 16, 0, 1, 0, 0, false, false},
+        {2, {129, 200}, {129, 200}, 4, 2, 17, 0, 1, 0, 0, false, true},
+        {1, {1}, {200}, 4, 1, 40, 0, 1, 0, 0, false, false},
+        {3, {1, 5, 65}, {63, 129, 200}, 6, 2, 33, 0, 1, 0, 0, false, false},
+        {2, {64, 65}, {128, 129}, 1, 1, 8, 0, 1, 0, 0, false, true},
+        {1, {200}, {200}, 2, 2, 32, 0, 30, 0, 0, false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_attention(&cases[i]);
+}
+
+/* Windows and chunks narrower and wider than a block of keys, sinks, values of another width, and in generation all heads of a query. */
+static void attention_sees_what_it_should(void) {
+    static const attention_case cases[] = {
+        {2, {200, 140}, {200, 140}, 4, 2, 12, 20, 1, 1, 0, false, false},
+        {2, {200, 140}, {200, 140}, 4, 2, 12, 5, 1, 7, 0, false, true},
+        {1, {300}, {300}, 2, 1, 16, 0, 1, 128, 0, false, true},
+        {1, {300}, {300}, 2, 1, 16, 24, 1, 200, 0, false, false},
+        {2, {200, 140}, {200, 140}, 4, 2, 12, 0, 1, 7, 0, true, true},
+        {1, {300}, {300}, 2, 1, 16, 9, 1, 130, 0, true, false},
+        {3, {1, 5, 65}, {63, 129, 200}, 6, 2, 33, 17, 1, 40, 0, false, true},
+        {3, {1, 5, 65}, {63, 129, 200}, 6, 2, 33, 17, 1, 50, 0, true, true},
+        {1, {1}, {600}, 70, 1, 24, -16, 1, 0, 0, false, false},
+        {2, {1, 9}, {257, 300}, 130, 1, 24, -16, 1, 0, 0, false, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_attention(&cases[i]);
+}
+
+static void attention_passes_over_blocks_it_does_not_see(void) {
+    static const attention_case cases[] = {
+        {1, {1}, {600}, 6, 2, 17, 0, 1, 100, 384, false, true},
+        {1, {65}, {600}, 2, 2, 17, 9, 1, 100, 384, false, false},
+        {1, {1}, {600}, 6, 2, 17, 0, 1, 150, 384, true, false},
+        {1, {65}, {600}, 2, 1, 17, 0, 1, 260, 512, true, true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_attention(&cases[i]);
 }
 
 static void attention_takes_every_head_dim(void) {
-    for (int D = 1; D <= 40; D++) check_attention(&(attention_case){2, {7, 3}, {7, 20}, 2 + D % 2 * 2, 2, D, 1});
+    for (int D = 1; D <= 40; D++) check_attention(&(attention_case){2, {7, 3}, {7, 20}, 2 + D % 2 * 2, 2, D, 1 + D * 7 % 40, 1, 0, 0, false, false});
 }
 
 /* ---- rows ---- */
@@ -568,6 +639,54 @@ static void check_swiglu(ptrdiff_t rows, ptrdiff_t width) {
     }
 }
 
+static swiglu_bounds bounds_of(const arguments *a) { return (swiglu_bounds){(real)1.7, a->number}; }
+static void call_bounded(const struct kernels *k, const arguments *a, real *const *out) {
+    k->swiglu_bounded(out[0], a->x, a->y, a->z, a->rows, a->width, bounds_of(a));
+}
+static void call_bounded_backward(const struct kernels *k, const arguments *a, real *const *out) {
+    k->swiglu_bounded_backward(out[0], out[1], out[2], a->z ? out[3] : NULL, a->x, a->z, a->rows, a->width, bounds_of(a));
+}
+
+/* Gates are bounded from above alone, and ups on both sides; what is beyond has no gradient, and what is no number stays none. */
+static void check_bounded_swiglu(ptrdiff_t rows, ptrdiff_t width) {
+    for (int weighted = 0; weighted < 2; weighted++) {
+        ptrdiff_t n = rows * width;
+        real *gate = numbers(n), *up = numbers(n), *weight = weighted ? numbers(rows) : NULL;
+        const double limit = weighted ? 0.6 : 7, alpha = (double)(real)1.7;
+        for (ptrdiff_t i = 0; i < n; i++) gate[i] *= i % 7 == 3 ? 40 : 3, up[i] *= 3;
+        if (n > 2) gate[0] = (real)NAN, up[n - 1] = (real)NAN;
+        arguments a = {.rows = rows, .width = width, .x = gate, .y = up, .z = weight, .number = (real)limit};
+        ptrdiff_t act = part(n, NULL);
+        int kept = pooled;
+        for (int backward = 0; backward < 2; backward++) {
+            pooled = 0;
+            ptrdiff_t dgate = 0, dup = 0, drow_weight = 0;
+            if (backward) {
+                pooled = kept, a.x = numbers(n), act = part(n, NULL);
+                dgate = part(n, gate), dup = part(n, up), drow_weight = part(rows, NULL);
+                for (ptrdiff_t r = 0; r < rows && !weighted; r++) expected[drow_weight + r] = NAN; /* untouched */
+            }
+            for (ptrdiff_t i = 0; i < n; i++) {
+                double g = (double)gate[i], u = (double)up[i], w = weight ? (double)weight[i / width] : 1, da = backward ? (double)a.x[i] : 0;
+                bool g_in = !(g > (double)(real)limit), u_in = !(fabs(u) > (double)(real)limit);
+                if (!g_in) g = (double)(real)limit;
+                if (!u_in) u = copysign((double)(real)limit, u);
+                double s = 1 / (1 + exp(-alpha * g)), y = g * s * (u + 1), loss = 1 + alpha * fabs(g); /* of the sigmoid's argument, rounded */
+                double size = fabs(g * s) * (fabs(u) + 1) * loss;
+                put(act + i, w * y, fabs(w) * size);
+                if (!backward) continue;
+                put(dgate + i, g_in ? da * w * (u + 1) * s * (1 + alpha * g * (1 - s)) : 0,
+                    g_in ? fabs(da * w * s) * (fabs(u) + 1) * loss * loss : 0);
+                put(dup + i, u_in ? da * w * g * s : 0, u_in ? fabs(da * w * g * s) * loss : 0);
+                if (weighted) term_of_size(drow_weight + i / width, da * y, fabs(da) * size);
+            }
+            if (backward) check("swiglu_bounded_backward", call_bounded_backward, &a, (double)(4 + width));
+            else check("swiglu_bounded", call_bounded, &a, 4);
+        }
+    }
+}
+
+static void bounded_swiglu_equals_plain_sums(void) { for_all_shapes(check_bounded_swiglu); }
 static void swiglu_equals_plain_sums(void) { for_all_shapes(check_swiglu); }
 
 static void call_relu(const struct kernels *k, const arguments *a, real *const *out) { k->relu(out[0], a->x, a->z, a->rows, a->width); }
@@ -962,6 +1081,8 @@ static const test_case cases[] = {
     {"squares of d-weight sum to its norm", squares_of_d_weight_sum_to_its_norm},
     {"a product passes NaN to its row only", a_product_passes_nan_to_its_row_only},
     {"attention equals plain sums", attention_equals_plain_sums},
+    {"attention sees what it should", attention_sees_what_it_should},
+    {"attention passes over blocks it does not see", attention_passes_over_blocks_it_does_not_see},
     {"attention takes every head_dim", attention_takes_every_head_dim},
     {"rmsnorm equals plain sums", rmsnorm_equals_plain_sums},
     {"rotate equals plain sums", rotate_equals_plain_sums},
@@ -977,6 +1098,7 @@ static const test_case cases[] = {
     {"the largest are chosen", the_largest_are_chosen},
     {"noise equals its formula", noise_equals_its_formula},
     {"chances equal their formula", chances_equal_their_formula},
+    {"bounded swiglu equals plain sums", bounded_swiglu_equals_plain_sums},
     {"tables are chosen by name", tables_are_chosen_by_name},
 };
 

@@ -14,6 +14,7 @@
 #define OLMOE "{\"model_type\": \"olmoe\", " SIZES EXPERTS
 #define OURS "{\"model_type\": \"lamplighter\", \"backbone\": \"olmoe\", " SIZES EXPERTS
 #define MIXTRAL "{\"model_type\": \"mixtral\", " SIZES ", \"intermediate_size\": 24, \"num_local_experts\": 4, \"num_experts_per_tok\": 2"
+#define GPT_OSS "{\"model_type\": \"gpt_oss\", " SIZES ", \"intermediate_size\": 24, \"num_local_experts\": 4, \"num_experts_per_tok\": 2"
 #define QWEN2_MOE_EXPERTS "{\"model_type\": \"qwen2_moe\", " SIZES ", \"moe_intermediate_size\": 24, \"num_experts\": 4, \"num_experts_per_tok\": 2"
 #define QWEN2_MOE QWEN2_MOE_EXPERTS ", \"shared_expert_intermediate_size\": 8"
 #define QWEN3_MOE "{\"model_type\": \"qwen3_moe\", " SIZES ", \"num_key_value_heads\": 2, \"moe_intermediate_size\": 24, \"num_experts_per_tok\": 2"
@@ -116,6 +117,23 @@ static const struct {
     {"yarn of mscale_all_dim 1e308", LLAMA YARN("\"mscale_all_dim\": 1e308"), LAMP_MALFORMED, "rope: \"mscale_all_dim\": expected 0 to"},
     {"yarn of truncation that is a number", LLAMA YARN("\"truncate\": 1"), LAMP_MALFORMED, "\"truncate\": expected a boolean, found an integer"},
     {"yarn over a theta of 1", LLAMA ", \"rope_theta\": 1" YARN("\"beta_slow\": 1"), LAMP_MALFORMED, "rope: \"rope_theta\": expected more than"},
+    {"negative window", MIXTRAL ", \"sliding_window\": -1}", LAMP_MALFORMED, "\"sliding_window\": expected 0 to"},
+    {"window that is text", MIXTRAL ", \"sliding_window\": \"9\"}", LAMP_MALFORMED, "\"sliding_window\": expected an integer, found text"},
+    {"window flag that is a number", QWEN3_MOE ", \"num_experts\": 4, \"use_sliding_window\": 1}", LAMP_MALFORMED,
+     "\"use_sliding_window\": expected a boolean, found an integer"},
+    {"negative window layers", QWEN2_MOE ", \"use_sliding_window\": true, \"sliding_window\": 9, \"max_window_layers\": -1}", LAMP_MALFORMED,
+     "\"max_window_layers\": expected 0 to"},
+    {"layers that are text", MIXTRAL ", \"layer_types\": \"full_attention\"}", LAMP_MALFORMED, "\"layer_types\": expected an array"},
+    {"layers that are numbers", MIXTRAL ", \"layer_types\": [1, 2]}", LAMP_MALFORMED, "\"layer_types\": expected words"},
+    {"a word too few", MIXTRAL ", \"layer_types\": [\"full_attention\"]}", LAMP_MALFORMED,
+     "\"layer_types\": expected a word for each of 2 layers, found 1"},
+    {"windows of no size", MIXTRAL ", \"layer_types\": [\"full_attention\", \"sliding_attention\"]}", LAMP_MALFORMED,
+     "\"layer_types\": expected full_attention alone where \"sliding_window\" sets no window, found \"sliding_attention\""},
+    {"bound of 0", GPT_OSS ", \"swiglu_limit\": 0}", LAMP_MALFORMED, "\"swiglu_limit\": expected a positive number"},
+    {"negative bound", GPT_OSS ", \"swiglu_limit\": -7}", LAMP_MALFORMED, "\"swiglu_limit\": expected 0 to"},
+    {"bound 1e308", GPT_OSS ", \"swiglu_limit\": 1e308}", LAMP_MALFORMED, "\"swiglu_limit\": expected 0 to 1e+06"},
+    {"alpha of 0", GPT_OSS ", \"swiglu_alpha\": 0}", LAMP_MALFORMED, "\"swiglu_alpha\": expected a positive number"},
+    {"alpha that is text", GPT_OSS ", \"swiglu_alpha\": \"2\"}", LAMP_MALFORMED, "\"swiglu_alpha\": expected a number, found text"},
     {"two numbers of experts", OLMOE ", \"num_local_experts\": 8}", LAMP_MALFORMED,
      "\"num_local_experts\": expected 4 as in \"num_experts\", found another number"},
     {"no experts", QWEN3_MOE ", \"num_experts\": 0}", LAMP_MALFORMED, "\"num_experts\": expected 1 to"},
@@ -152,11 +170,27 @@ static const struct {
     {"no rotation, inside", LLAMA ", \"rope_parameters\": {\"partial_rotary_factor\": 0}}", LAMP_UNSUPPORTED,
      "\"partial_rotary_factor\": expected 1"},
     {"half a rotation", LLAMA ", \"partial_rotary_factor\": 0.5}", LAMP_UNSUPPORTED, "\"partial_rotary_factor\": expected 1, found 0.5"},
-    {"sliding window", LLAMA ", \"sliding_window\": 64}", LAMP_UNSUPPORTED,
+    {"sliding window in a family without", LLAMA ", \"sliding_window\": 64}", LAMP_UNSUPPORTED,
      "\"sliding_window\": expected null or at least max_position_embeddings, found 64"},
     {"sliding window that is text", LLAMA ", \"sliding_window\": \"x\"}", LAMP_UNSUPPORTED, "\"sliding_window\""},
-    {"sliding layers", LLAMA ", \"layer_types\": [\"full_attention\", \"sliding_attention\"]}", LAMP_UNSUPPORTED,
-     "\"layer_types\": expected full_attention in every layer"},
+    {"sliding layers in a family without", LLAMA ", \"layer_types\": [\"full_attention\", \"sliding_attention\"]}", LAMP_UNSUPPORTED,
+     "\"layer_types\": expected full_attention in family llama, found \"sliding_attention\""},
+    {"layers of an unknown kind", MIXTRAL ", \"sliding_window\": 9, \"layer_types\": [\"full_attention\", \"linear_attention\"]}", LAMP_UNSUPPORTED,
+     "\"layer_types\": expected full_attention or sliding_attention in family mixtral, found \"linear_attention\""},
+    {"windows in a pattern of their own",
+     "{\"model_type\": \"qwen3\", \"vocab_size\": 64, \"hidden_size\": 32, \"intermediate_size\": 8, \"num_hidden_layers\": 5, "
+     "\"num_attention_heads\": 4, "
+     "\"max_position_embeddings\": 128, \"use_sliding_window\": true, \"sliding_window\": 9, \"layer_types\": [\"full_attention\", "
+     "\"sliding_attention\", "
+     "\"full_attention\", \"sliding_attention\", \"full_attention\"]}",
+     LAMP_OK, ""},
+    {"windows in no pattern",
+     "{\"model_type\": \"qwen3\", \"vocab_size\": 64, \"hidden_size\": 32, \"intermediate_size\": 8, \"num_hidden_layers\": 6, "
+     "\"num_attention_heads\": 4, "
+     "\"max_position_embeddings\": 128, \"use_sliding_window\": true, \"sliding_window\": 9, \"layer_types\": [\"sliding_attention\", "
+     "\"full_attention\", "
+     "\"full_attention\", \"sliding_attention\", \"full_attention\", \"sliding_attention\"]}",
+     LAMP_UNSUPPORTED, "\"layer_types\": expected windows in neighbouring layers but every n-th, found another pattern"},
     {"attention bias in a family without", MIXTRAL ", \"attention_bias\": true}", LAMP_UNSUPPORTED,
      "\"attention_bias\": expected nothing, false or null, found true"},
     {"mlp bias", LLAMA ", \"mlp_bias\": true}", LAMP_UNSUPPORTED, "\"mlp_bias\""},
@@ -173,7 +207,12 @@ static const struct {
     {"shared experts", QWEN3_MOE ", \"num_experts\": 4, \"shared_expert_intermediate_size\": 8}", LAMP_UNSUPPORTED,
      "\"shared_expert_intermediate_size\""},
     {"quantised", LLAMA ", \"quantization_config\": {\"bits\": 4}}", LAMP_UNSUPPORTED,
-     "\"quantization_config\": expected nothing, false or null, found {\"bits\": 4}"},
+     "\"quantization_config\": expected quant_method mxfp4, or fp8 in squares of 128 (weight_block_size [128, 128]), found {\"bits\": 4}"},
+    {"quantised by others", LLAMA ", \"quantization_config\": {\"quant_method\": \"gptq\"}}", LAMP_UNSUPPORTED, "found {\"quant_method\": \"gptq\"}"},
+    {"eight bits in other squares", LLAMA ", \"quantization_config\": {\"quant_method\": \"fp8\", \"weight_block_size\": [64, 128]}}",
+     LAMP_UNSUPPORTED, "\"quantization_config\": expected quant_method mxfp4, or fp8 in squares of 128"},
+    {"eight bits without squares", LLAMA ", \"quantization_config\": {\"quant_method\": \"fp8\"}}", LAMP_UNSUPPORTED, "in squares of 128"},
+    {"quantised, as text", LLAMA ", \"quantization_config\": \"fp8\"}", LAMP_UNSUPPORTED, "\"quantization_config\": expected quant_method"},
 
     /* harmless */
     {"unknown key", LLAMA ", \"transformers_version\": \"4.57\"}", LAMP_OK, ""},

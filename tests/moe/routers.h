@@ -43,6 +43,11 @@ static const way ways[] = {
     {"a shared expert behind a gate", {.kind = "softmax", .shared_experts = 1, .shared_size = 7, .shared_gate = true}},
     {"inner values made again", {.kind = "softmax", .recompute = true}},
     {"ReLU experts, inner values made again", {.kind = "softmax", .normalize = true, .relu = true, .recompute = true}},
+    {"biases and bounds", {.kind = "softmax", .normalize = true, .biases = true, .swiglu_limit = 0.4, .swiglu_alpha = 1.7}},
+    {"biases and bounds, inner values made again",
+     {.kind = "softmax", .normalize = true, .biases = true, .swiglu_limit = 0.4, .swiglu_alpha = 1.7, .recompute = true}},
+    {"biases, of the router too, and ReLU", {.kind = "sigmoid", .biases = true, .relu = true}},
+    {"biases, the input weighed", {.kind = "gshard", .biases = true, .weigh_input = true}},
     {"ReLU experts, one of them shared", {.kind = "softmax", .shared_experts = 1, .shared_size = 5, .relu = true}},
 };
 enum { N_WAYS = sizeof ways / sizeof *ways, MOST_TOKENS = 64 };
@@ -75,6 +80,12 @@ static inline void declare_layer(moe_weights *w, weights *table, const moe_confi
     if (!c->relu) EXPECT_OK(weights_declare(&w->expert.gate, table, "gate", 0, ROLE_EXPERT, E, F, D, 0.5));
     EXPECT_OK(weights_declare(&w->expert.up, table, "up", 0, ROLE_EXPERT, E, F, D, 0.5));
     EXPECT_OK(weights_declare(&w->expert.down, table, "down", 0, ROLE_EXPERT, E, D, F, 0.5));
+    w->expert.bounds = (swiglu_bounds){(real)c->swiglu_alpha, (real)c->swiglu_limit};
+    if (c->biases) {
+        if (!c->relu) EXPECT_OK(weights_declare(&w->expert.gate_bias, table, "gate bias", 0, ROLE_BIAS, E, 1, F, 0));
+        EXPECT_OK(weights_declare(&w->expert.up_bias, table, "up bias", 0, ROLE_BIAS, E, 1, F, 0));
+        EXPECT_OK(weights_declare(&w->expert.down_bias, table, "down bias", 0, ROLE_BIAS, E, 1, D, 0));
+    }
     if (S == 0) return;
     if (!c->relu) EXPECT_OK(weights_declare(&w->shared.gate, table, "shared gate", 0, ROLE_MATRIX, 1, S, D, 0.5));
     EXPECT_OK(weights_declare(&w->shared.up, table, "shared up", 0, ROLE_MATRIX, 1, S, D, 0.5));
@@ -113,7 +124,8 @@ static inline void layer_open(test_layer *l, layer_size s, moe_config c) {
     weights_initialize(&l->table, 1);
     for (int i = 0; i < l->table.n; i++) {
         weight *w = l->table.row[i];
-        for (ptrdiff_t j = 0; j < weight_size(w) && w->role == ROLE_ROUTER; j++) w->value[0][j] = noise(40 + (uint64_t)i, j);
+        for (ptrdiff_t j = 0; j < weight_size(w) && (w->role == ROLE_ROUTER || w->role == ROLE_BIAS); j++)
+            w->value[0][j] = noise(40 + (uint64_t)i, j);
     }
     l->t.loss_scale = 1.0 / s.tokens;
     l->t.random.seed = 7, l->t.random.step = 3;

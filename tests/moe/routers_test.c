@@ -95,12 +95,14 @@ static void kept_and_dropped_pairs_are_all_pairs(void) { for_every_way(check_cou
 /* What the layer says, against the definition: the sum of weight * expert(x) over the pairs that found room, and the shared experts. */
 static void add_mlp(double *y, const mlp_weights *w, int e, const real *x, double times) {
     for (ptrdiff_t f = 0; f < w->down->in; f++) {
-        double g = 0, u = 0;
+        double g = w->gate_bias ? (double)w->gate_bias->value[e][f] : 0, u = w->up_bias ? (double)w->up_bias->value[e][f] : 0;
         for (ptrdiff_t d = 0; d < D; d++) u += (double)w->up->value[e][f * D + d] * (double)x[d];
         for (ptrdiff_t d = 0; d < D && w->gate; d++) g += (double)w->gate->value[e][f * D + d] * (double)x[d];
-        double act = w->gate ? g / (1 + exp(-g)) * u : fmax(0, u);
+        double act = w->gate ? g / (1 + exp(-g)) * u : fmax(0, u), limit = (double)w->bounds.limit;
+        if (limit > 0) g = fmin(g, limit), u = fmin(fmax(u, -limit), limit), act = g / (1 + exp(-(double)w->bounds.alpha * g)) * (u + 1);
         for (ptrdiff_t d = 0; d < D; d++) y[d] += times * act * (double)w->down->value[e][d * w->down->in + f];
     }
+    for (ptrdiff_t d = 0; d < D && w->down_bias; d++) y[d] += times * (double)w->down_bias->value[e][d];
 }
 
 static void add_weighed(double *y, const test_layer *l, int e, const real *x, double times) {

@@ -194,6 +194,15 @@ static void truncation_cuts_gradients_and_no_values(void) {
     subject_close(&s);
 }
 
+static void windows_sinks_and_biases(void) {
+    model_config c = base;
+    c.window = (attention_window){.size = 9, .full_step = 2}, c.attention_sinks = true, c.attention_bias = BIAS_ALL;
+    c.moe.biases = c.moe.normalize = true, c.moe.swiglu_limit = 0.7, c.moe.swiglu_alpha = 1.7;
+    check_model("windows, sinks, biases", &c);
+    c.window = (attention_window){.size = 16, .chunked = true}, c.rope_neighbours = true, c.num_key_value_heads = 1;
+    check_model("chunks", &c);
+}
+
 static void earlier_tokens_and_their_order_matter(void) {
     subject s;
     real straight[V];
@@ -329,6 +338,7 @@ static const test_case cases[] = {
     {"dense, with norms", dense_with_norms},
     {"LSTMs", lstms},
     {"truncation cuts gradients and no values", truncation_cuts_gradients_and_no_values},
+    {"windows, sinks and biases", windows_sinks_and_biases},
     {"earlier tokens and their order matter", earlier_tokens_and_their_order_matter},
     {"the loss is the cross-entropy of the logits", the_loss_is_the_cross_entropy_of_the_logits},
     {"training passes repeat and allocate nothing", training_passes_repeat_and_allocate_nothing},

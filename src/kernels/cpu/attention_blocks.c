@@ -1,39 +1,61 @@
 /* Causal attention in blocks of QUERIES x KEYS, so that the score matrix is never kept (Dao et al. 2022, "FlashAttention", algorithm 1).
- * Keys beyond a query's own position score -infinity, which exp turns into 0.
+ * Keys that a query does not see score -infinity, which exp turns into 0; blocks of keys that no query of a block sees are passed over.
+ * A sink is one more score, of no key: it has its share of the sum, and gives nothing.
  *
  * Backward makes the probabilities again from log_sum. With P = exp(scale q k^T - log_sum), y = P v:
- *     dv = P^T dy;   dP = dy v^T;   dS = P (dP - delta), delta = sum_j P dP = <dy, y>;   dq = scale dS k;   dk = scale dS^T q */
+ *     dv = P^T dy;   dP = dy v^T;   dS = P (dP - delta), delta = sum_j P dP = <dy, y>;   dq = scale dS k;   dk = scale dS^T q
+ * The sink's share exp(sink - log_sum) stands before a value of 0:   dsink = -sum of share delta */
 
 enum { QUERIES = 64, KEYS = 128 };
 
-/* scores (queries, KEYS) of queries i0.. against keys j0.., scaled; a query i may see key j if j <= i + lag */
-static void score_block(const arithmetic *how, real *scores, const operand *q, ptrdiff_t i0, ptrdiff_t queries, const operand *k, ptrdiff_t j0,
-                        ptrdiff_t keys, ptrdiff_t lag, const attention_shape *shape, room *r) {
-    multiply_tile(how, scores, KEYS, q, i0, queries, k, j0, keys, shape->head_dim, false, r);
-    for (ptrdiff_t i = 0; i < queries; i++) {
-        ptrdiff_t seen = i0 + i + lag + 1 - j0;
+/* Rows of q that look at the same keys: neighbouring queries of a head, or, where a sequence has one query, heads of it. Row i is at position
+ * position + i later of its sequence. */
+typedef struct {
+    operand q;
+    ptrdiff_t rows, position, later;
+    const real *sink; /* of row 0; the next row's is sink_step further */
+    ptrdiff_t sink_step;
+    real *y, *log_sum;
+    ptrdiff_t y_stride, log_stride;
+} query_block;
+
+static inline ptrdiff_t first_seen(const attention_shape *shape, ptrdiff_t position) {
+    if (shape->window == 0) return 0;
+    ptrdiff_t first = shape->chunked ? position - position % shape->window : position - shape->window + 1;
+    return first > 0 ? first : 0;
+}
+
+/* Where the first block of keys begins that a query at `position`, or one after it, sees. */
+static inline ptrdiff_t first_block(const attention_shape *shape, ptrdiff_t position) { return first_seen(shape, position) / KEYS * KEYS; }
+
+/* scores (rows, KEYS) against keys j0 .. j0 + keys, scaled */
+static void score_block(const arithmetic *how, real *scores, const query_block *b, const operand *k, ptrdiff_t j0, ptrdiff_t keys,
+                        const attention_shape *shape, room *r) {
+    multiply_tile(how, scores, KEYS, &b->q, 0, b->rows, k, j0, keys, shape->head_dim, false, r);
+    for (ptrdiff_t i = 0; i < b->rows; i++) {
+        const ptrdiff_t position = b->position + i * b->later, before = first_seen(shape, position) - j0, seen = position + 1 - j0;
         real *row = scores + i * KEYS;
         for (ptrdiff_t j = 0; j < keys; j++) row[j] *= shape->scale;
+        for (ptrdiff_t j = 0; j < smaller(before, keys); j++) row[j] = -(real)INFINITY;
         for (ptrdiff_t j = seen < 0 ? 0 : seen; j < keys; j++) row[j] = -(real)INFINITY;
     }
 }
 
-static void attend_block(const arithmetic *how, real *y, real *log_sum, const operand *q, const operand *k, const operand *v, ptrdiff_t i0,
-                         ptrdiff_t queries, ptrdiff_t keys, ptrdiff_t lag, ptrdiff_t y_stride, const attention_shape *shape) {
+static void attend_block(const arithmetic *how, const query_block *b, const operand *k, const operand *v, const attention_shape *shape) {
     real scores[QUERIES * KEYS] __attribute__((aligned(64)));
     real most[QUERIES], sum[QUERIES];
     room r;
-    ptrdiff_t visible = i0 + queries + lag < keys ? i0 + queries + lag : keys;
-    for (ptrdiff_t i = 0; i < queries; i++) {
-        most[i] = -(real)INFINITY, sum[i] = 0;
-        memset(y + i * y_stride, 0, sizeof(real) * (size_t)shape->head_dim);
+    const ptrdiff_t end = b->position + (b->rows - 1) * b->later + 1;
+    for (ptrdiff_t i = 0; i < b->rows; i++) {
+        most[i] = b->sink ? b->sink[i * b->sink_step] : -(real)INFINITY, sum[i] = b->sink ? 1 : 0;
+        memset(b->y + i * b->y_stride, 0, sizeof(real) * (size_t)shape->value_dim);
     }
-    for (ptrdiff_t j0 = 0; j0 < visible; j0 += KEYS) {
-        ptrdiff_t wide = visible - j0 < KEYS ? visible - j0 : KEYS;
-        score_block(how, scores, q, i0, queries, k, j0, wide, lag, shape, &r);
-        for (ptrdiff_t i = 0; i < queries; i++) {
-            real *row = scores + i * KEYS, here = largest(row, wide), top = here > most[i] ? here : most[i];
-            if (top == -(real)INFINITY) { /* this block lies wholly in the query's future */
+    for (ptrdiff_t j0 = first_block(shape, b->position); j0 < end; j0 += KEYS) {
+        ptrdiff_t wide = smaller(end - j0, KEYS);
+        score_block(how, scores, b, k, j0, wide, shape, &r);
+        for (ptrdiff_t i = 0; i < b->rows; i++) {
+            real *row = scores + i * KEYS, here = largest(row, wide), top = here > most[i] ? here : most[i], *y = b->y + i * b->y_stride;
+            if (top == -(real)INFINITY) { /* nothing of this block is seen, nor was of those before */
                 memset(row, 0, sizeof(real) * (size_t)wide);
                 continue;
             }
@@ -41,88 +63,153 @@ static void attend_block(const arithmetic *how, real *y, real *log_sum, const op
             sum[i] = sum[i] * shrink + exponentiate(row, top, wide);
             most[i] = top;
             if (shrink != 1)
-                for (ptrdiff_t d = 0; d < shape->head_dim; d++) y[i * y_stride + d] *= shrink;
+                for (ptrdiff_t d = 0; d < shape->value_dim; d++) y[d] *= shrink;
         }
         operand weights = {scores, KEYS, NULL, ACROSS}, values = *v;
         values.x += j0 * v->stride;
-        multiply_tile(how, y, y_stride, &weights, 0, queries, &values, 0, shape->head_dim, wide, true, &r);
+        multiply_tile(how, b->y, b->y_stride, &weights, 0, b->rows, &values, 0, shape->value_dim, wide, true, &r);
     }
-    for (ptrdiff_t i = 0; i < queries; i++) {
+    for (ptrdiff_t i = 0; i < b->rows; i++) {
         real inverse = 1 / sum[i];
-        for (ptrdiff_t d = 0; d < shape->head_dim; d++) y[i * y_stride + d] *= inverse;
-        log_sum[i * shape->heads] = most[i] + (real)log((double)sum[i]);
+        for (ptrdiff_t d = 0; d < shape->value_dim; d++) b->y[i * b->y_stride + d] *= inverse;
+        b->log_sum[i * b->log_stride] = most[i] + (real)log((double)sum[i]);
     }
 }
 
-static void attention_by(const arithmetic *how, real *y, real *log_sum, const real *q, const real *k, const real *v, attention_span span,
-                         attention_shape shape) {
-    ptrdiff_t H = shape.heads, q_stride = H * shape.head_dim, k_stride = shape.kv_heads * shape.head_dim, longest = 0;
-    for (int s = 0; s < span.n; s++)
-        if (span.query_start[s + 1] - span.query_start[s] > longest) longest = span.query_start[s + 1] - span.query_start[s];
-    ptrdiff_t blocks = ceiling(longest, QUERIES);
-#pragma omp parallel for schedule(dynamic) if (span.n * H * blocks > 1 && longest > 1)
-    for (ptrdiff_t task = 0; task < span.n * H * blocks; task++) {
-        ptrdiff_t s = task / (H * blocks), h = task / blocks % H, i0 = task % blocks * QUERIES;
-        ptrdiff_t first = span.query_start[s], queries = span.query_start[s + 1] - first, keys = span.key_end[s] - span.key_start[s];
-        if (i0 >= queries) continue;
-        ptrdiff_t column = h * shape.head_dim, kv_column = h / (H / shape.kv_heads) * shape.head_dim, row = span.key_start[s];
-        operand queries_of = {q + first * q_stride + column, q_stride, NULL, ACROSS};
-        operand keys_of = {k + row * k_stride + kv_column, k_stride, NULL, ACROSS},
-                values_of = {v + row * k_stride + kv_column, k_stride, NULL, ALONG};
-        attend_block(how, y + (first + i0) * q_stride + column, log_sum + (first + i0) * H + h, &queries_of, &keys_of, &values_of, i0,
-                     queries - i0 < QUERIES ? queries - i0 : QUERIES, keys, keys - queries, q_stride, &shape);
+/* Heads of one query that look at the same keys, together: all that share them, but fewer where that would leave a thread alone. */
+static ptrdiff_t heads_together(const attention_shape *shape) {
+    ptrdiff_t shared = shape->heads / shape->kv_heads;
+    return smaller(shape->kv_heads < 4 ? ceiling(shared, 4) : shared, QUERIES);
+}
+
+/* The part-th block of the sequence whose query 0 is row `first`; false: there is none. */
+static bool find_queries(query_block *b, ptrdiff_t *kv_head, const attention_inputs *in, real *y, real *log_sum, ptrdiff_t first, ptrdiff_t queries,
+                         ptrdiff_t past, ptrdiff_t part, const attention_shape *shape) {
+    const ptrdiff_t H = shape->heads, shared = H / shape->kv_heads, together = heads_together(shape), parts = ceiling(shared, together);
+    const bool alone = queries == 1;
+    const ptrdiff_t i0 = alone ? 0 : part / H * QUERIES, of_kv = alone ? part % parts * together : part % H % shared;
+    *kv_head = alone ? part / parts : part % H / shared;
+    if (*kv_head >= shape->kv_heads || i0 >= queries) return false;
+    const ptrdiff_t head = *kv_head * shared + of_kv, row = (first + i0) * H + head;
+    *b = (query_block){.q = {in->q + row * shape->head_dim, (alone ? 1 : H) * shape->head_dim, NULL, ACROSS},
+                       .rows = alone ? smaller(together, shared - of_kv) : smaller(QUERIES, queries - i0),
+                       .position = past + i0,
+                       .later = !alone,
+                       .sink = in->sink ? in->sink + head : NULL,
+                       .sink_step = alone,
+                       .y = y + row * shape->value_dim,
+                       .log_sum = log_sum + row,
+                       .y_stride = (alone ? 1 : H) * shape->value_dim,
+                       .log_stride = alone ? 1 : H};
+    return true;
+}
+
+static void attention_by(const arithmetic *how, real *y, real *log_sum, const attention_inputs *in, attention_span span, attention_shape shape) {
+    ptrdiff_t longest = 0, most_keys = 0;
+    for (int s = 0; s < span.n; s++) {
+        ptrdiff_t queries = span.query_start[s + 1] - span.query_start[s], keys = span.key_end[s] - span.key_start[s];
+        if (queries > longest) longest = queries;
+        if (keys > most_keys) most_keys = keys;
+    }
+    const ptrdiff_t parts = shape.heads * ceiling(longest, QUERIES);
+#pragma omp parallel for schedule(dynamic) if (span.n * parts > 1 && longest * most_keys * shape.heads > 4096)
+    for (ptrdiff_t task = 0; task < span.n * parts; task++) {
+        const ptrdiff_t s = task / parts, first = span.query_start[s], queries = span.query_start[s + 1] - first, row = span.key_start[s];
+        query_block b;
+        ptrdiff_t kv;
+        if (!find_queries(&b, &kv, in, y, log_sum, first, queries, span.key_end[s] - row - queries, task % parts, &shape)) continue;
+        operand k = {in->k.x + row * in->k.row + kv * in->k.head, in->k.row, NULL, ACROSS};
+        operand v = {in->v.x + row * in->v.row + kv * in->v.head, in->v.row, NULL, ALONG};
+        attend_block(how, &b, &k, &v, &shape);
     }
 }
 
-/* One query head's part of the gradients of its key-value head. */
-static void attend_backward(const arithmetic *how, real *dq, real *dk, real *dv, const real *dy, const real *y, const real *log_sum, const real *q,
-                            const real *k, const real *v, ptrdiff_t queries, ptrdiff_t keys, const attention_shape *shape) {
-    ptrdiff_t D = shape->head_dim, q_stride = shape->heads * D, k_stride = shape->kv_heads * D, lag = keys - queries;
-    real probability[QUERIES * KEYS] __attribute__((aligned(64))), dscore[QUERIES * KEYS] __attribute__((aligned(64)));
+/* What one query head of a sequence adds to the gradients. */
+typedef struct {
+    query_block block; /* y and log_sum are read */
+    operand k, v;      /* of its keys, in order */
+    const real *dy;
+    real *dq, *dk, *dv;
+    ptrdiff_t q_stride;
+} head_backward;
+
+/* Of the queries of h->block, which end before key `end`. */
+static void attend_block_backward(const arithmetic *how, const head_backward *h, ptrdiff_t end, const attention_shape *shape) {
+    const query_block *b = &h->block;
+    const ptrdiff_t D = shape->head_dim, width = shape->value_dim;
+    real probability[QUERIES * KEYS] __attribute__((aligned(64))), dscore[QUERIES * KEYS] __attribute__((aligned(64))), delta[QUERIES];
     room r;
-    operand q_rows = {q, q_stride, NULL, ACROSS}, k_rows = {k, k_stride, NULL, ACROSS}, v_rows = {v, k_stride, NULL, ACROSS};
-    operand dy_rows = {dy, q_stride, NULL, ACROSS};
-    for (ptrdiff_t i0 = 0; i0 < queries; i0 += QUERIES) {
-        ptrdiff_t high = queries - i0 < QUERIES ? queries - i0 : QUERIES, visible = i0 + high + lag;
-        real delta[QUERIES];
-        for (ptrdiff_t i = 0; i < high; i++) delta[i] = dot(dy + (i0 + i) * q_stride, y + (i0 + i) * q_stride, D);
-        for (ptrdiff_t j0 = 0; j0 < visible; j0 += KEYS) {
-            ptrdiff_t wide = visible - j0 < KEYS ? visible - j0 : KEYS;
-            score_block(how, probability, &q_rows, i0, high, &k_rows, j0, wide, lag, shape, &r);
-            multiply_tile(how, dscore, KEYS, &dy_rows, i0, high, &v_rows, j0, wide, D, false, &r);
-            for (ptrdiff_t i = 0; i < high; i++) {
-                real *p = probability + i * KEYS, *ds = dscore + i * KEYS;
-                exponentiate(p, log_sum[(i0 + i) * shape->heads], wide);
-                for (ptrdiff_t j = 0; j < wide; j++) ds[j] = p[j] * (ds[j] - delta[i]) * shape->scale;
-            }
-            operand p_along = {probability, KEYS, NULL, ALONG}, ds_along = {dscore, KEYS, NULL, ALONG}, ds_across = {dscore, KEYS, NULL, ACROSS};
-            operand dy_along = {dy + i0 * q_stride, q_stride, NULL, ALONG}, q_along = {q + i0 * q_stride, q_stride, NULL, ALONG};
-            operand k_along = {k + j0 * k_stride, k_stride, NULL, ALONG};
-            multiply_tile(how, dv + j0 * k_stride, k_stride, &p_along, 0, wide, &dy_along, 0, D, high, true, &r);
-            multiply_tile(how, dk + j0 * k_stride, k_stride, &ds_along, 0, wide, &q_along, 0, D, high, true, &r);
-            multiply_tile(how, dq + i0 * q_stride, q_stride, &ds_across, 0, high, &k_along, 0, D, wide, true, &r);
+    operand dy = {h->dy, b->y_stride, NULL, ACROSS}, v = h->v;
+    v.lies = ACROSS;
+    for (ptrdiff_t i = 0; i < b->rows; i++) delta[i] = dot(h->dy + i * b->y_stride, b->y + i * b->y_stride, width);
+    for (ptrdiff_t j0 = first_block(shape, b->position); j0 < end; j0 += KEYS) {
+        ptrdiff_t wide = smaller(end - j0, KEYS);
+        score_block(how, probability, b, &h->k, j0, wide, shape, &r);
+        multiply_tile(how, dscore, KEYS, &dy, 0, b->rows, &v, j0, wide, width, false, &r);
+        for (ptrdiff_t i = 0; i < b->rows; i++) {
+            real *p = probability + i * KEYS, *ds = dscore + i * KEYS;
+            exponentiate(p, b->log_sum[i * b->log_stride], wide);
+            for (ptrdiff_t j = 0; j < wide; j++) ds[j] = p[j] * (ds[j] - delta[i]) * shape->scale;
         }
+        operand p_along = {probability, KEYS, NULL, ALONG}, ds_along = {dscore, KEYS, NULL, ALONG}, ds_across = {dscore, KEYS, NULL, ACROSS};
+        operand dy_along = {h->dy, b->y_stride, NULL, ALONG}, q_along = {b->q.x, b->q.stride, NULL, ALONG};
+        operand k_along = {h->k.x + j0 * h->k.stride, h->k.stride, NULL, ALONG};
+        multiply_tile(how, h->dv + j0 * v.stride, v.stride, &p_along, 0, wide, &dy_along, 0, width, b->rows, true, &r);
+        multiply_tile(how, h->dk + j0 * h->k.stride, h->k.stride, &ds_along, 0, wide, &q_along, 0, D, b->rows, true, &r);
+        multiply_tile(how, h->dq, h->q_stride, &ds_across, 0, b->rows, &k_along, 0, D, wide, true, &r);
     }
 }
 
-static void attention_backward_by(const arithmetic *how, real *dq, real *dk, real *dv, const real *dy, const real *y, const real *log_sum,
-                                  const real *q, const real *k, const real *v, attention_span span, attention_shape shape) {
-    ptrdiff_t H = shape.heads, D = shape.head_dim, shared = H / shape.kv_heads, q_stride = H * D, k_stride = shape.kv_heads * D;
+/* In order of the queries, whatever the number of threads. */
+static void sink_backward(real *dsink, const real *dy, const real *y, const real *log_sum, const real *sink, ptrdiff_t rows,
+                          const attention_shape *shape) {
+    const ptrdiff_t H = shape->heads, width = shape->value_dim;
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t h = 0; h < H; h++) {
+        real sum = 0;
+        for (ptrdiff_t i = h; i < rows * H; i += H) sum += (real)exp((double)(sink[h] - log_sum[i])) * dot(dy + i * width, y + i * width, width);
+        dsink[h] -= sum;
+    }
+}
+
+static void attention_backward_by(const arithmetic *how, const attention_gradients *d, const real *dy, const real *y, const real *log_sum,
+                                  const attention_inputs *in, attention_span span, attention_shape shape) {
+    const ptrdiff_t H = shape.heads, shared = H / shape.kv_heads, q_stride = H * shape.head_dim, y_stride = H * shape.value_dim;
 #pragma omp parallel for schedule(dynamic)
     for (ptrdiff_t task = 0; task < span.n * shape.kv_heads; task++) {
-        ptrdiff_t s = task / shape.kv_heads, kv = task % shape.kv_heads;
-        ptrdiff_t row = span.query_start[s] * q_stride, key_row = span.key_start[s] * k_stride + kv * D;
+        const ptrdiff_t s = task / shape.kv_heads, kv = task % shape.kv_heads, queries = span.query_start[s + 1] - span.query_start[s];
+        const ptrdiff_t row = span.key_start[s], past = span.key_end[s] - row - queries;
+        const ptrdiff_t at_k = row * in->k.row + kv * in->k.head, at_v = row * in->v.row + kv * in->v.head;
         for (ptrdiff_t h = kv * shared; h < (kv + 1) * shared; h++)
-            attend_backward(how, dq + row + h * D, dk + key_row, dv + key_row, dy + row + h * D, y + row + h * D,
-                            log_sum + span.query_start[s] * H + h, q + row + h * D, k + key_row, v + key_row,
-                            span.query_start[s + 1] - span.query_start[s], span.key_end[s] - span.key_start[s], &shape);
+            for (ptrdiff_t i0 = 0; i0 < queries; i0 += QUERIES) {
+                const ptrdiff_t first = (span.query_start[s] + i0) * H + h, rows = smaller(queries - i0, QUERIES);
+                head_backward of_head = {
+                    .block = {.q = {in->q + first * shape.head_dim, q_stride, NULL, ACROSS},
+                              .rows = rows,
+                              .position = past + i0,
+                              .later = 1,
+                              .y = (real *)(uintptr_t)(y + first * shape.value_dim),
+                              .log_sum = (real *)(uintptr_t)(log_sum + first),
+                              .y_stride = y_stride,
+                              .log_stride = H},
+                    .k = {in->k.x + at_k, in->k.row, NULL, ACROSS},
+                    .v = {in->v.x + at_v, in->v.row, NULL, ALONG},
+                    .dy = dy + first * shape.value_dim,
+                    .dq = d->q + first * shape.head_dim,
+                    .dk = d->k + at_k,
+                    .dv = d->v + at_v,
+                    .q_stride = q_stride,
+                };
+                attend_block_backward(how, &of_head, past + i0 + rows, &shape);
+            }
     }
+    if (d->sink) sink_backward(d->sink, dy, y, log_sum, in->sink, span.query_start[span.n], &shape);
 }
 
-static void attention(real *y, real *log_sum, const real *q, const real *k, const real *v, attention_span span, attention_shape shape) {
-    attention_by(&numbers, y, log_sum, q, k, v, span, shape);
+static void attention(real *y, real *log_sum, const attention_inputs *in, attention_span span, attention_shape shape) {
+    attention_by(&numbers, y, log_sum, in, span, shape);
 }
-static void attention_backward(real *dq, real *dk, real *dv, const real *dy, const real *y, const real *log_sum, const real *q, const real *k,
-                               const real *v, attention_span span, attention_shape shape) {
-    attention_backward_by(&numbers, dq, dk, dv, dy, y, log_sum, q, k, v, span, shape);
+static void attention_backward(const attention_gradients *d, const real *dy, const real *y, const real *log_sum, const attention_inputs *in,
+                               attention_span span, attention_shape shape) {
+    attention_backward_by(&numbers, d, dy, y, log_sum, in, span, shape);
 }

@@ -104,12 +104,12 @@ static ptrdiff_t packed_size_bf16(ptrdiff_t in, ptrdiff_t out) { return packed_s
 static void pack_rows_bf16(real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out) {
     pack_rows_by(&pairs, packed, w, first, rows, in, out);
 }
-static void attention_bf16(real *y, real *log_sum, const real *q, const real *k, const real *v, attention_span span, attention_shape shape) {
-    attention_by(&pairs, y, log_sum, q, k, v, span, shape);
+static void attention_bf16(real *y, real *log_sum, const attention_inputs *in, attention_span span, attention_shape shape) {
+    attention_by(&pairs, y, log_sum, in, span, shape);
 }
-static void attention_backward_bf16(real *dq, real *dk, real *dv, const real *dy, const real *y, const real *log_sum, const real *q, const real *k,
-                                    const real *v, attention_span span, attention_shape shape) {
-    attention_backward_by(&pairs, dq, dk, dv, dy, y, log_sum, q, k, v, span, shape);
+static void attention_backward_bf16(const attention_gradients *d, const real *dy, const real *y, const real *log_sum, const attention_inputs *in,
+                                    attention_span span, attention_shape shape) {
+    attention_backward_by(&pairs, d, dy, y, log_sum, in, span, shape);
 }
 
 static const struct products products_bf16 = {.linear = linear_bf16,

@@ -140,32 +140,26 @@ static void cross_entropy(double *loss, real *x, const int32_t *target, ptrdiff_
     }
 }
 
-static void swiglu(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+/* What two matrices say becomes one activation. bounds: NULL without. */
+typedef V gated_lanes(V g, V u, const swiglu_bounds *bounds);
+
+static inline __attribute__((always_inline)) void gate_rows(gated_lanes *activate, real *act, const real *gate, const real *up,
+                                                            const real *row_weight, ptrdiff_t rows, ptrdiff_t width, const swiglu_bounds *bounds) {
 #pragma omp parallel for schedule(static) if (rows * width > SMALL)
     for (ptrdiff_t r = 0; r < rows; r++) {
         real weight = row_weight ? row_weight[r] : 1;
         ptrdiff_t i = r * width, end = i + width;
-        for (; i + LANES <= end; i += LANES) {
-            V g = load(gate + i);
-            store(act + i, g * sigmoid_lanes(g) * load(up + i) * weight);
-        }
-        if (i < end) {
-            V g = load_part(gate + i, end - i, 0);
-            store_part(act + i, g * sigmoid_lanes(g) * load_part(up + i, end - i, 0) * weight, end - i);
-        }
+        for (; i + LANES <= end; i += LANES) store(act + i, activate(load(gate + i), load(up + i), bounds) * weight);
+        if (i < end) store_part(act + i, activate(load_part(gate + i, end - i, 0), load_part(up + i, end - i, 0), bounds) * weight, end - i);
     }
 }
 
-/* a = w silu(g) u with silu(g) = g s(g), s the sigmoid, s' = s (1 - s); silu'(g) = s (1 + g (1 - s))
- *   dw = sum_i da_i silu(g_i) u_i;   dg = da w u silu'(g);   du = da w silu(g) */
-static inline V swiglu_backward_lanes(V *act, V *g, V *u, V dact, real weight) {
-    V s = sigmoid_lanes(*g), silu = *g * s, unweighted = silu * *u;
-    V dg = dact * weight * *u * s * (1 + *g * (1 - s)), du = dact * weight * silu;
-    *act = unweighted * weight, *g = dg, *u = du;
-    return dact * unweighted;
-}
+/* g and u become their gradients, act the activation; returns what drow_weight sums. */
+typedef V gated_backward_lanes(V *act, V *g, V *u, V dact, real weight, const swiglu_bounds *bounds);
 
-static void swiglu_backward(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+static inline __attribute__((always_inline)) void gate_rows_backward(gated_backward_lanes *back, real *act, real *gate, real *up, real *drow_weight,
+                                                                     const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width,
+                                                                     const swiglu_bounds *bounds) {
 #pragma omp parallel for schedule(static) if (rows * width > SMALL)
     for (ptrdiff_t r = 0; r < rows; r++) {
         real weight = row_weight ? row_weight[r] : 1;
@@ -173,17 +167,63 @@ static void swiglu_backward(real *act, real *gate, real *up, real *drow_weight, 
         ptrdiff_t i = r * width, end = i + width;
         for (; i + LANES <= end; i += LANES) {
             g = load(gate + i), u = load(up + i);
-            dweight += swiglu_backward_lanes(&a, &g, &u, load(dact + i), weight);
+            dweight += back(&a, &g, &u, load(dact + i), weight, bounds);
             store(act + i, a), store(gate + i, g), store(up + i, u);
         }
         if (i < end) {
             ptrdiff_t left = end - i;
             g = load_part(gate + i, left, 0), u = load_part(up + i, left, 0);
-            dweight += swiglu_backward_lanes(&a, &g, &u, load_part(dact + i, left, 0), weight);
+            dweight += back(&a, &g, &u, load_part(dact + i, left, 0), weight, bounds);
             store_part(act + i, a, left), store_part(gate + i, g, left), store_part(up + i, u, left);
         }
         if (drow_weight) drow_weight[r] = sum_lanes(dweight);
     }
+}
+
+static inline V swiglu_lanes(V g, V u, const swiglu_bounds *bounds) { return (void)bounds, g * sigmoid_lanes(g) * u; }
+
+/* a = w silu(g) u with silu(g) = g s(g), s the sigmoid, s' = s (1 - s); silu'(g) = s (1 + g (1 - s))
+ *   dw = sum_i da_i silu(g_i) u_i;   dg = da w u silu'(g);   du = da w silu(g) */
+static inline V swiglu_backward_lanes(V *act, V *g, V *u, V dact, real weight, const swiglu_bounds *bounds) {
+    V s = sigmoid_lanes(*g), silu = *g * s, unweighted = silu * *u;
+    V dg = dact * weight * *u * s * (1 + *g * (1 - s)), du = dact * weight * silu;
+    (void)bounds, *act = unweighted * weight, *g = dg, *u = du;
+    return dact * unweighted;
+}
+
+static void swiglu(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+    gate_rows(swiglu_lanes, act, gate, up, row_weight, rows, width, NULL);
+}
+static void swiglu_backward(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
+                            ptrdiff_t width) {
+    gate_rows_backward(swiglu_backward_lanes, act, gate, up, drow_weight, dact, row_weight, rows, width, NULL);
+}
+
+static inline V bounded_lanes(V g, V u, const swiglu_bounds *bounds) {
+    const V limit = bounds->limit - (V){0};
+    g = select_lanes(g > limit, limit, g), u = select_lanes(u > limit, limit, select_lanes(u < -limit, -limit, u));
+    return g * sigmoid_lanes(bounds->alpha * g) * (u + 1);
+}
+
+/* a = w g s(alpha g) (u + 1), of g and u within their bounds;   with s' = s (1 - s)
+ *   dw = sum_i da_i a_i / w;   dg = da w (u + 1) s (1 + alpha g (1 - s));   du = da w g s;   and nothing reaches what is beyond its bound */
+static inline V bounded_backward_lanes(V *act, V *g, V *u, V dact, real weight, const swiglu_bounds *bounds) {
+    const V limit = bounds->limit - (V){0};
+    const VI g_beyond = *g > limit, u_above = *u > limit, u_below = *u < -limit;
+    V gate = select_lanes(g_beyond, limit, *g), up = select_lanes(u_above, limit, select_lanes(u_below, -limit, *u)) + 1;
+    V s = sigmoid_lanes(bounds->alpha * gate), glu = gate * s, unweighted = glu * up;
+    V dg = dact * weight * up * s * (1 + bounds->alpha * gate * (1 - s)), du = dact * weight * glu;
+    *act = unweighted * weight, *g = select_lanes(g_beyond, (V){0}, dg), *u = select_lanes(u_above | u_below, (V){0}, du);
+    return dact * unweighted;
+}
+
+static void swiglu_bounded(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width,
+                           swiglu_bounds bounds) {
+    gate_rows(bounded_lanes, act, gate, up, row_weight, rows, width, &bounds);
+}
+static void swiglu_bounded_backward(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
+                                    ptrdiff_t width, swiglu_bounds bounds) {
+    gate_rows_backward(bounded_backward_lanes, act, gate, up, drow_weight, dact, row_weight, rows, width, &bounds);
 }
 
 static void relu(real *act, const real *x, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {

@@ -131,7 +131,10 @@ static int check_encoder(const model_config *c, const family *f, const char *whe
 
 static void take_differences(model_config *c, const family *f) {
     c->backbone = f->backbone, c->qk_norm = f->qk_norm, c->attention_sinks = f->attention_sinks;
-    c->full_step = f->full_step, c->moe.biases = f->biases, c->rope_neighbours = f->rope_neighbours;
+    c->moe.biases = f->biases, c->rope_neighbours = f->rope_neighbours, c->window.chunked = f->windows.chunked;
+    if (c->moe.swiglu_limit < 0) c->moe.swiglu_limit = f->swiglu.limit;
+    if (c->moe.swiglu_alpha < 0) c->moe.swiglu_alpha = f->swiglu.alpha;
+    if (c->window.full_step == 0) c->window.full_step = f->windows.full_step;
     if (c->sparse_step < 1) c->sparse_step = 1;
     if (c->biased < 0) c->biased = !f->bias_key ? f->attention_bias != BIAS_NONE : f->biased;
     c->attention_bias = c->biased ? f->attention_bias : BIAS_NONE;
@@ -143,6 +146,13 @@ static int check_differences(const model_config *c, const family *f, const char 
         FAIL(LAMP_MALFORMED, "%s: \"attention_bias\": expected none in family %s, found biases", where, f->model_type);
     if (!c->biased && f->attention_bias != BIAS_NONE && !f->bias_key)
         FAIL(LAMP_MALFORMED, "%s: \"attention_bias\": expected biases in family %s, found none", where, f->model_type);
+    if (f->swiglu.limit > 0) {
+        TRY(check_positive("swiglu_limit", c->moe.swiglu_limit, 1e6, where));
+        TRY(check_positive("swiglu_alpha", c->moe.swiglu_alpha, 1e6, where));
+    } else if (c->moe.swiglu_limit != 0)
+        FAIL(LAMP_MALFORMED, "%s: \"swiglu_limit\": expected 0 in family %s, found %g; gpt_oss has it", where, f->model_type, c->moe.swiglu_limit);
+    if (c->window.size > 0 && !f->windows.key)
+        FAIL(LAMP_MALFORMED, "%s: \"sliding_window\": expected 0 in family %s, found %" PRId64, where, f->model_type, c->window.size);
     if (c->clip_qkv > 0 && !family_has_field(f, offsetof(model_config, clip_qkv)))
         FAIL(LAMP_MALFORMED, "%s: \"clip_qkv\": expected 0 in family %s, found %g; olmoe has it", where, f->model_type, c->clip_qkv);
     return LAMP_OK;
@@ -164,6 +174,7 @@ int family_complete(model_config *c, const char *where) {
     problems_add(&p, check_positive("rope_theta", c->rope_theta, 1e15, where));
     problems_add(&p, check_positive("rms_norm_eps", c->rms_norm_eps, 1, where));
     problems_add(&p, check_up_to("initializer_range", c->initializer_range, 10, where));
+    problems_add(&p, check_up_to("window", (double)c->window.size, 1 << 30, where));
     problems_add(&p, check_up_to("clip_qkv", c->clip_qkv, 1e9, where));
     TRY(problems_end(&p));
     TRY(check_differences(c, f, where));
@@ -211,6 +222,7 @@ model_config family_defaults(const family *f) {
                       .moe = {.experts = 1, .top_k = f->top_k > 0 ? f->top_k : 1, .normalize = f->always_normalizes, .scale = 1}};
     strcpy(c.family, f->model_type);
     strcpy(c.moe.kind, f->router ? f->router->name : router_softmax.name);
+    c.moe.swiglu_limit = f->swiglu.limit, c.moe.swiglu_alpha = f->swiglu.alpha;
     c.moe.shared_experts = f->shared_experts, c.moe.shared_gate = f->shared_gate, c.moe.weigh_input = f->weigh_input;
     return c;
 }

@@ -30,7 +30,21 @@ typedef struct {
 typedef struct {
     const char *kind, *tensor;
     int64_t part, parts; /* of (E, parts * out, in), as gate is part 0 and up part 1 of 2; parts 0: each group is a tensor of its own */
+    bool turns;          /* parts take turns, row by row, instead of following one another (GPT-OSS) */
+    bool transposed;     /* (E, in, parts * out) */
+    bool blocks;         /* in four bits (MXFP4): TENSOR_blocks (E, parts * out, in / 32, 16), and TENSOR_scales without the last dimension */
 } family_tensor;
+
+/* How config.json speaks of windows of attention. */
+typedef struct {
+    const char *key;  /* of their size; NULL: there are none */
+    const char *flag; /* which must be true for them to count; NULL: they always do */
+    const char
+        *layers; /* of how many layers see all before those with windows, or of how many have them before those that see all; NULL: all have them */
+    bool layers_end; /* the second of these */
+    bool chunked;    /* as in model_config, and where config.json is silent */
+    int64_t full_step;
+} family_windows;
 
 typedef struct {
     const char *model_type, *architecture;
@@ -51,11 +65,14 @@ typedef struct {
     int64_t top_k, shared_experts;   /* where config.json is silent */
     int64_t context;                 /* the same of max_position_embeddings; 0: it must be there */
     bool shared_gate, weigh_input, biases; /* as in moe_config */
+    struct {
+        double limit, alpha; /* of experts with bounds, where config.json is silent; limit 0: they have none */
+    } swiglu;
     attention_bias attention_bias;         /* where there is one */
     const char *bias_key;                  /* which says whether there is; NULL: there is, unless it is BIAS_NONE */
     bool biased;                           /* where config.json is silent */
     bool attention_sinks, latent, recurrent; /* latent: it has that attention; recurrent: none, and with a single expert it is dense */
-    int64_t full_step;                       /* as in model_config, as are those before */
+    family_windows windows;
     const family_key *keys; /* that only this family has, or calls otherwise */
     int n_keys;
     const family_tensor *tensors; /* where the names differ from those in family.c */
@@ -91,17 +108,20 @@ bool family_has_field(const family *f, size_t offset); /* one of its own keys is
 /* What a config.json says of a family that says nothing. */
 model_config family_defaults(const family *f);
 
-/* Where a group of a weight lies: shape of the tensor, and its first value in it. nth: of the names it may have, 0 being the one we write; false:
- * there are no more. */
-enum { TENSOR_NAME_BYTES = 128 };
+/* Where a group of a weight lies: the tensor's shape, and value (o, i) of the group at first + o row_step + i column_step. nth: of the names it may
+ * have, 0 being the one we write; false: there are no more. */
+enum { TENSOR_NAME_BYTES = 128, PLACE_RANK = 4 };
 typedef struct {
     char name[TENSOR_NAME_BYTES];
     int rank;
-    int64_t shape[3];
-    int64_t first;
+    int64_t shape[PLACE_RANK];
+    int64_t first, row_step, column_step;
+    bool fused;                     /* other groups, and perhaps other weights, lie in it too */
+    char scales[TENSOR_NAME_BYTES]; /* of MXFP4, where the steps count values; else empty */
 } family_place;
 
 bool family_place_group(family_place *place, const family *f, const weight *w, ptrdiff_t group, int nth);
+int64_t family_place_size(const family_place *place); /* how many values the tensor holds */
 
 /* The same in any table of names: own ones, which take the place of the usual ones of their kind. */
 typedef struct {

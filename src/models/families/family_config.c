@@ -12,6 +12,7 @@
 #include "models/families/family.h"
 #include "models/families/lamplighter.h"
 #include "models/families/rope_config.h"
+#include "models/families/window_config.h"
 #include "moe/route.h"
 
 /* Found, and not null: transformers reads a null as the default. */
@@ -34,28 +35,30 @@ static int refuse(const json_t *root, const char *key, const char *expected, con
     return status;
 }
 
-static int check_layer_types(const json_t *root, const char *where) {
-    const json_t *list = setting(root, "layer_types"), *type;
-    size_t i;
-    if (list && !json_is_array(list)) return refuse(root, "layer_types", "an array", where);
-    json_array_foreach(list, i, type)
-        if (!json_is_string(type) || strcmp(json_string_value(type), "full_attention"))
-            return refuse(root, "layer_types", "full_attention in every layer", where);
-    return LAMP_OK;
-}
-
 static bool is_known(const family *f, const char *key) {
     for (int i = 0; i < f->n_keys; i++)
         if (!strcmp(f->keys[i].key, key)) return true;
     return f->bias_key && !strcmp(f->bias_key, key);
 }
 
+/* How values lie in the files is seen there; here is what they do not say (formats/placed_values.h). */
+static int check_quantization(const json_t *root, const char *where) {
+    static const char expected[] = "quant_method mxfp4, or fp8 in squares of 128 (weight_block_size [128, 128])";
+    const json_t *quantization = setting(root, "quantization_config"), *size = setting(quantization, "weight_block_size");
+    const char *method = json_string_value(setting(quantization, "quant_method"));
+    if (is_off(json_object_get(root, "quantization_config"))) return LAMP_OK;
+    if (!method || (strcmp(method, "mxfp4") && strcmp(method, "fp8"))) return refuse(root, "quantization_config", expected, where);
+    if (!strcmp(method, "mxfp4")) return LAMP_OK;
+    bool squares =
+        json_array_size(size) == 2 && json_integer_value(json_array_get(size, 0)) == 128 && json_integer_value(json_array_get(size, 1)) == 128;
+    return squares ? LAMP_OK : refuse(root, "quantization_config", expected, where);
+}
+
 /* What would change the function computed. A window at least as long as the context changes nothing. */
 static int check_supported(const json_t *root, const family *f, int64_t context, const char *where) {
-    static const char *const must_be_off[] = {
-        "attention_bias", "mlp_bias", "clip_qkv", "n_shared_experts", "num_shared_experts", "quantization_config", "shared_expert_intermediate_size"};
-    const json_t *act = setting(root, "hidden_act"), *window = setting(root, "sliding_window"),
-                 *rotary = setting(root, "partial_rotary_factor");
+    static const char *const must_be_off[] = {"attention_bias",   "mlp_bias",           "clip_qkv",
+                                              "n_shared_experts", "num_shared_experts", "shared_expert_intermediate_size"};
+    const json_t *act = setting(root, "hidden_act"), *window = setting(root, "sliding_window"), *rotary = setting(root, "partial_rotary_factor");
     problem_list p = {0};
     for (size_t i = 0; i < sizeof must_be_off / sizeof *must_be_off; i++)
         if (!is_known(f, must_be_off[i]) && !is_off(json_object_get(root, must_be_off[i])))
@@ -63,9 +66,9 @@ static int check_supported(const json_t *root, const family *f, int64_t context,
     if (act && (!json_is_string(act) || (strcmp(json_string_value(act), "silu") && strcmp(json_string_value(act), "swish"))))
         problems_add(&p, refuse(root, "hidden_act", "\"silu\" or \"swish\"", where));
     if (rotary && json_number_value(rotary) != 1) problems_add(&p, refuse(root, "partial_rotary_factor", "1", where));
-    if (window && !json_is_false(json_object_get(root, "use_sliding_window")) && json_integer_value(window) < context)
+    problems_add(&p, check_quantization(root, where));
+    if (!f->windows.key && window && !json_is_false(json_object_get(root, "use_sliding_window")) && json_integer_value(window) < context)
         problems_add(&p, refuse(root, "sliding_window", "null or at least max_position_embeddings", where));
-    problems_add(&p, check_layer_types(root, where));
     return problems_end(&p);
 }
 
@@ -195,7 +198,7 @@ static int read_config(model_config *c, const json_t *root, const char *where) {
     if (own) problems_add(&p, lamplighter_read(c, root, where));
     if (c->encoder_layers > 0) problems_add(&p, read_activation(c, root, where));
     problems_add(&p, read_end_of_text(c, root, where));
-    if (!f->backbone) problems_add(&p, rope_config_read(c, root, where));
+    if (!f->backbone) problems_add(&p, rope_config_read(c, root, where)), problems_add(&p, window_config_read(c, root, f, where));
     if (!f->missing) problems_add(&p, check_supported(root, f, c->max_position_embeddings, where)); /* a price does not depend on it */
     TRY(problems_end(&p));
     if (setting(root, "auto_map")) log_warning("%s: \"auto_map\" is ignored: no code from a model folder is ever run", where);

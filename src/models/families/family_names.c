@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "models/families/family.h"
 
+enum { MXFP4_VALUES = 32 /* in a block */ };
+
 /* Unless a family calls them otherwise. Of several names of one kind the first is what we write. */
 static const family_tensor usual_tensors[] = {
     {.kind = "embedding", .tensor = "model.embed_tokens.weight"},
@@ -69,15 +71,34 @@ static void expand(char name[TENSOR_NAME_BYTES], const char *pattern, int layer,
     name[length] = 0;
 }
 
+static void place_alone(family_place *place, const weight *w) {
+    *place = (family_place){.rank = 2, .shape = {w->out, w->in}, .row_step = w->in, .column_step = 1};
+    if (weight_is_vector(w)) place->rank = 1, place->shape[0] = w->in;
+}
+
+/* Among `parts` times as many rows, whose own are one after the other or take turns. A vector's columns stand for rows. */
+static void place_among(family_place *place, const family_tensor *row, const weight *w, ptrdiff_t group) {
+    const bool vector = weight_is_vector(w);
+    const int64_t rows = vector ? w->in : w->out, all = row->parts * rows, step = row->turns ? row->parts : 1, in = vector ? 1 : w->in,
+                  first = group * all + (row->turns ? row->part : row->part * rows);
+    *place = (family_place){.rank = 3, .shape = {w->groups, all, in}, .first = first * in, .row_step = step * in, .column_step = 1, .fused = true};
+    if (vector) place->rank = 2, place->column_step = step, place->row_step = 0;
+    if (row->transposed) {
+        place->shape[1] = in, place->shape[2] = all;
+        place->first = group * all * in + first % all, place->row_step = step, place->column_step = all;
+    }
+    if (row->blocks) place->rank = 4, place->shape[2] = in / MXFP4_VALUES, place->shape[3] = MXFP4_VALUES / 2;
+}
+
 bool family_place_named(family_place *place, const family_names *names, const weight *w, ptrdiff_t group, int nth) {
     const family_tensor *row = find_tensor(names, w->kind, nth);
     if (!row) return false;
-    if (row->parts > 0)
-        *place =
-            (family_place){.rank = 3, .shape = {w->groups, row->parts * w->out, w->in}, .first = (group * row->parts + row->part) * w->out * w->in};
-    else if (weight_is_vector(w)) *place = (family_place){.rank = 1, .shape = {w->in}};
-    else *place = (family_place){.rank = 2, .shape = {w->out, w->in}};
+    if (row->parts > 0) place_among(place, row, w, group);
+    else place_alone(place, w);
     expand(place->name, row->tensor, w->layer, group);
+    if (!row->blocks) return true;
+    strcpy(place->scales, place->name);
+    strcat(place->scales, "_scales"), strcat(place->name, "_blocks");
     return true;
 }
 
@@ -86,4 +107,10 @@ bool family_place_group(family_place *place, const family *f, const weight *w, p
     bool found = family_place_named(place, &names, w, group, nth);
     CHECK(found || nth > 0, "family %s has no name for weight %s", f->model_type, w->kind);
     return found;
+}
+
+int64_t family_place_size(const family_place *place) {
+    int64_t size = 1;
+    for (int i = 0; i < place->rank; i++) size *= place->shape[i];
+    return size;
 }

@@ -9,7 +9,6 @@
 static const family_key keys[] = {
     {"intermediate_size_mlp", OPTION_INTEGER, AT(dense_size), 1 << 22, false, NULL},
     {"interleave_moe_layer_step", OPTION_INTEGER, AT(sparse_step), 1 << 14, true, NULL},
-    {"attention_chunk_size", OPTION_INTEGER, AT(window), 1 << 30, true, NULL},
 };
 
 const family family_llama4 = {
@@ -23,7 +22,7 @@ const family family_llama4 = {
     .router = &router_sigmoid,
     .shared_experts = 1,
     .weigh_input = true,
-    .full_step = 4,
+    .windows = {.key = "attention_chunk_size", .chunked = true, .full_step = 4},
     .keys = keys,
     .n_keys = sizeof keys / sizeof *keys,
 };

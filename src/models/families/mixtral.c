@@ -18,6 +18,7 @@ const family family_mixtral = {
     .inner_key = "intermediate_size",
     .experts_key = "num_local_experts",
     .always_normalizes = true,
+    .windows = {.key = "sliding_window"},
     .rms_norm_eps = 1e-5,
     .rope_theta = 1e6,
     .tensors = tensors,

@@ -11,6 +11,7 @@ const family family_qwen2_moe = {
     .inner_key = "moe_intermediate_size",
     .experts_key = "num_experts",
     .dense_key = "intermediate_size",
+    .windows = {.key = "sliding_window", .flag = "use_sliding_window", .layers = "max_window_layers", .layers_end = true, .full_step = 2},
     .rms_norm_eps = 1e-6,
     .rope_theta = 1e4,
     .shared_experts = 1,

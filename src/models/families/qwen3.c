@@ -8,6 +8,7 @@ const family family_qwen3 = {
     .inner_key = "intermediate_size",
     .sparse_family = "qwen3_moe",
     .head_dim = 128,
+    .windows = {.key = "sliding_window", .flag = "use_sliding_window", .layers = "max_window_layers"},
     .rms_norm_eps = 1e-6,
     .rope_theta = 1e4,
     .attention_bias = BIAS_ALL,

@@ -9,6 +9,7 @@ const family family_qwen3_moe = {
     .inner_key = "moe_intermediate_size",
     .experts_key = "num_experts",
     .dense_key = "intermediate_size",
+    .windows = {.key = "sliding_window", .flag = "use_sliding_window"},
     .rms_norm_eps = 1e-6,
     .rope_theta = 1e4,
     .attention_bias = BIAS_ALL,

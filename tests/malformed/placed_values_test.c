@@ -1,0 +1,93 @@
+/* Every way that values which lie apart from their scales, turned or in turns, can be wrong, by name. A sound model's header is changed in place. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../test.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "infer/loaded_model.h"
+#include "lamp.h"
+
+static const struct {
+    const char *class, *model, *sound, *broken; /* broken is as long */
+    int code;
+    const char *text;
+} rows[] = {
+    {"no blocks", "gpt_oss_mxfp4", "0.mlp.experts.gate_up_proj_blocks", "0.mlp.experts.gate_up_proj_blockz", LAMP_MALFORMED,
+     "model.layers.0.mlp.experts.gate_up_proj: expected [5, 64, 64], found nothing"},
+    {"no scales", "gpt_oss_mxfp4", "1.mlp.experts.down_proj_scales", "1.mlp.experts.down_proj_scalez", LAMP_MALFORMED,
+     "model.layers.1.mlp.experts.down_proj_scales: expected [5, 64, 1], found nothing"},
+    {"blocks turned", "gpt_oss_mxfp4", "[5,64,2,16]", "[5,64,16,2]", LAMP_MALFORMED,
+     "gate_up_proj_blocks: expected [5, 64, 2, 16], found [5, 64, 16, 2]"},
+    {"blocks without experts", "gpt_oss_mxfp4", "[5,64,1,16]", "[320,1,16] ", LAMP_MALFORMED,
+     "down_proj_blocks: expected [5, 64, 1, 16], found [320, 1, 16]"},
+    {"scales of another shape", "gpt_oss_mxfp4", "[5,64,2]", "[5,32,4]", LAMP_MALFORMED,
+     "gate_up_proj_scales: expected [5, 64, 2], found [5, 32, 4]"},
+    {"blocks of another type", "gpt_oss_mxfp4", "\"U8\",\"shape\":[5,64,2,16]", "\"I8\",\"shape\":[5,64,2,16]", LAMP_MALFORMED,
+     "config.json describes 84306 parameters, but the safetensors files hold 67666"},
+    {"scales of another type", "gpt_oss_mxfp4", "\"U8\",\"shape\":[5,64,1]", "\"I8\",\"shape\":[5,64,1]", LAMP_UNSUPPORTED,
+     "down_proj_blocks: expected blocks and scales of U8, found U8 and I8"},
+    {"experts not transposed", "gpt_oss", "[5,30,26]", "[5,26,30]", LAMP_MALFORMED, "gate_up_proj: expected [5, 30, 26], found [5, 26, 30]"},
+    {"biases of one expert", "gpt_oss", "\"shape\":[5,26]", "\"shape\":[130] ", LAMP_MALFORMED, "gate_up_proj_bias: expected [5, 26], found [130]"},
+    {"biases turned", "gpt_oss", "\"shape\":[5,30]", "\"shape\":[30,5]", LAMP_MALFORMED, "expected [5, 30], found [30, 5]"},
+    {"sinks missing", "gpt_oss", "0.self_attn.sinks", "0.self_attn.links", LAMP_MALFORMED, "self_attn.sinks: expected [3], found nothing"},
+};
+
+static void copy_to_folder(const char *name, const char *from_model) {
+    char from[PATH_BYTES], to[PATH_BYTES], folder[PATH_BYTES];
+    mapped_file map;
+    EXPECT_OK(file_join(folder, "tests/golden/models", from_model));
+    EXPECT_OK(file_join(from, folder, name));
+    EXPECT_OK(file_join(to, test_folder(), name));
+    EXPECT_OK(file_map(&map, from));
+    EXPECT_OK(file_write_whole(to, map.bytes, map.length));
+    file_unmap(&map);
+}
+
+static char *find(char *bytes, size_t length, const char *text) {
+    for (char *p = bytes; p + strlen(text) <= bytes + length; p++)
+        if (!memcmp(p, text, strlen(text))) return p;
+    return NULL;
+}
+
+/* All of the places in the header. */
+static void change_header(const char *sound, const char *broken) {
+    char path[PATH_BYTES];
+    mapped_file map;
+    uint64_t header;
+    EXPECT(strlen(sound) == strlen(broken), "%s", sound);
+    EXPECT_OK(file_join(path, test_folder(), "model.safetensors"));
+    EXPECT_OK(file_map(&map, path));
+    size_t length = map.length;
+    char *bytes = malloc(length), *at;
+    memcpy(bytes, map.bytes, length);
+    file_unmap(&map);
+    memcpy(&header, bytes, sizeof header);
+    EXPECT(find(bytes + sizeof header, header, sound), "no %s in the header", sound);
+    while ((at = find(bytes + sizeof header, header, sound))) memcpy(at, broken, strlen(broken));
+    EXPECT_OK(file_write_whole(path, bytes, length));
+    free(bytes);
+}
+
+static void ignore(void *context, log_level level, const char *text) { (void)context, (void)level, (void)text; }
+
+static void malformed_values_are_refused_by_name(void) {
+    static const values_wanted ways[] = {VALUES_STORED, VALUES_REAL};
+    log_set_sink(ignore, NULL);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        loaded_model m;
+        test_row(rows[i].class);
+        copy_to_folder("config.json", rows[i].model), copy_to_folder("model.safetensors", rows[i].model);
+        for (int way = 0; way < 2; way++) {
+            EXPECT_OK(loaded_model_open(&m, test_folder(), ways[way]));
+            loaded_model_close(&m);
+        }
+        change_header(rows[i].sound, rows[i].broken);
+        for (int way = 0; way < 2; way++) EXPECT_ERROR(loaded_model_open(&m, test_folder(), ways[way]), rows[i].code, rows[i].text);
+    }
+    log_set_sink(NULL, NULL);
+}
+
+static const test_case cases[] = {{"malformed values are refused by name", malformed_values_are_refused_by_name}};
+
+int main(void) { return test_run("malformed values with scales", cases, sizeof cases / sizeof *cases); }

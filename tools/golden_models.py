@@ -69,7 +69,14 @@ MODELS = {
     "gpt_oss_mxfp4": lambda: transformers.GptOssConfig(**dict(SIZES, hidden_size=64, num_attention_heads=4, num_key_value_heads=1),
                                                        num_local_experts=5, num_experts_per_tok=2, intermediate_size=32, head_dim=10, sliding_window=9,
                                                        attention_bias=False),
+    "llama4": lambda: transformers.Llama4TextConfig(**SIZES, num_local_experts=5, intermediate_size=13, intermediate_size_mlp=41, head_dim=10,
+                                                    rope_parameters=DEFAULT),
+    "llama4_full": lambda: transformers.Llama4TextConfig(**dict(GROUPED, num_hidden_layers=5), num_local_experts=7, num_experts_per_tok=2,
+                                                         intermediate_size=13, intermediate_size_mlp=41, head_dim=10, interleave_moe_layer_step=2,
+                                                         attention_chunk_size=9, no_rope_layer_interval=3, floor_scale=4, attn_scale=0.3,
+                                                         attention_bias=True, tie_word_embeddings=True, rope_parameters=LLAMA3),
 }
+PARTS = ["llama4_full"]  # saved as the part of a model that also sees
 FUSED = ["mixtral"]  # once more, as transformers 5 holds it in memory: experts in one tensor, the router under another name
 SHARDED = ["qwen2_moe"]  # once more, in several files with an index
 
@@ -105,6 +112,17 @@ def write_packed(folder, packed, quantization):
     (folder / "config.json").write_text(json.dumps(config | {"quantization_config": quantization}, indent=2) + "\n")
 
 
+def write_as_part(folder):
+    """What a model of text and pictures is saved as, but for what sees."""
+    path = folder / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        tensors = {"language_model." + name: file.get_tensor(name) for name in file.keys()}
+    save_file(tensors, path, {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    whole = {"architectures": ["Llama4ForConditionalGeneration"], "model_type": "llama4", "text_config": config}
+    (folder / "config.json").write_text(json.dumps(whole, indent=2) + "\n")
+
+
 def randomise(model):
     """Nothing may stay at a value that hides a mistake."""
     with torch.no_grad():
@@ -122,10 +140,11 @@ class Routing:
 
     def __init__(self, model):
         self.chosen = []
-        self.hooks = [m.register_forward_hook(self.keep) for m in model.modules() if type(m).__name__.endswith(("TopKRouter", "TopkRouter"))]
+        self.hooks = [m.register_forward_hook(self.keep) for m in model.modules() if type(m).__name__.endswith(("TopKRouter", "TopkRouter", "Llama4Router"))]
 
     def keep(self, router, inputs, outputs):
-        self.chosen.append(outputs[2].sort(dim=-1).values)
+        chosen = outputs[2] if len(outputs) > 2 else outputs[1].topk(router.top_k, dim=-1).indices
+        self.chosen.append(chosen.sort(dim=-1).values)
 
     def close(self):
         for hook in self.hooks:
@@ -182,6 +201,8 @@ def make(name, root):
     else:
         raise SystemExit(f"{name}: no seed without near-ties")
     write(model, root / name, ids, *found)
+    if name in PARTS:
+        write_as_part(root / name)
     if packed:
         write_packed(root / name, packed, {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]})
     if name in FUSED:

@@ -36,6 +36,8 @@ declare -A settings=(
     [qwen3_moe]=router.normalize=true
     [gpt_oss]="router.normalize=true model.sliding_window=6 model.tie_word_embeddings=true rope.type=yarn rope.factor=4 rope.truncate=false
         rope.original_max_position_embeddings=16"
+    [llama4_text]="router.kind=sigmoid router.top_k=1 router.weigh_input=true model.n_shared_experts=1 model.decoder_sparse_step=2
+        model.sliding_window=5 model.no_rope_layer_interval=2 model.full_attention_step=2 model.floor_scale=4 model.tie_word_embeddings=true"
     [llama]=router.experts=1
     [qwen2]="router.experts=1 model.tie_word_embeddings=true model.sliding_window=9 model.window_from=1"
     [qwen3]=router.experts=1

@@ -151,7 +151,7 @@ struct kernels {
     struct products products_int8;        /* the same but for linear_stored; plain integer arithmetic where the machine has none for bytes */
 
     /* ---- rows ---- */
-    /* y = x r w with r = 1 / sqrt(mean(x^2) + epsilon); inverse_rms keeps r (rows) */
+    /* y = x r w with r = 1 / sqrt(mean(x^2) + epsilon); inverse_rms keeps r (rows). w NULL: 1 */
     void (*rmsnorm)(real *y, real *inverse_rms, const real *x, const real *w, ptrdiff_t rows, ptrdiff_t width, real epsilon);
     /* dx += , dw += */
     void (*rmsnorm_backward)(real *dx, real *dw, const real *dy, const real *x, const real *inverse_rms, const real *w, ptrdiff_t rows,

@@ -8,8 +8,9 @@
 #include "base/options.h"
 #include "moe/moe_config.h"
 
-/* RMSNorm of queries and keys before RoPE: none; one weight per head channel (Qwen3); one over the whole projection (OLMoE). */
-typedef enum { QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_FULL } qk_norm;
+/* RMSNorm of queries and keys: none; before RoPE, with one weight per head channel (Qwen3) or one over the whole projection (OLMoE); after it, of each
+ * head and without a weight, in the layers that have RoPE (Llama-4). */
+typedef enum { QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_FULL, QK_NORM_PLAIN } qk_norm;
 
 /* Which projections of attention have a bias. */
 typedef enum { BIAS_NONE, BIAS_QUERY_KEY_VALUE, BIAS_ALL } attention_bias;
@@ -28,6 +29,14 @@ typedef struct {
     int64_t full_step;   /* 0 in a recipe: as usual in the family; otherwise 0 means none */
     bool chunked;        /* set by the family: not the last tokens, but those of a chunk, which all begin at a multiple of `size` (Llama-4) */
 } attention_window;
+
+/* Layers without RoPE, in which queries may grow with their position instead (Nakanishi 2025, arXiv:2501.19399): by
+ * scale log(1 + floor((position + 1) / floor)) + 1. */
+typedef struct {
+    int64_t step;  /* layer l has no RoPE if l + 1 is a multiple of this; 0 in a recipe: as usual in the family, otherwise: all have it */
+    double scale;  /* 0: they do not grow; negative: as usual in the family */
+    int64_t floor; /* tokens */
+} unrotated_layers;
 
 /* How RoPE reads longer texts than it was first trained on (models/rope.h). */
 typedef struct {
@@ -59,7 +68,9 @@ typedef struct {
     int64_t encoder_layers;   /* before the num_hidden_layers of the decoder; 0: there is no encoder */
     latent_attention latent;
     attention_window window;
+    unrotated_layers unrotated;
     int64_t biased;           /* attention has biases: 1, 0, or -1: as usual in the family, which knows where they are */
+    int64_t normed;           /* queries and keys have norms: the same */
     double clip_qkv;          /* queries, keys and values are held within -clip_qkv .. clip_qkv; 0: they are not */
     qk_norm qk_norm;          /* this and what follows is set by the family: */
     attention_bias attention_bias;
@@ -69,6 +80,10 @@ typedef struct {
 
 static inline bool model_layer_is_sparse(const model_config *c, int64_t layer) {
     return c->moe.experts > 1 && layer >= c->dense_layers && (c->sparse_step <= 1 || (layer + 1) % c->sparse_step == 0);
+}
+
+static inline bool model_layer_rotates(const model_config *c, int64_t layer) {
+    return c->unrotated.step == 0 || (layer + 1) % c->unrotated.step != 0;
 }
 
 /* Tokens that attention of this layer sees; 0: all. */

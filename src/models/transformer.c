@@ -1,6 +1,7 @@
 /* The decoder-only transformer of the Llama line: RMSNorm before each half of a block, rotary grouped-query attention with optional norms
  * of queries and keys, and SwiGLU, dense or a mixture of experts. It reads like the figure in any of their papers. */
 #include <math.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -50,7 +51,7 @@ static int declare_plain_attention(block *b, model *m, int layer) {
 static int declare_attention_extras(block *b, model *m, int layer) {
     const model_config *c = &m->config;
     ptrdiff_t query_width = c->num_attention_heads * c->head_dim, key_width = c->num_key_value_heads * c->head_dim;
-    if (c->qk_norm != QK_NORM_NONE) {
+    if (c->qk_norm == QK_NORM_HEAD || c->qk_norm == QK_NORM_FULL) {
         bool full = c->qk_norm == QK_NORM_FULL;
         TRY(declare_norm(&b->query_norm, m, "attention.query_norm", layer, full ? query_width : c->head_dim));
         TRY(declare_norm(&b->key_norm, m, "attention.key_norm", layer, full ? key_width : c->head_dim));
@@ -116,8 +117,22 @@ static void transformer_declare_state(state *s, const model *m) {
 /* What attention needs to know of a batch, made once for all layers. */
 typedef struct {
     rotary_angles angles;
+    rotary_angles growth; /* of queries in layers without RoPE: turned by nothing, they only become longer. half 0: they do not */
     attention_span span;
 } positions;
+
+static rotary_angles growth_make(tape *t, const model_config *c, const ptrdiff_t *position, ptrdiff_t N) {
+    const unrotated_layers *u = &c->unrotated;
+    const ptrdiff_t half = c->head_dim / 2;
+    size_t bytes = sizeof(real) * (size_t)(N * half);
+    if (u->step == 0 || u->scale == 0) return (rotary_angles){.half = 0};
+    real *cosine = tape_keep(t, bytes), *sine = memset(tape_keep(t, bytes), 0, bytes);
+    for (ptrdiff_t n = 0; n < N; n++) {
+        double length = u->scale * log1p(floor((double)(position[n] + 1) / (double)u->floor)) + 1;
+        for (ptrdiff_t i = 0; i < half; i++) cosine[n * half + i] = (real)length;
+    }
+    return (rotary_angles){cosine, sine, half, false};
+}
 
 static positions positions_make(tape *t, const model_config *c, const token_batch *batch, const state *s) {
     size_t bytes = sizeof(ptrdiff_t) * (size_t)batch->n_sequences;
@@ -132,7 +147,7 @@ static positions positions_make(tape *t, const model_config *c, const token_batc
     rope_frequencies(frequency, c, c->head_dim);
     rotary_angles angles = rotary_angles_make(t, position, batch->n_tokens, frequency, c->head_dim / 2, rope_length(&c->rope));
     angles.neighbours = c->rope_neighbours;
-    return (positions){angles, {batch->n_sequences, batch->sequence_start, key_start, key_end}};
+    return (positions){angles, growth_make(t, c, position, batch->n_tokens), {batch->n_sequences, batch->sequence_start, key_start, key_end}};
 }
 
 static attention_shape shape_of(const model_config *c, int layer) {
@@ -145,6 +160,11 @@ static attention_shape shape_of(const model_config *c, int layer) {
                              .chunked = c->window.chunked};
 }
 
+static tensor *turned(tape *t, tensor *x, const model_config *c, const positions *at) {
+    x = rotary(t, x, c->head_dim, at->angles);
+    return c->qk_norm == QK_NORM_PLAIN ? unit_rms(t, x, c->head_dim, c->rms_norm_eps) : x;
+}
+
 static tensor *attend(tape *t, tensor *x, const block *b, const model_config *c, const positions *at, state *s, int layer) {
     const attention_shape shape = shape_of(c, layer);
     const ptrdiff_t D = c->head_dim, width = c->num_key_value_heads * D;
@@ -152,9 +172,9 @@ static tensor *attend(tape *t, tensor *x, const block *b, const model_config *c,
            *v = add_bias(t, linear(t, x, b->value), b->value_bias), *y;
     if (b->query_norm) q = rmsnorm(t, q, b->query_norm, c->rms_norm_eps);
     if (b->key_norm) k = rmsnorm(t, k, b->key_norm, c->rms_norm_eps);
-    q = rotary(t, clip(t, q, c->clip_qkv), D, at->angles);
-    k = rotary(t, clip(t, k, c->clip_qkv), D, at->angles);
-    v = clip(t, v, c->clip_qkv);
+    q = clip(t, q, c->clip_qkv), k = clip(t, k, c->clip_qkv), v = clip(t, v, c->clip_qkv);
+    if (model_layer_rotates(c, layer)) q = turned(t, q, c, at), k = turned(t, k, c, at);
+    else if (at->growth.half > 0) q = rotary(t, q, D, at->growth);
     if (s) {
         state_append(s, layer, STATE_KEY, k->x, k->rows);
         state_append(s, layer, STATE_VALUE, v->x, v->rows);

@@ -25,6 +25,7 @@ typedef struct {
     const struct router *router;  /* the row of that name: router_choose sets it */
     bool normalize;               /* a token's weights are scaled to sum to `scale`; otherwise each score is multiplied by it */
     double scale;
+    bool unbiased;                       /* sigmoid: without the bias that moves choices towards even loads (Llama-4) */
     bool weigh_input;                    /* a weight multiplies what its expert reads, not what it says (Llama-4) */
     int64_t groups, top_groups;          /* experts stand in groups of E / groups, and a token takes from top_groups of them; 0: no groups */
     double jitter;                       /* while training the router reads x times U(1 - jitter, 1 + jitter) */

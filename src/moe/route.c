@@ -85,8 +85,9 @@ int router_choose(moe_config *c, const char *where) {
         FAIL(LAMP_INVALID, "%s: router.top_k: expected %lld with router.kind %s, found %lld", where, (long long)r->top_k, r->name,
              (long long)c->top_k);
     TRY(check_groups(c, where));
-    if (c->bias_rate > 0 && !r->takes_bias)
-        FAIL(LAMP_INVALID, "%s: balance.bias_rate: expected 0 with router.kind %s, which has no bias; sigmoid has one", where, r->name);
+    if (c->bias_rate > 0 && (!r->takes_bias || c->unbiased))
+        FAIL(LAMP_INVALID, "%s: balance.bias_rate: expected 0 with router.kind %s, which has no bias%s", where, r->name,
+             c->unbiased ? " in this family" : "; sigmoid has one");
     if (c->jitter > 0 && !r->takes_jitter) FAIL(LAMP_INVALID, "%s: router.jitter: expected 0 with router.kind %s; switch takes it", where, r->name);
     if ((c->capacity > 0 || c->eval_capacity > 0) && !r->takes_drop)
         FAIL(LAMP_INVALID, "%s: router.capacity: expected 0 with router.kind %s, whose experts all receive the same number of tokens", where,

@@ -1,7 +1,7 @@
 /* Sigmoid scores (DeepSeek-V3, arXiv:2412.19437, equations 12-16): s = sigmoid(x W_r^T); the K experts with the largest s + b are taken, and
  * weighted by s alone: a s_k / sum of the chosen s. b is no parameter: after each step it moves towards even loads (balance_move_bias), so no
  * loss needs to disturb the model. With groups a token looks only into its best ones, each as good as the sum of its two best s + b;
- * others are excluded, as in DeepSeek's own code. Not normalised, with K = 1 and router.weigh_input, it is Llama-4's router. Balance losses
+ * others are excluded, as in DeepSeek's own code. Without b, not normalised, with K = 1 and router.weigh_input, it is Llama-4's router. Balance losses
  * read q = s / sum of all s (equation 19). */
 #include <math.h>
 
@@ -11,7 +11,7 @@
 
 static int declare(moe_weights *w, weights *table, const moe_config *c, ptrdiff_t D, int layer, double deviation) {
     TRY(router_softmax.declare(w, table, c, D, layer, deviation));
-    return weights_declare(&w->bias, table, "moe.router_bias", layer, ROLE_STATE, 1, 1, c->experts, 0);
+    return c->unbiased ? LAMP_OK : weights_declare(&w->bias, table, "moe.router_bias", layer, ROLE_STATE, 1, 1, c->experts, 0);
 }
 
 struct saved {
@@ -47,11 +47,12 @@ static tensor *shares(tape *t, tensor *s) {
 
 static routing route(tape *t, tensor *x, const moe_layer *l) {
     ptrdiff_t N = x->rows, E = l->c->experts;
-    const real *bias = l->w->bias->value[0];
+    const real *bias = l->w->bias ? l->w->bias->value[0] : NULL;
     tensor *logits = router_logits(t, x, l), *s = sigmoid(t, logits);
-    real *biased = tape_borrow(t, N * E);
-    for (ptrdiff_t i = 0; i < N * E; i++) biased[i] = s->x[i] + bias[i % E];
-    routing r = routing_choose(t, biased, N, l->c, 2);
+    real *biased = bias ? tape_borrow(t, N * E) : NULL;
+    for (ptrdiff_t i = 0; i < N * E && bias; i++) biased[i] = s->x[i] + bias[i % E];
+    const real *wanted = bias ? biased : l->c->groups > 0 ? s->x : logits->x; /* in the order of s, but where s rounds to the same */
+    routing r = routing_choose(t, wanted, N, l->c, 2);
     tape_return(t, biased);
     r.logits = logits, r.probabilities = shares(t, s), r.weights = routing_weigh(t, &r, s, l->c);
     return r;

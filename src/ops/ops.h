@@ -30,6 +30,9 @@ tensor *clip(tape *t, tensor *x, double most);
 /* Each run of w->in columns of x is scaled to root mean square 1 and multiplied by w (Zhang & Sennrich 2019). */
 tensor *rmsnorm(tape *t, tensor *x, const weight *w, double epsilon);
 
+/* The same of runs of `width` columns, without a weight. */
+tensor *unit_rms(tape *t, tensor *x, ptrdiff_t width, double epsilon);
+
 /* Rotary positions (Su et al. 2021): angle position * frequency[i] of pair i, which also becomes `length` times as long. Pairs are (i, i + half)
  * or, as neighbours, (2 i, 2 i + 1). */
 typedef struct {

@@ -14,7 +14,7 @@
 
 static const option rows[] = {
     {"model", "family", OPTION_CHOICE, AT(model.family), "olmoe", 0, 0, SCALE_LINEAR,
-     "olmoe|mixtral|qwen2_moe|qwen3_moe|gpt_oss|llama|qwen2|qwen3|lstm_moe|deepseek_v2|deepseek_v3|llama4_text|switch_transformers", "",
+     "olmoe|mixtral|qwen2_moe|qwen3_moe|gpt_oss|llama4_text|llama|qwen2|qwen3|lstm_moe|deepseek_v2|deepseek_v3|switch_transformers", "",
      "architecture, and the Hugging Face model_type of the checkpoints; llama, qwen2 and qwen3 are dense, lstm_moe is that of 2017, and those after "
      "it "
      "can be priced, not trained"},
@@ -43,6 +43,14 @@ static const option rows[] = {
      "after which there are no windows any more; 0: there are up to the last"},
     {"model", "full_attention_step", OPTION_INTEGER, AT(model.window.full_step), "0", 0, 16385, SCALE_LINEAR, NULL, "layers",
      "among those with windows every n-th sees all; 0: as is usual in the family (gpt_oss 2, llama4_text 4); more than there are layers: none"},
+    {"model", "no_rope_layer_interval", OPTION_INTEGER, AT(model.unrotated.step), "0", 0, 16385, SCALE_LINEAR, NULL, "layers",
+     "llama4_text: every n-th has no RoPE; 0: as is usual in the family, 4; more than there are layers: all have it"},
+    {"model", "attn_scale", OPTION_NUMBER, AT(model.unrotated.scale), "-1", -1, 1e6, SCALE_LOG, NULL, "",
+     "llama4_text: how fast queries grow with their position in layers without RoPE; 0: they do not; -1: as is usual in the family, 0.1"},
+    {"model", "floor_scale", OPTION_INTEGER, AT(model.unrotated.floor), "0", 0, 1 << 30, SCALE_LOG, NULL, "tokens",
+     "llama4_text: after how many they first do; 0: as is usual in the family, 8192"},
+    {"model", "use_qk_norm", OPTION_INTEGER, AT(model.normed), "-1", -1, 1, SCALE_LINEAR, NULL, "",
+     "llama4_text: 1: queries and keys have norms; 0: they have none; -1: as is usual in the family"},
     {"model", "attention_bias", OPTION_INTEGER, AT(model.biased), "-1", -1, 1, SCALE_LINEAR, NULL, "",
      "1: queries, keys and values have biases, and but for qwen2 and qwen2_moe what attention says; 0: none; -1: as is usual in the family"},
     {"model", "clip_qkv", OPTION_NUMBER, AT(model.clip_qkv), "0", 0, 1e9, SCALE_LOG, NULL, "",

@@ -9,7 +9,7 @@ static void rmsnorm(real *y, real *inverse_rms, const real *x, const real *w, pt
         const real *xr = x + r * width;
         real *yr = y + r * width, scale = 1 / (real)sqrt((double)(dot(xr, xr, width) / (real)width + epsilon));
         inverse_rms[r] = scale;
-        for (ptrdiff_t i = 0; i < width; i++) yr[i] = xr[i] * scale * w[i];
+        for (ptrdiff_t i = 0; i < width; i++) yr[i] = xr[i] * scale * (w ? w[i] : 1);
     }
 }
 
@@ -23,12 +23,13 @@ static void rmsnorm_backward(real *dx, real *dw, const real *dy, const real *x, 
         real *dxr = dx + r * width, scale = inverse_rms[r];
         V inner = {0};
         ptrdiff_t i = 0;
-        for (; i + LANES <= width; i += LANES) inner += load(dyr + i) * load(w + i) * load(xr + i);
+        for (; i + LANES <= width; i += LANES) inner += w ? load(dyr + i) * load(w + i) * load(xr + i) : load(dyr + i) * load(xr + i);
         real sum = sum_lanes(inner);
-        for (; i < width; i++) sum += dyr[i] * w[i] * xr[i];
+        for (; i < width; i++) sum += dyr[i] * (w ? w[i] : 1) * xr[i];
         real pull = scale * scale * scale * sum / (real)width;
-        for (i = 0; i < width; i++) dxr[i] += scale * w[i] * dyr[i] - pull * xr[i];
+        for (i = 0; i < width; i++) dxr[i] += scale * (w ? w[i] : 1) * dyr[i] - pull * xr[i];
     }
+    if (!w) return;
 #pragma omp parallel for schedule(static) if (rows * width > SMALL)
     for (ptrdiff_t first = 0; first < width; first += COLUMN_BLOCK) {
         ptrdiff_t last = first + COLUMN_BLOCK < width ? first + COLUMN_BLOCK : width;

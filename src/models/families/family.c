@@ -130,12 +130,17 @@ static int check_encoder(const model_config *c, const family *f, const char *whe
 }
 
 static void take_differences(model_config *c, const family *f) {
-    c->backbone = f->backbone, c->qk_norm = f->qk_norm, c->attention_sinks = f->attention_sinks;
+    c->backbone = f->backbone, c->attention_sinks = f->attention_sinks;
     c->moe.biases = f->biases, c->rope_neighbours = f->rope_neighbours, c->window.chunked = f->windows.chunked;
     if (c->moe.swiglu_limit < 0) c->moe.swiglu_limit = f->swiglu.limit;
     if (c->moe.swiglu_alpha < 0) c->moe.swiglu_alpha = f->swiglu.alpha;
     if (c->window.full_step == 0) c->window.full_step = f->windows.full_step;
     if (c->sparse_step < 1) c->sparse_step = 1;
+    if (c->normed < 0 || !f->norm_key) c->normed = f->qk_norm != QK_NORM_NONE;
+    c->qk_norm = c->normed ? f->qk_norm : QK_NORM_NONE, c->moe.unbiased = f->unbiased;
+    if (c->unrotated.step == 0) c->unrotated.step = f->unrotated.step;
+    if (c->unrotated.scale < 0) c->unrotated.scale = f->unrotated.scale;
+    if (c->unrotated.floor == 0) c->unrotated.floor = f->unrotated.floor;
     if (c->biased < 0) c->biased = !f->bias_key ? f->attention_bias != BIAS_NONE : f->biased;
     c->attention_bias = c->biased ? f->attention_bias : BIAS_NONE;
 }
@@ -151,6 +156,9 @@ static int check_differences(const model_config *c, const family *f, const char 
         TRY(check_positive("swiglu_alpha", c->moe.swiglu_alpha, 1e6, where));
     } else if (c->moe.swiglu_limit != 0)
         FAIL(LAMP_MALFORMED, "%s: \"swiglu_limit\": expected 0 in family %s, found %g; gpt_oss has it", where, f->model_type, c->moe.swiglu_limit);
+    if (f->unrotated.step == 0 && (c->unrotated.step > 0 || c->unrotated.scale > 0))
+        FAIL(LAMP_MALFORMED, "%s: \"no_rope_layer_interval\": expected RoPE in all layers in family %s, found %" PRId64 "; llama4_text has others", where,
+             f->model_type, c->unrotated.step);
     if (c->window.size > 0 && !f->windows.key)
         FAIL(LAMP_MALFORMED, "%s: \"sliding_window\": expected 0 in family %s, found %" PRId64, where, f->model_type, c->window.size);
     if (c->clip_qkv > 0 && !family_has_field(f, offsetof(model_config, clip_qkv)))
@@ -174,6 +182,8 @@ int family_complete(model_config *c, const char *where) {
     problems_add(&p, check_positive("rope_theta", c->rope_theta, 1e15, where));
     problems_add(&p, check_positive("rms_norm_eps", c->rms_norm_eps, 1, where));
     problems_add(&p, check_up_to("initializer_range", c->initializer_range, 10, where));
+    problems_add(&p, check_up_to("attn_scale", c->unrotated.scale, 1e6, where));
+    problems_add(&p, check_up_to("floor_scale", (double)c->unrotated.floor, 1 << 30, where));
     problems_add(&p, check_up_to("window", (double)c->window.size, 1 << 30, where));
     problems_add(&p, check_up_to("clip_qkv", c->clip_qkv, 1e9, where));
     TRY(problems_end(&p));
@@ -219,6 +229,8 @@ model_config family_defaults(const family *f) {
                       .sparse_step = 1,
                       .max_position_embeddings = f->context,
                       .biased = -1,
+                      .normed = -1,
+                      .unrotated = f->unrotated,
                       .moe = {.experts = 1, .top_k = f->top_k > 0 ? f->top_k : 1, .normalize = f->always_normalizes, .scale = 1}};
     strcpy(c.family, f->model_type);
     strcpy(c.moe.kind, f->router ? f->router->name : router_softmax.name);

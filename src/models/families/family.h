@@ -48,7 +48,9 @@ typedef struct {
 
 typedef struct {
     const char *model_type, *architecture;
+    const char *prefix;       /* of the tensors where the model is a part of another; NULL: it never is */
     qk_norm qk_norm;
+    const char *norm_key;     /* which says whether there is one; NULL: there is, unless it is QK_NORM_NONE */
     const char *inner_key;    /* intermediate_size of the model_config, in config.json */
     const char *experts_key;  /* NULL: dense */
     const char *sparse_family; /* of a dense one: the family that is this one with experts */
@@ -64,7 +66,7 @@ typedef struct {
     const struct router *router;     /* NULL: softmax */
     int64_t top_k, shared_experts;   /* where config.json is silent */
     int64_t context;                 /* the same of max_position_embeddings; 0: it must be there */
-    bool shared_gate, weigh_input, biases; /* as in moe_config */
+    bool shared_gate, weigh_input, biases, unbiased; /* as in moe_config */
     struct {
         double limit, alpha; /* of experts with bounds, where config.json is silent; limit 0: they have none */
     } swiglu;
@@ -73,6 +75,7 @@ typedef struct {
     bool biased;                           /* where config.json is silent */
     bool attention_sinks, latent, recurrent; /* latent: it has that attention; recurrent: none, and with a single expert it is dense */
     family_windows windows;
+    unrotated_layers unrotated; /* where config.json is silent; step 0: all layers have RoPE */
     const family_key *keys; /* that only this family has, or calls otherwise */
     int n_keys;
     const family_tensor *tensors; /* where the names differ from those in family.c */

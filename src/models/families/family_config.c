@@ -12,7 +12,7 @@
 #include "models/families/family.h"
 #include "models/families/lamplighter.h"
 #include "models/families/rope_config.h"
-#include "models/families/window_config.h"
+#include "models/families/layers_config.h"
 #include "moe/route.h"
 
 /* Found, and not null: transformers reads a null as the default. */
@@ -164,11 +164,11 @@ static int read_end_of_text(model_config *c, const json_t *root, const char *whe
     return LAMP_OK;
 }
 
-static int read_biases(model_config *c, const json_t *root, const family *f, const char *where) {
-    bool biased = f->biased;
-    if (!f->bias_key) return LAMP_OK;
-    if (setting(root, f->bias_key)) TRY(json_get_bool(&biased, root, f->bias_key, where));
-    c->biased = biased;
+/* What attention may have or not. key NULL: the family always has it, or never. */
+static int read_whether(int64_t *has, const json_t *root, const char *key, bool usual, const char *where) {
+    if (!key) return LAMP_OK;
+    if (setting(root, key)) TRY(json_get_bool(&usual, root, key, where));
+    *has = usual;
     return LAMP_OK;
 }
 
@@ -194,11 +194,12 @@ static int read_config(model_config *c, const json_t *root, const char *where) {
     problems_add(&p, read_keys(c, root, f, where));
     if (c->num_key_value_heads == 0) c->num_key_value_heads = c->num_attention_heads;
     problems_add(&p, read_experts(c, root, f, where));
-    problems_add(&p, read_biases(c, root, f, where));
+    problems_add(&p, read_whether(&c->biased, root, f->bias_key, f->biased, where));
+    problems_add(&p, read_whether(&c->normed, root, f->norm_key, true, where));
     if (own) problems_add(&p, lamplighter_read(c, root, where));
     if (c->encoder_layers > 0) problems_add(&p, read_activation(c, root, where));
     problems_add(&p, read_end_of_text(c, root, where));
-    if (!f->backbone) problems_add(&p, rope_config_read(c, root, where)), problems_add(&p, window_config_read(c, root, f, where));
+    if (!f->backbone) problems_add(&p, rope_config_read(c, root, where)), problems_add(&p, layers_config_read(c, root, f, where));
     if (!f->missing) problems_add(&p, check_supported(root, f, c->max_position_embeddings, where)); /* a price does not depend on it */
     TRY(problems_end(&p));
     if (setting(root, "auto_map")) log_warning("%s: \"auto_map\" is ignored: no code from a model folder is ever run", where);

@@ -102,9 +102,20 @@ bool family_place_named(family_place *place, const family_names *names, const we
     return true;
 }
 
+/* Each name with the prefix comes after all without one. */
+static bool place_prefixed(family_place *place, const family_names *names, const char *prefix, const weight *w, ptrdiff_t group, int nth) {
+    family_place plain;
+    int n = 0;
+    while (family_place_named(&plain, names, w, group, n)) n++;
+    if (!family_place_named(&plain, names, w, group, nth - n)) return false;
+    *place = plain;
+    snprintf(place->name, sizeof place->name, "%s%.*s", prefix, (int)(sizeof place->name - strlen(prefix) - 1), plain.name);
+    return true;
+}
+
 bool family_place_group(family_place *place, const family *f, const weight *w, ptrdiff_t group, int nth) {
     const family_names names = {f->tensors, usual_tensors, f->n_tensors, sizeof usual_tensors / sizeof *usual_tensors};
-    bool found = family_place_named(place, &names, w, group, nth);
+    bool found = family_place_named(place, &names, w, group, nth) || (f->prefix && place_prefixed(place, &names, f->prefix, w, group, nth));
     CHECK(found || nth > 0, "family %s has no name for weight %s", f->model_type, w->kind);
     return found;
 }

@@ -7,7 +7,7 @@
 #include "models/families/family.h"
 #include "models/families/lamplighter.h"
 #include "models/families/rope_config.h"
-#include "models/families/window_config.h"
+#include "models/families/layers_config.h"
 
 static void put_none(json_writer *w, const char *key, const char *none) {
     if (!strcmp(none, "null")) json_put_null(w, key);
@@ -42,8 +42,9 @@ static void put_attention(json_writer *w, const model_config *c, const family *f
     if (f->recurrent) return;
     json_put_text(w, "hidden_act", "silu");
     rope_config_write(w, c, f);
-    window_config_write(w, c, f);
+    layers_config_write(w, c, f);
     json_put_bool(w, f->bias_key ? f->bias_key : "attention_bias", f->bias_key && c->biased);
+    if (f->norm_key) json_put_bool(w, f->norm_key, c->normed);
     json_put_number(w, "attention_dropout", 0);
 }
 

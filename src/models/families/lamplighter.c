@@ -68,7 +68,8 @@ static bool family_says(const family *f, size_t offset) {
 }
 
 bool lamplighter_is_needed(const model_config *c, const family *f) {
-    const model_config usual = family_defaults(f);
+    model_config usual = family_defaults(f);
+    usual.moe.shared_size = c->intermediate_size;
     if (f->recurrent || c->moe.experts == 1) return f->recurrent;
     if (f->always_normalizes && !c->moe.normalize) return true;
     for (int i = 0; i < N_FIELDS; i++) {

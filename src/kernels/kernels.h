@@ -224,6 +224,9 @@ struct kernels {
                              const real *noisy, const int32_t *best, ptrdiff_t K, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
 
     /* ---- whole blocks ---- */
+    /* y[i] (+)= x[i] / (1 - share), or 0 where the upper half of the random bits of index first + i is below share 2^32; 0 <= share < 1.
+     * accumulate: += */
+    void (*dropout)(real *y, const real *x, random_key key, uint64_t first, ptrdiff_t n, double share, bool accumulate);
     double (*sum_squares)(const real *x, ptrdiff_t n);
     /* m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w (1 - lr decay) - lr (m / c1) / (sqrt(v / c2) + eps)   (Loshchilov & Hutter 2019) */
     void (*adamw)(const updated_weight *u, const update_step *step);

@@ -1,7 +1,7 @@
 /* The language model of 2017 (Shazeer et al., arXiv:1701.06538, appendix C): embedding, LSTM, experts, LSTM, softmax. A layer is an LSTM,
  * or experts in its place where the config makes it sparse; each is added to what it read, as
  *
- *     x += lstm(x)        x += sigmoid(experts(x))
+ *     x += dropout(lstm(x))        x += dropout(sigmoid(experts(x)))
  *
  * The experts see all tokens of all time steps at once. With a single expert the same places hold an MLP without a router, as the models do
  * that the paper compares with. */
@@ -84,6 +84,7 @@ static tensor *lstm_moe_forward(tape *t, const model *m, const token_batch *batc
     const model_config *c = &m->config;
     const lstm_moe *parts = m->parts;
     tensor *x = embedding(t, parts->embedding, batch->token, batch->n_tokens), *h;
+    x = dropout(t, x, c->dropout, 0);
     for (int l = 0; l < c->num_hidden_layers; l++) {
         const lstm_layer *layer = &parts->layers[l];
         switch (kind_of(c, l)) {
@@ -91,7 +92,7 @@ static tensor *lstm_moe_forward(tape *t, const model *m, const token_batch *batc
         case LAYER_MLP: h = sigmoid(t, dense_mlp(t, x, &layer->mlp)); break;
         default: h = sigmoid(t, moe(t, x, &(moe_layer){&layer->moe, &c->moe, batch, l}, trace));
         }
-        x = add(t, x, h);
+        x = add(t, x, dropout(t, h, c->dropout, l + 1));
     }
     if (s) s->length += batch->n_tokens;
     return x;
@@ -99,11 +100,11 @@ static tensor *lstm_moe_forward(tape *t, const model *m, const token_batch *batc
 
 /* Of an LSTM what it keeps of a token is its gates, c, h and what it says (and that before its projection); of all three the sum that follows. */
 static double lstm_moe_kept(const model_config *c, int64_t layer) {
-    const double D = (double)c->hidden_size, U = (double)c->dense_size;
+    const double D = (double)c->hidden_size, U = (double)c->dense_size, sum = c->dropout > 0 ? 2 * D : D;
     switch (kind_of(c, layer)) {
-    case LAYER_LSTM: return (LSTM_GATES + 1) * U + 3 * D + (U == D ? 0 : U);
-    case LAYER_MLP: return 3 * D + (c->moe.relu ? 1 : 2) * (double)c->intermediate_size;
-    default: return 3 * D;
+    case LAYER_LSTM: return (LSTM_GATES + 1) * U + 2 * D + (U == D ? 0 : U) + sum;
+    case LAYER_MLP: return 2 * D + (c->moe.relu ? 1 : 2) * (double)c->intermediate_size + sum;
+    default: return 2 * D + sum;
     }
 }
 

@@ -191,25 +191,27 @@ static tensor *transformer_forward(tape *t, const model *m, const token_batch *b
     const transformer *parts = m->parts;
     positions at = positions_make(t, c, batch, s);
     tensor *x = embedding(t, parts->embedding, batch->token, batch->n_tokens), *h;
+    x = dropout(t, x, c->dropout, 0);
     for (int l = 0; l < c->num_hidden_layers; l++) {
         const block *b = &parts->blocks[l];
         h = rmsnorm(t, x, b->attention_norm, c->rms_norm_eps);
         h = attend(t, h, b, c, &at, s, l);
-        x = add(t, x, h);
+        x = add(t, x, dropout(t, h, c->dropout, 2 * l + 1));
         h = rmsnorm(t, x, b->mlp_norm, c->rms_norm_eps);
         h = b->sparse ? moe(t, h, &(moe_layer){&b->moe, &c->moe, batch, l}, trace) : dense_mlp(t, h, &b->mlp);
-        x = add(t, x, h);
+        x = add(t, x, dropout(t, h, c->dropout, 2 * l + 2));
     }
     if (s) s->length += batch->n_tokens;
     return rmsnorm(t, x, parts->norm, c->rms_norm_eps);
 }
 
-/* Two norms, q and its rotation, attention's output before and after its matrix, both sums and the MLP's output, k, v and k's rotation. */
+/* Two norms, q and its rotation, attention's output before and after its matrix, both sums and the MLP's output, k, v and k's rotation; and what
+ * is left of the two outputs by dropout. */
 static double transformer_kept(const model_config *c, int64_t layer) {
     const double D = (double)c->hidden_size, heads = (double)(c->num_attention_heads * c->head_dim),
                  kv = (double)(c->num_key_value_heads * c->head_dim);
     double dense = model_layer_is_sparse(c, layer) ? 0 : 2 * (double)declared_dense_width(c);
-    return 6 * D + 3 * heads + 3 * kv + (double)c->num_attention_heads + dense;
+    return (c->dropout > 0 ? 8 : 6) * D + 3 * heads + 3 * kv + (double)c->num_attention_heads + dense;
 }
 
 const struct backbone transformer_backbone = {transformer_declare, transformer_parameters, transformer_declare_state, transformer_kept,

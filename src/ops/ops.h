@@ -68,6 +68,9 @@ tensor *lstm(tape *t, tensor *x, const lstm_weights *w, const token_batch *batch
 
 tensor *add(tape *t, tensor *a, tensor *b);
 
+/* While training a share of the numbers become 0, and the others make up for it. layer: each use in a pass has its own. */
+tensor *dropout(tape *t, tensor *x, double share, int layer);
+
 /* y = 1 / (1 + exp(-x)) */
 tensor *sigmoid(tape *t, tensor *x);
 

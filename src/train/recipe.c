@@ -159,12 +159,12 @@ static const option rows[] = {
      "to the next. 0: 64 where a model carries something, else 1"},
 
     {"optim", "learning_rate", OPTION_NUMBER, AT(schedule.learning_rate), "0.003", 0, 10, SCALE_LOG, NULL, "", "the highest of the schedule"},
-    {"optim", "schedule", OPTION_CHOICE, AT(schedule.shape), "cosine", 0, 0, SCALE_LINEAR, "cosine|wsd", "",
-     "how it falls: cosine, or stable with a decay at the end"},
+    {"optim", "schedule", OPTION_CHOICE, AT(schedule.shape), "cosine", 0, 0, SCALE_LINEAR, "cosine|wsd|rsqrt", "",
+     "how it falls: cosine; stable with a decay at the end; or from the end of the warm-up on as 1 / sqrt(step), which is that of 2017"},
     {"optim", "warmup", OPTION_NUMBER, AT(schedule.warmup), "0.02", 0, 1, SCALE_LINEAR, NULL, "share of the budget", "linear rise at the start"},
     {"optim", "decay", OPTION_NUMBER, AT(schedule.decay), "0.2", 0.001, 1, SCALE_LINEAR, NULL, "share of the budget", "wsd: fall at the end"},
     {"optim", "final_share", OPTION_NUMBER, AT(schedule.final_share), "0.1", 0, 1, SCALE_LINEAR, NULL, "share of learning_rate",
-     "where the schedule ends"},
+     "where cosine and wsd end"},
     {"optim", "beta1", OPTION_NUMBER, AT(optimizer.beta1), "0.9", 0, 0.99999, SCALE_LINEAR, NULL, "", "memory of the first moment"},
     {"optim", "beta2", OPTION_NUMBER, AT(optimizer.beta2), "0.95", 0, 0.99999, SCALE_LINEAR, NULL, "", "memory of the second moment"},
     {"optim", "epsilon", OPTION_NUMBER, AT(optimizer.epsilon), "1e-8", 0, 1, SCALE_LOG, NULL, "", "added to the root of the second moment"},
@@ -211,6 +211,8 @@ static const option rows[] = {
      "keep matrices a second time in the layout of products: faster; without it 8 (f32) or 4 (bf16) bytes less per parameter, same results"},
     {"train", "recompute_experts", OPTION_BOOL, AT(model.moe.recompute), "false", 0, 0, SCALE_LINEAR, NULL, "",
      "make the experts' inner values again in backward instead of keeping them: a sixth more work in experts, same results"},
+    {"train", "dropout", OPTION_NUMBER, AT(model.dropout), "0", 0, 0.9, SCALE_LINEAR, NULL, "",
+     "share of the numbers that are dropped, of the embedding and of what each layer adds (2017: 0.1, more in larger models)"},
     {"train", "threads", OPTION_INTEGER, AT(threads), "0", 0, 4096, SCALE_LINEAR, NULL, "", "0: one per core; results do not depend on it"},
 };
 
@@ -236,6 +238,8 @@ int recipe_resolve(recipe *r, const char *where) {
                                    (long long)m->moe.experts));
     if (r->steps == 0 && r->tokens == 0 && r->minutes == 0)
         problems_add(&p, error_set(LAMP_INVALID, "%s: no budget: set train.steps, train.tokens or train.minutes", where));
+    if (!strcmp(r->schedule.shape, "rsqrt") && r->schedule.warmup == 0)
+        problems_add(&p, error_set(LAMP_INVALID, "%s: optim.schedule rsqrt falls from the warm-up on: optim.warmup must be above 0", where));
     TRY(problems_end(&p));
     return family_complete(m, where);
 }
@@ -245,7 +249,7 @@ void recipe_take_model(recipe *r, const model_config *c) {
     moe_config *m = &r->model.moe;
     r->model = *c;
     r->model.max_position_embeddings = had.max_position_embeddings, r->model.initializer_range = had.initializer_range;
-    r->model.end_of_text = had.end_of_text;
+    r->model.end_of_text = had.end_of_text, r->model.dropout = had.dropout;
     memcpy(m->balance, had.moe.balance, sizeof m->balance);
     m->recompute = had.moe.recompute, m->bias_rate = had.moe.bias_rate, m->jitter = had.moe.jitter, m->drop_by_score = had.moe.drop_by_score;
     m->capacity = had.moe.capacity, m->eval_capacity = had.moe.eval_capacity;

@@ -28,6 +28,12 @@ static tensor *run_rotary_of_neighbours(tape *t, problem *p) {
     return rotary(t, &p->leaf[0], 8, angles);
 }
 
+/* What is dropped is the same each time. */
+static tensor *run_dropout(tape *t, problem *p) {
+    t->random.seed = 3, t->random.step = 5, t->random.first_token = 11;
+    return dropout(t, &p->leaf[0], 0.4, 2);
+}
+
 static tensor *run_head_loss(tape *t, problem *p) {
     static const int32_t target[N] = {36, 0, -1, 5, 5, 11, 2};
     t->loss_scale = 0.25;
@@ -124,6 +130,7 @@ static void attention_gradient(void) { check_attention("attention", (attention_c
 static void sinks_gradient(void) { check_attention("attention with sinks", (attention_case){.sinks = true}); }
 static void window_gradient(void) { check_attention("attention in a window", (attention_case){.shape = {.window = 7}, .sinks = true}); }
 static void chunks_gradient(void) { check_attention("attention in chunks", (attention_case){.shape = {.window = 51, .chunked = true}}); }
+static void dropout_gradient(void) { check("dropout", run_dropout, 1, N, D, 0, 0); }
 
 static const test_case cases[] = {
     {"embedding", embedding_gradient},
@@ -142,6 +149,7 @@ static const test_case cases[] = {
     {"attention in chunks", chunks_gradient},
     {"head_loss", head_loss_gradient},
     {"lstm", lstm_gradient},
+    {"dropout", dropout_gradient},
 };
 
 int main(void) { return test_run("gradients of ops", cases, sizeof cases / sizeof *cases); }

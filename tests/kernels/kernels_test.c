@@ -808,6 +808,29 @@ static void check_lstm_backward(ptrdiff_t rows, ptrdiff_t U) {
 
 static void lstm_steps_equal_their_formula(void) { for_all_shapes(check_lstm), for_all_shapes(check_lstm_backward); }
 
+/* ---- dropout ---- */
+
+static void call_dropout(const struct kernels *k, const arguments *a, real *const *out) {
+    k->dropout(out[0], a->x, a->key, a->first[0], a->rows * a->width, (double)a->number, false);
+    k->dropout(out[1], a->x, a->key, a->first[0], a->rows * a->width, (double)a->number, true);
+}
+
+static void check_dropout(ptrdiff_t rows, ptrdiff_t width) {
+    const ptrdiff_t n = rows * width;
+    uint64_t *first = take(1, sizeof *first);
+    first[0] = rows % 2 ? 0 : UINT64_MAX / 3;
+    arguments a = {.rows = rows, .width = width, .x = numbers(n), .key = {7, (uint64_t)width}, .first = first, .number = rows % 3 ? (real)0.25 : 0};
+    const ptrdiff_t y = part(n, NULL), sum = part(n, numbers(n));
+    for (ptrdiff_t i = 0; i < n; i++) {
+        bool stays = (double)(random_bits(a.key, first[0] + (uint64_t)i) >> 32) >= (double)a.number * 0x1p32;
+        double kept = stays ? (double)a.x[i] / (1 - (double)a.number) : 0;
+        put(y + i, kept, fabs(kept)), term(sum + i, kept);
+    }
+    check("dropout", call_dropout, &a, 1);
+}
+
+static void dropout_follows_the_random_bits(void) { for_all_shapes(check_dropout); }
+
 /* ---- whole blocks ---- */
 
 static void call_sum_squares(const struct kernels *k, const arguments *a, real *const *out) { out[0][0] = (real)k->sum_squares(a->x, a->rows); }
@@ -1092,6 +1115,7 @@ static const test_case cases[] = {
     {"relu equals plain sums", relu_equals_plain_sums},
     {"rows are moved and summed", rows_are_moved_and_summed},
     {"LSTM steps equal their formula", lstm_steps_equal_their_formula},
+    {"dropout follows the random bits", dropout_follows_the_random_bits},
     {"sum_squares equals a plain sum", sum_squares_equals_a_plain_sum},
     {"adamw equals its formula", adamw_equals_its_formula},
     {"factored equals its formula", factored_equals_its_formula},

@@ -56,6 +56,8 @@ static const struct {
     {"heads no multiple of key heads", "[model]\nnum_key_value_heads = 4\n", LAMP_INVALID, "is not a multiple of model.num_key_value_heads 4"},
     {"top_k above experts", "[router]\nexperts = 4\ntop_k = 5\n", LAMP_INVALID, "router.top_k 5 is more than router.experts 4"},
     {"no budget", "[train]\nminutes = 0\n", LAMP_INVALID, "no budget: set train.steps"},
+    {"a fall that has no beginning", "[optim]\nschedule = rsqrt\nwarmup = 0\n", LAMP_INVALID, "optim.warmup must be above 0"},
+    {"everything dropped", "[train]\ndropout = 1\n", LAMP_MALFORMED, "train.dropout: expected 0 to 0.9, found 1"},
     {"batch no multiple of sequences", "[train]\nbatch_tokens = 1000\n", LAMP_INVALID, "train.batch_tokens 1000 is not a multiple of"},
     {"batch no multiple of micro-batches", "[train]\nmicro_batch_tokens = 3072\n", LAMP_INVALID,
      "is not a multiple of train.micro_batch_tokens 3072"},

@@ -18,6 +18,7 @@
 #include "kernels/cpu/blocks.c"
 #include "kernels/cpu/factored_product.c"
 #include "kernels/cpu/gates.c"
+#include "kernels/cpu/dropout.c"
 #include "kernels/cpu/lstm_step.c"
 
 #if defined(__AVX512BF16__) && REAL_BYTES == 4
@@ -71,6 +72,7 @@ const struct kernels TABLE_NAME(ISA) = {
     .noisy_backward = noisy_backward,
     .chances = chances,
     .chances_backward = chances_backward,
+    .dropout = dropout,
     .sum_squares = sum_squares,
     .adamw = adamw,
     .factored = factored,

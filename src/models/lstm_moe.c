@@ -3,8 +3,8 @@
  *
  *     x += dropout(lstm(x))        x += dropout(sigmoid(experts(x)))
  *
- * The experts see all tokens of all time steps at once. With a single expert the same places hold an MLP without a router, as the models do
- * that the paper compares with. */
+ * The experts see all tokens of all time steps at once. With a single expert the same places hold an MLP without a router, wide or of several
+ * ReLU layers (mlp_depth), as in the models that the paper compares with. */
 #include "base/error.h"
 #include "base/memory.h"
 #include "models/declare.h"
@@ -13,6 +13,7 @@
 typedef struct {
     lstm_weights lstm; /* or, in its place: */
     mlp_weights mlp;
+    weight *middle[MOST_MLP_DEPTH - 1]; /* (F, F), of an MLP between its two others */
     moe_weights moe;
 } lstm_layer;
 
@@ -44,10 +45,18 @@ static int declare_lstm(lstm_weights *w, model *m, int layer) {
     return U == D ? LAMP_OK : declare_matrix(&w->projection, m, "lstm.projection", layer, D, U);
 }
 
+static int declare_mlp(lstm_layer *l, model *m, int layer) {
+    static const char *const kinds[MOST_MLP_DEPTH - 1] = {"mlp.middle.1", "mlp.middle.2", "mlp.middle.3"};
+    const ptrdiff_t F = m->config.intermediate_size;
+    TRY(declare_dense_mlp(&l->mlp, m, layer, !m->config.moe.relu));
+    for (int i = 0; i + 1 < m->config.mlp_depth; i++) TRY(declare_matrix(&l->middle[i], m, kinds[i], layer, F, F));
+    return LAMP_OK;
+}
+
 static int declare_layer(lstm_layer *l, model *m, int layer) {
     switch (kind_of(&m->config, layer)) {
     case LAYER_LSTM: return declare_lstm(&l->lstm, m, layer);
-    case LAYER_MLP: return declare_dense_mlp(&l->mlp, m, layer, !m->config.moe.relu);
+    case LAYER_MLP: return declare_mlp(l, m, layer);
     default: return declare_experts(&l->moe, m, layer);
     }
 }
@@ -62,8 +71,9 @@ static int lstm_moe_declare(model *m) {
 }
 
 static double lstm_moe_parameters(const model_config *c) {
-    const double D = (double)c->hidden_size, U = (double)c->dense_size;
-    const double lstm = LSTM_GATES * U * (2 * D + 1) + (U == D ? 0 : U * D), mlp = (c->moe.relu ? 2 : 3) * D * (double)c->intermediate_size;
+    const double D = (double)c->hidden_size, U = (double)c->dense_size, F = (double)c->intermediate_size;
+    const double lstm = LSTM_GATES * U * (2 * D + 1) + (U == D ? 0 : U * D);
+    const double mlp = (c->moe.relu ? 2 : 3) * D * F + (c->mlp_depth > 1 ? (double)(c->mlp_depth - 1) * F * F : 0);
     return (double)layers_of(c, LAYER_LSTM) * lstm + (double)layers_of(c, LAYER_MLP) * mlp +
            (double)layers_of(c, LAYER_EXPERTS) * declared_experts(c) + declared_tables(c);
 }
@@ -80,6 +90,13 @@ static tensor *run_lstm(tape *t, tensor *x, const lstm_weights *w, const token_b
     return lstm(t, x, w, batch, s ? state_of(s, layer, STATE_HIDDEN) : NULL, s ? state_of(s, layer, STATE_CELL) : NULL);
 }
 
+static tensor *run_mlp(tape *t, tensor *x, const lstm_layer *l, const model_config *c) {
+    if (c->mlp_depth <= 1) return dense_mlp(t, x, &l->mlp);
+    tensor *h = relu(t, linear(t, x, l->mlp.up));
+    for (int i = 0; i + 1 < c->mlp_depth; i++) h = relu(t, linear(t, h, l->middle[i]));
+    return linear(t, h, l->mlp.down);
+}
+
 static tensor *lstm_moe_forward(tape *t, const model *m, const token_batch *batch, state *s, moe_trace *trace) {
     const model_config *c = &m->config;
     const lstm_moe *parts = m->parts;
@@ -89,7 +106,7 @@ static tensor *lstm_moe_forward(tape *t, const model *m, const token_batch *batc
         const lstm_layer *layer = &parts->layers[l];
         switch (kind_of(c, l)) {
         case LAYER_LSTM: h = run_lstm(t, x, &layer->lstm, batch, s, l); break;
-        case LAYER_MLP: h = sigmoid(t, dense_mlp(t, x, &layer->mlp)); break;
+        case LAYER_MLP: h = sigmoid(t, run_mlp(t, x, layer, c)); break;
         default: h = sigmoid(t, moe(t, x, &(moe_layer){&layer->moe, &c->moe, batch, l}, trace));
         }
         x = add(t, x, dropout(t, h, c->dropout, l + 1));
@@ -103,7 +120,7 @@ static double lstm_moe_kept(const model_config *c, int64_t layer) {
     const double D = (double)c->hidden_size, U = (double)c->dense_size, sum = c->dropout > 0 ? 2 * D : D;
     switch (kind_of(c, layer)) {
     case LAYER_LSTM: return (LSTM_GATES + 1) * U + 2 * D + (U == D ? 0 : U) + sum;
-    case LAYER_MLP: return 2 * D + (c->moe.relu ? 1 : 2) * (double)c->intermediate_size + sum;
+    case LAYER_MLP: return 2 * D + (double)((c->mlp_depth > 1 ? 2 * c->mlp_depth : c->moe.relu ? 1 : 2) * c->intermediate_size) + sum;
     default: return 2 * D + sum;
     }
 }

@@ -49,6 +49,7 @@ typedef struct {
     double mscale, mscale_all_dim;        /* yarn */
     bool truncate;                        /* yarn */
 } rope_scaling;
+enum { MOST_MLP_DEPTH = 4 };
 
 typedef struct {
     const struct backbone *backbone; /* set by the family; NULL: the transformer */
@@ -66,6 +67,7 @@ typedef struct {
     int64_t dense_layers;     /* the first ones, without experts (first_k_dense_replace) */
     int64_t sparse_step;      /* of the others, layer l has experts if l + 1 is a multiple of this (decoder_sparse_step) */
     int64_t dense_size;       /* inner width of dense layers in a model with experts; 0 in a recipe: as wide as the experts of a token */
+    int64_t mlp_depth;        /* ReLU layers of the one expert that an LSTM may have in the place of many; 0 is 1 */
     int64_t encoder_layers;   /* before the num_hidden_layers of the decoder; 0: there is no encoder */
     latent_attention latent;
     attention_window window;

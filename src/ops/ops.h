@@ -74,6 +74,9 @@ tensor *dropout(tape *t, tensor *x, double share, int layer);
 /* y = 1 / (1 + exp(-x)) */
 tensor *sigmoid(tape *t, tensor *x);
 
+/* y = max(0, x) */
+tensor *relu(tape *t, tensor *x);
+
 /* y[r] = factor[r] x[r]; factor has as many elements as x has rows */
 tensor *scale_rows(tape *t, tensor *x, tensor *factor);
 

@@ -77,6 +77,8 @@ static const option rows[] = {
     {"model", "dense_intermediate_size", OPTION_INTEGER, AT(model.dense_size), "0", 0, 1048576, SCALE_LOG, NULL, "channels",
      "inner width of dense layers among sparse ones; 0: as wide as all experts of a token. lstm_moe: units of an LSTM, 0: hidden_size"},
 
+    {"model", "mlp_depth", OPTION_INTEGER, AT(model.mlp_depth), "0", 0, MOST_MLP_DEPTH, SCALE_LINEAR, NULL, "layers",
+     "lstm_moe with router.experts = 1: ReLU layers of the one expert; 0: one"},
     {"model", "encoder_layers", OPTION_INTEGER, AT(model.encoder_layers), "0", 0, 1024, SCALE_LINEAR, NULL, "layers",
      "switch_transformers: blocks of the encoder, beside num_hidden_layers of the decoder"},
     {"model", "q_lora_rank", OPTION_INTEGER, AT(model.latent.query_rank), "0", 0, 65536, SCALE_LOG, NULL, "channels",

@@ -70,6 +70,8 @@ static void lstms(void) {
     check("LSTM, experts, LSTM", &c);
     c.dense_size = 9, c.moe.experts = 1, c.moe.top_k = 1, c.tie_word_embeddings = true;
     check("projected LSTMs and one expert, tied", &c);
+    c.mlp_depth = 3;
+    check("projected LSTMs and one deep expert", &c);
 }
 
 static void sinks_and_windows(void) {

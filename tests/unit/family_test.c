@@ -135,7 +135,7 @@ static void an_lstm_is_saved_as_ours(void) {
         model_config c = small("lstm_moe"), again;
         buffer text = {0};
         c.num_hidden_layers = 3, c.sparse_step = 2, c.dense_size = experts > 1 ? 0 : 48;
-        c.moe.experts = experts, c.moe.top_k = experts / 2 + (experts == 1), c.moe.relu = true;
+        c.moe.experts = experts, c.moe.top_k = experts / 2 + (experts == 1), c.moe.relu = true, c.mlp_depth = experts > 1 ? 0 : 4;
         EXPECT_OK(family_complete(&c, "test"));
         EXPECT(c.dense_size == (experts > 1 ? 32 : 48) && c.num_attention_heads == 0, "%d units, %d heads", (int)c.dense_size,
                (int)c.num_attention_heads);
@@ -144,7 +144,7 @@ static void an_lstm_is_saved_as_ours(void) {
         memset(&again, 0, sizeof again);
         EXPECT_OK(read_text(&again, text.bytes));
         EXPECT(!strcmp(again.family, "lstm_moe") && again.backbone == c.backbone && again.sparse_step == 2 && again.dense_size == c.dense_size &&
-                   again.moe.experts == experts && again.moe.relu && again.num_attention_heads == 0,
+                   again.moe.experts == experts && again.moe.relu && again.mlp_depth == c.mlp_depth && again.num_attention_heads == 0,
                "%s", text.bytes);
         buffer_release(&text);
     }

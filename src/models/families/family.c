@@ -161,6 +161,9 @@ static int check_differences(const model_config *c, const family *f, const char 
              f->model_type, c->unrotated.step);
     if (c->window.size > 0 && !f->windows.key)
         FAIL(LAMP_MALFORMED, "%s: \"sliding_window\": expected 0 in family %s, found %" PRId64, where, f->model_type, c->window.size);
+    if (c->mlp_depth > 1 && !(f->recurrent && c->moe.experts == 1 && c->moe.relu))
+        FAIL(LAMP_MALFORMED, "%s: \"mlp_depth\": expected 0 or 1, found %" PRId64 ": only the single ReLU expert of an LSTM has more layers", where,
+             c->mlp_depth);
     if (c->clip_qkv > 0 && !family_has_field(f, offsetof(model_config, clip_qkv)))
         FAIL(LAMP_MALFORMED, "%s: \"clip_qkv\": expected 0 in family %s, found %g; olmoe has it", where, f->model_type, c->clip_qkv);
     return LAMP_OK;

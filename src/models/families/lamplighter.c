@@ -48,6 +48,7 @@ static const struct {
     {"threshold_loss", OPTION_NUMBER, AT(moe.balance[BALANCE_THRESHOLD]), 1e6, BESIDE, false},
     {"bias_rate", OPTION_NUMBER, AT(moe.bias_rate), 1e6, BESIDE, false},
     {"relu", OPTION_BOOL, AT(moe.relu), 0, OF_FUNCTION, true},
+    {"mlp_depth", OPTION_INTEGER, AT(mlp_depth), MOST_MLP_DEPTH, OF_FUNCTION, true},
 };
 
 enum { N_FIELDS = sizeof fields / sizeof *fields };

@@ -7,6 +7,9 @@ static const family_tensor tensors[] = {
     {.kind = "lstm.input", .tensor = "model.layers.{l}.lstm.weight_ih"},
     {.kind = "lstm.recurrent", .tensor = "model.layers.{l}.lstm.weight_hh"},
     {.kind = "lstm.bias", .tensor = "model.layers.{l}.lstm.bias"},
+    {.kind = "mlp.middle.1", .tensor = "model.layers.{l}.mlp.middle_proj.1.weight"},
+    {.kind = "mlp.middle.2", .tensor = "model.layers.{l}.mlp.middle_proj.2.weight"},
+    {.kind = "mlp.middle.3", .tensor = "model.layers.{l}.mlp.middle_proj.3.weight"},
     {.kind = "lstm.projection", .tensor = "model.layers.{l}.lstm.weight_hr"},
 };
 

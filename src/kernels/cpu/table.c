@@ -18,7 +18,7 @@
 #include "kernels/cpu/blocks.c"
 #include "kernels/cpu/factored_product.c"
 #include "kernels/cpu/gates.c"
-#include "kernels/cpu/dropout.c"
+#include "kernels/cpu/drop.c"
 #include "kernels/cpu/lstm_step.c"
 
 #if defined(__AVX512BF16__) && REAL_BYTES == 4

@@ -11,14 +11,14 @@
 #include "infer/loaded_model.h"
 #include "infer/session.h"
 
-enum { PROMPT = 32, WRITTEN = 128 /* tokens, before the text is taken back to its prompt */, TEXT = 512 };
+enum { PROMPT = 32, WRITTEN = 128 /* tokens, before the text is taken back to its prompt */, TEXT = 512 /* unless its context is shorter */ };
 
 typedef struct {
     loaded_model loaded;
     session session;
     sampling how;
-    int32_t *text; /* any words */
-    ptrdiff_t n;
+    int32_t *text;       /* any words */
+    ptrdiff_t n, prompt; /* tokens of a text, and of those the first that are read at once */
     const real *logits;
 } server;
 
@@ -26,7 +26,7 @@ static int write_token(void *context) {
     server *s = context;
     session *v = &s->session;
     const int32_t V = (int32_t)s->loaded.model.config.vocab_size;
-    if (v->state.length == PROMPT + WRITTEN) v->state.length = PROMPT;
+    if (v->state.length == s->n) v->state.length = s->prompt;
     const int32_t token = sample_token(&s->how, s->logits, V, (uint64_t)v->state.length, v->candidates);
     return session_feed(v, &s->logits, &token, 1);
 }
@@ -34,20 +34,22 @@ static int write_token(void *context) {
 static int read_text(void *context) {
     server *s = context;
     session_clear(&s->session);
-    return session_feed(&s->session, &s->logits, s->text, s->n);
+    return session_feed(&s->session, &s->logits, s->text, s->prompt);
 }
 
-static int open_server(bench *b, server *s, const char *path, ptrdiff_t n) {
-    s->n = n, s->how = sampling_defaults();
+/* For at least one token and as many as `asked`, or `usual` of them if the context holds so many. */
+static int open_server(bench *b, server *s, const char *path, ptrdiff_t asked, ptrdiff_t usual) {
+    s->how = sampling_defaults();
     double begin = clock_seconds();
     TRY(loaded_model_open(&s->loaded, path, VALUES_STORED));
     TRY(bench_add_time(b, "opening the model", clock_seconds() - begin));
     const model_config *c = &s->loaded.model.config;
-    if (n > c->max_position_embeddings)
-        FAIL(LAMP_INVALID, "%s: %td tokens, but its context holds %lld", path, n, (long long)c->max_position_embeddings);
-    TRY(session_open(&s->session, &s->loaded.model, n));
-    TRY(memory_new(&s->text, (size_t)n, sizeof *s->text, "a text"));
-    for (ptrdiff_t i = 0; i < n; i++) s->text[i] = (int32_t)((uint64_t)i * 2654435761u % (uint64_t)c->vocab_size);
+    if (asked > c->max_position_embeddings)
+        FAIL(LAMP_INVALID, "%s: %td tokens, but its context holds %lld", path, asked, (long long)c->max_position_embeddings);
+    s->n = asked > 0 ? asked : usual < c->max_position_embeddings ? usual : c->max_position_embeddings;
+    TRY(session_open(&s->session, &s->loaded.model, s->n));
+    TRY(memory_new(&s->text, (size_t)s->n, sizeof *s->text, "a text"));
+    for (ptrdiff_t i = 0; i < s->n; i++) s->text[i] = (int32_t)((uint64_t)i * 2654435761u % (uint64_t)c->vocab_size);
     return LAMP_OK;
 }
 
@@ -97,14 +99,15 @@ static void name_case(bench_case *c, const char *what, const model *m) {
 int bench_decode(bench *b, const char *path) {
     server s = {0};
     int status;
-    TRY_TO(done, open_server(b, &s, path, PROMPT + WRITTEN));
-    s.n = PROMPT;
+    TRY_TO(done, open_server(b, &s, path, 0, PROMPT + WRITTEN));
+    s.prompt = s.n * PROMPT / (PROMPT + WRITTEN);
     TRY_TO(done, read_text(&s));
     const model *m = &s.loaded.model;
-    const double cache = (double)state_bytes_per_token(&s.session.state) * (PROMPT + WRITTEN / 2);
+    const ptrdiff_t context = (s.prompt + s.n) / 2;
+    const double cache = (double)state_bytes_per_token(&s.session.state) * (double)context;
     bench_probe probe = bench_probe_of(b, "f32", b->threads);
     bench_case cases[2] = {
-        {"", precision_of(m), b->threads, BENCH_TOKENS, 1, forward_flops(m, PROMPT + WRITTEN / 2), active_bytes(m) + cache, write_token, NULL, &s},
+        {"", precision_of(m), b->threads, BENCH_TOKENS, 1, forward_flops(m, context), active_bytes(m) + cache, write_token, NULL, &s},
         bench_read_case(&probe)};
     name_case(&cases[0], "writing a token", m);
     TRY_TO(done, bench_run(b, "decode", cases, 2));
@@ -115,9 +118,9 @@ done:
 
 int bench_prefill(bench *b, const char *path, ptrdiff_t tokens) {
     server s = {0};
-    if (tokens == 0) tokens = TEXT;
     int status;
-    TRY_TO(done, open_server(b, &s, path, tokens));
+    TRY_TO(done, open_server(b, &s, path, tokens, TEXT));
+    tokens = s.prompt = s.n;
     const model *m = &s.loaded.model;
     const double head = 2 * (double)weight_size(m->head), flops = (double)tokens * (forward_flops(m, tokens / 2) - head) + head;
     bench_case c = {"", precision_of(m), b->threads, BENCH_TOKENS, (double)tokens, flops, 0, read_text, NULL, &s};

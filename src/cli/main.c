@@ -22,7 +22,7 @@ const cli_verb cli_verbs[] = {
     {"compare", "RUN RUN...", "runs matched on seconds, FLOPs, tokens and memory", verb_compare, false},
     {"convert", "MODEL OUT", "a folder becomes a GGUF file or the other way round; a dense model becomes a mixture", verb_convert, true},
     {"quantize", "MODEL OUT.gguf", "matrices in fewer bits, and what that costs", verb_quantize, true},
-    {"bench", "peak|decode|...", "measure this machine and our kernels on it", verb_bench, true},
+    {"bench", "peak|products|moe|capacity|train|decode|prefill [MODEL]", "measure this machine and our kernels on it", verb_bench, true},
     {"tokenize", "MODEL [FILE]", "text to token ids, one a line", verb_tokenize, false},
     {"detokenize", "MODEL [FILE]", "token ids to text", verb_detokenize, false},
     {"logits", "MODEL --ids FILE --out FILE", "the logits of every position, to compare with other programs", verb_logits, true},
@@ -47,8 +47,12 @@ static void print_exit_codes(FILE *out) {
 }
 
 static void print_help(FILE *out) {
+    enum { WORDS = 32 };
     fprintf(out, "lamp %s.\n\n%s\n", cli_purpose, cli_examples);
-    for (const cli_verb *v = cli_verbs; v->name; v++) fprintf(out, "  lamp %-10s %-32s %s\n", v->name, v->arguments, v->purpose);
+    for (const cli_verb *v = cli_verbs; v->name; v++) {
+        const bool fits = strlen(v->arguments) <= WORDS;
+        fprintf(out, "  lamp %-10s %-*s%s%*s%s\n", v->name, WORDS, v->arguments, fits ? " " : "\n", fits ? 0 : WORDS + 19, "", v->purpose);
+    }
     fputs("\n  lamp VERB --help      its options;  lamp --version;  lamp --man: all of it as a manual page;\n"
           "  lamp --completion bash|zsh|fish: what completes its words in a shell\n\n",
           out);

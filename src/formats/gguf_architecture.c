@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "models/families/family.h"
 #include "models/families/lamplighter.h"
+#include "models/rope.h"
 
 #define AT(field) offsetof(model_config, field)
 
@@ -165,6 +166,8 @@ static int check_granted(const gguf_architecture *a, const model_config *c, cons
                     where, a->name, c->num_key_value_heads, c->num_attention_heads);
     if (c->biased && !a->biased)
         FAIL(LAMP_UNSUPPORTED, "%s: \"attention_bias\": expected false, as GGUF's architecture %s has no biases, found true", where, a->name);
+    if (strcmp(c->rope.kind, rope_usual.kind) && strcmp(c->rope.kind, "dynamic"))
+        FAIL(LAMP_UNSUPPORTED, "%s: \"rope_type\": expected default in a GGUF file, found %s", where, c->rope.kind);
     return LAMP_OK;
 }
 

@@ -12,7 +12,7 @@ build_and_run() { # COMPILER LIBRARY...
     "$1" $sanitizers -Wall -Wextra -Iinclude -x "$([ "$1" = g++ ] && echo c++ || echo c)" tests/house/library_user.c -x none "${@:2}" -o "$work/user" &&
         LD_LIBRARY_PATH=$BUILD "$work/user"
 }
-libraries="-fopenmp -ljansson -lpcre2-8 -lxxhash -lzstd -lz -lm"
+libraries="-fopenmp -ljansson -lpcre2-8 -lutf8proc -lxxhash -lzstd -lz -lm"
 
 check "only lamp_ names leave the shared library" only_lamp_names nm -D --defined-only "$BUILD/liblamp.so"
 check "only lamp_ names leave the archive" only_lamp_names nm -g --defined-only "$BUILD/liblamp.a"

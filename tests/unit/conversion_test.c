@@ -51,14 +51,14 @@ static const struct {
     const char *name, *refusal;
 } models[] = {
     {"llama", NULL},
-    {"llama_full", NULL},
+    {"llama_full", "\"rope_type\": expected default in a GGUF file, found llama3"},
     {"mixtral", NULL},
-    {"mixtral_full", NULL},
+    {"mixtral_full", "\"rope_type\": expected default in a GGUF file, found linear"},
     {"mixtral_fused", NULL},
     {"olmoe", NULL},
     {"olmoe_full", "\"norm_topk_prob\": expected 0, which GGUF's architecture olmoe takes for granted, found 1"},
     {"qwen2", NULL},
-    {"qwen2_full", NULL},
+    {"qwen2_full", "\"rope_type\": expected default in a GGUF file, found yarn"},
     {"qwen2_moe", NULL},
     {"qwen2_moe_full", "which GGUF's architecture qwen2moe takes for granted"},
     {"qwen2_moe_sharded", NULL},

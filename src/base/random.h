@@ -23,7 +23,8 @@ typedef enum {
     RANDOM_UPCYCLE,
     RANDOM_SHUFFLE,
     RANDOM_RESEED,
-    RANDOM_DROPOUT
+    RANDOM_DROPOUT,
+    RANDOM_SOFTMAX
 } random_use;
 
 random_key random_key_make(uint64_t seed, random_use use, uint64_t step, uint64_t layer);

@@ -21,6 +21,8 @@ void model_close(model *m) {
 
 const double *model_loss(tape *t, const model *m, const token_batch *batch, state *s, moe_trace *trace) {
     tensor *x = m->backbone->forward(t, m, batch, s, trace);
+    const ptrdiff_t samples = m->config.softmax_samples;
+    if (t->training && samples > 0) return head_loss_sampled(t, x, m->head, batch->target, samples);
     return head_loss(t, x, m->head, batch->target);
 }
 
@@ -73,6 +75,12 @@ double model_score_flops(const model *m, const weight *w, int64_t context) {
     return 2.0 * (double)model_layer_sees(c, w->layer, context) * (double)(c->num_attention_heads * c->head_dim + w->in);
 }
 
+/* Of the head, what a token in training does not meet where the softmax is sampled. */
+static int64_t unsampled_values(const model *m) {
+    const int64_t met = m->config.softmax_samples > 0 ? m->config.softmax_samples + 1 : m->head->out;
+    return (m->head->out - met) * m->head->in;
+}
+
 model_costs model_count(const model *m, int64_t context) {
     model_costs c = {0};
     double scores = 0;
@@ -83,6 +91,6 @@ model_costs model_count(const model *m, int64_t context) {
         if (!model_looks_up(m, w) && !weight_is_vector(w)) c.active_matrix_parameters += active;
         scores += model_score_flops(m, w, context);
     }
-    c.flops_per_token = 6.0 * (double)c.active_matrix_parameters + 3 * scores;
+    c.flops_per_token = 6.0 * (double)(c.active_matrix_parameters - unsampled_values(m)) + 3 * scores;
     return c;
 }

@@ -63,6 +63,7 @@ typedef struct {
     bool tie_word_embeddings;
     double initializer_range; /* 0 in a recipe: 1 / sqrt(fan-in) */
     double dropout;           /* while training, of the embedding and of what each layer adds */
+    int64_t softmax_samples;  /* words that the softmax is over while training, beside the one that follows; 0: all */
     moe_config moe;           /* the layer of experts; balance.switch is kept in config.json as router_aux_loss_coef */
     int64_t dense_layers;     /* the first ones, without experts (first_k_dense_replace) */
     int64_t sparse_step;      /* of the others, layer l has experts if l + 1 is a multiple of this (decoder_sparse_step) */

@@ -87,6 +87,9 @@ tensor *softmax(tape *t, tensor *x);
  * their sum times t->loss_scale to the ledger as "loss". A training tape makes the gradients of x and w in this same pass, because
  * the logits are at hand here and the loss is where backward starts. target -1 is not counted. */
 const double *head_loss(tape *t, tensor *x, const weight *w, const int32_t *target);
-ptrdiff_t head_loss_rows(ptrdiff_t tokens); /* of a chunk */
+/* The same for training alone, where the softmax is not over all words but over what follows and so many drawn at random; a large vocabulary's ids
+ * should follow frequency. The loss is an estimate, a little low on average. */
+const double *head_loss_sampled(tape *t, tensor *x, const weight *w, const int32_t *target, ptrdiff_t samples);
+ptrdiff_t head_loss_values(ptrdiff_t tokens, const weight *w, ptrdiff_t samples); /* that either borrows for its time; samples 0: of all words */
 
 #endif

@@ -43,7 +43,7 @@ memory_needs memory_needs_of(const recipe *r, const model *m, const struct produ
         else if (experts_gradient_values(w) > passing) passing = experts_gradient_values(w);
     }
     n.moments = optimizer_moment_values(&r->optimizer, table);
-    double head = (double)head_loss_rows(r->micro_batch_tokens) * (double)r->model.vocab_size;
+    double head = (double)head_loss_values(r->micro_batch_tokens, m->head, r->model.softmax_samples);
     n.activations = (int64_t)((double)r->micro_batch_tokens * (kept_values(&m->config) + passing_values(&m->config)) + head) + passing;
     n.weights *= (int64_t)sizeof(real), n.packed *= (int64_t)sizeof(real), n.gradients *= (int64_t)sizeof(real), n.moments *= (int64_t)sizeof(real);
     n.activations *= (int64_t)sizeof(real);

@@ -215,6 +215,9 @@ static const option rows[] = {
      "make the experts' inner values again in backward instead of keeping them: a sixth more work in experts, same results"},
     {"train", "dropout", OPTION_NUMBER, AT(model.dropout), "0", 0, 0.9, SCALE_LINEAR, NULL, "",
      "share of the numbers that are dropped, of the embedding and of what each layer adds (2017: 0.1, more in larger models)"},
+    {"train", "softmax_samples", OPTION_INTEGER, AT(model.softmax_samples), "0", 0, 1048576, SCALE_LOG, NULL, "words",
+     "drawn at random in each micro-batch, over which its softmax is taken instead of the whole vocabulary, for one of many words whose ids follow "
+     "frequency; its loss is then an estimate, that of validation is not. 0: all words"},
     {"train", "threads", OPTION_INTEGER, AT(threads), "0", 0, 4096, SCALE_LINEAR, NULL, "", "0: one per core; results do not depend on it"},
 };
 
@@ -238,6 +241,9 @@ int recipe_resolve(recipe *r, const char *where) {
     if (m->moe.top_k > m->moe.experts)
         problems_add(&p, error_set(LAMP_INVALID, "%s: router.top_k %lld is more than router.experts %lld", where, (long long)m->moe.top_k,
                                    (long long)m->moe.experts));
+    if (m->vocab_size > 0 && m->softmax_samples >= m->vocab_size)
+        problems_add(&p, error_set(LAMP_INVALID, "%s: train.softmax_samples is %lld, but there are only %lld words; 0 takes them all", where,
+                                   (long long)m->softmax_samples, (long long)m->vocab_size));
     if (r->steps == 0 && r->tokens == 0 && r->minutes == 0)
         problems_add(&p, error_set(LAMP_INVALID, "%s: no budget: set train.steps, train.tokens or train.minutes", where));
     if (!strcmp(r->schedule.shape, "rsqrt") && r->schedule.warmup == 0)
@@ -251,7 +257,7 @@ void recipe_take_model(recipe *r, const model_config *c) {
     moe_config *m = &r->model.moe;
     r->model = *c;
     r->model.max_position_embeddings = had.max_position_embeddings, r->model.initializer_range = had.initializer_range;
-    r->model.end_of_text = had.end_of_text, r->model.dropout = had.dropout;
+    r->model.end_of_text = had.end_of_text, r->model.dropout = had.dropout, r->model.softmax_samples = had.softmax_samples;
     memcpy(m->balance, had.moe.balance, sizeof m->balance);
     m->recompute = had.moe.recompute, m->bias_rate = had.moe.bias_rate, m->jitter = had.moe.jitter, m->drop_by_score = had.moe.drop_by_score;
     m->capacity = had.moe.capacity, m->eval_capacity = had.moe.eval_capacity;

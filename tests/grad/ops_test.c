@@ -41,6 +41,16 @@ static tensor *run_head_loss(tape *t, problem *p) {
     return NULL;
 }
 
+/* More tokens than a chunk has; words drawn twice, and such as are what follows. */
+static tensor *run_sampled_head_loss(tape *t, problem *p) {
+    enum { TOKENS = 300 };
+    static int32_t target[TOKENS];
+    for (int n = 0; n < TOKENS; n++) target[n] = n % 11 ? n * 7 % V : -1;
+    t->loss_scale = 0.25, t->random.seed = 3, t->random.step = 5, t->random.first_token = 11;
+    head_loss_sampled(t, &p->leaf[0], p->w[0], target, 21);
+    return NULL;
+}
+
 /* Two sequences, one longer than a block of queries and keys, of which not all are asked for; values have a width of their own, and those of a key
  * lie behind one another, as in the rows of latent attention. */
 typedef struct {
@@ -89,7 +99,8 @@ static void lstm_gradient(void) {
     check_lstm("lstm, projected, carried", (lstm_shape){5, 11, true});
 }
 
-static void check(const char *name, tensor *(*forward)(tape *, problem *), int n_leaves, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t out, ptrdiff_t in) {
+static void check(const char *name, tensor *(*forward)(tape *, problem *), int n_leaves, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t out,
+                  ptrdiff_t in) {
     problem p = {.name = name, .forward = forward};
     for (int i = 0; i < n_leaves; i++) problem_add_leaf(&p, rows, cols);
     if (out) p.w[0] = problem_add_weight(&p, "w", ROLE_MATRIX, 1, out, in), problem_ready(&p);
@@ -107,6 +118,7 @@ static void softmax_gradient(void) { check("softmax", run_softmax, 1, N, D, 0, 0
 static void rotary_gradient(void) { check("rotary", run_rotary, 1, N, 18, 0, 0); }
 static void rotary_of_neighbours_gradient(void) { check("rotary of neighbours", run_rotary_of_neighbours, 1, N, 24, 0, 0); }
 static void head_loss_gradient(void) { check("head_loss", run_head_loss, 1, N, D, V, D); }
+static void sampled_head_loss_gradient(void) { check("sampled head_loss", run_sampled_head_loss, 1, 300, D, V, D); }
 
 static void bias_gradient(void) {
     problem p = {.name = "bias", .forward = run_bias};
@@ -148,6 +160,7 @@ static const test_case cases[] = {
     {"attention in a window", window_gradient},
     {"attention in chunks", chunks_gradient},
     {"head_loss", head_loss_gradient},
+    {"sampled head_loss", sampled_head_loss_gradient},
     {"lstm", lstm_gradient},
     {"dropout", dropout_gradient},
 };

@@ -59,6 +59,8 @@ static const struct {
     {"a fall that has no beginning", "[optim]\nschedule = rsqrt\nwarmup = 0\n", LAMP_INVALID, "optim.warmup must be above 0"},
     {"many experts of several layers", "[model]\nfamily = lstm_moe\ndecoder_sparse_step = 2\nmlp_depth = 4\nrelu_experts = true\n", LAMP_MALFORMED,
      "\"mlp_depth\": expected 0 or 1, found 4"},
+    {"more words sampled than there are", "[model]\nvocab_size = 100\n[train]\nsoftmax_samples = 100\n", LAMP_INVALID,
+     "train.softmax_samples is 100, but there are only 100 words"},
     {"everything dropped", "[train]\ndropout = 1\n", LAMP_MALFORMED, "train.dropout: expected 0 to 0.9, found 1"},
     {"batch no multiple of sequences", "[train]\nbatch_tokens = 1000\n", LAMP_INVALID, "train.batch_tokens 1000 is not a multiple of"},
     {"batch no multiple of micro-batches", "[train]\nmicro_batch_tokens = 3072\n", LAMP_INVALID,

@@ -127,6 +127,40 @@ static void a_second_pass_takes_no_new_memory(void) {
     tape_close(&t);
 }
 
+/* Over many draws the sampled softmax's sum is, in the mean, that of all words: within five of its own standard errors. */
+static void a_sampled_softmax_has_the_right_mean(void) {
+    enum { N = 5, V = 40, D = 6, S = 8, DRAWS = 4000 };
+    static const int32_t target[N] = {0, 39, 3, 3, 12};
+    tape t;
+    weights table = {0};
+    weight *w;
+    double all[N], sum[N] = {0}, squares[N] = {0};
+    real values[N * D];
+    open_tape(&t);
+    EXPECT_OK(weights_declare(&w, &table, "head", -1, ROLE_MATRIX, 1, V, D, 1));
+    EXPECT_OK(weights_allocate_values(&table));
+    EXPECT_OK(weights_allocate_gradients(&table));
+    weights_initialize(&table, 1);
+    for (int i = 0; i < N * D; i++) values[i] = (real)(i * 5 % 7 - 3) / 4;
+    tensor x = {values, NULL, N, D, NULL, NULL};
+    memcpy(all, head_loss(&t, &x, w, target), sizeof all);
+    t.training = true, t.loss_scale = 1;
+    for (int i = 0; i < DRAWS; i++) {
+        tape_reset(&t);
+        weights_zero_gradients(&table);
+        t.random.step = (uint64_t)i, x.dx = NULL;
+        const double *loss = head_loss_sampled(&t, &x, w, target, S);
+        for (int n = 0; n < N; n++) sum[n] += exp(loss[n] - all[n]), squares[n] += exp(2 * (loss[n] - all[n]));
+        tape_backward(&t);
+    }
+    for (int n = 0; n < N; n++) {
+        const double mean = sum[n] / DRAWS, error = sqrt((squares[n] / DRAWS - mean * mean) / DRAWS);
+        EXPECT(fabs(mean - 1) < 5 * error && error > 0 && error < 0.02, "token %d: %.4f +- %.4f of the whole sum", n, mean, error);
+    }
+    weights_release(&table);
+    tape_close(&t);
+}
+
 /* What was ready, in order, and a copy of each gradient at that moment. */
 typedef struct {
     const weight *w[8];
@@ -287,6 +321,7 @@ static const test_case cases[] = {
     {"borrowed memory comes back", borrowed_memory_comes_back},
     {"the ledger adds by name", the_ledger_adds_by_name},
     {"a second pass takes no new memory", a_second_pass_takes_no_new_memory},
+    {"a sampled softmax has the right mean", a_sampled_softmax_has_the_right_mean},
     {"gradients are ready once, and whole", gradients_are_ready_once_and_whole},
     {"weights lie in one block", weights_lie_in_one_block},
     {"initial weights are a function of the seed", initial_weights_are_a_function_of_the_seed},

@@ -45,12 +45,10 @@ static int read_byte_level(section_reader *r, const json_t *part) {
     return LAMP_OK;
 }
 
-/* Its digits are a year younger than those of its patterns. */
 static int read_digits(section_reader *r, const json_t *part) {
-    static const char digit[] = "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]";
     bool one_by_one;
     TRY(section_flag(&one_by_one, part, "individual_digits", false, r->path));
-    return add_split(r, digit, one_by_one ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS, false);
+    return add_split(r, PRETOKENIZER_DIGIT, one_by_one ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS, false);
 }
 
 static int read_whitespace(section_reader *r, const json_t *part) {

@@ -8,10 +8,10 @@
 
 #include "text/unicode.h"
 
-typedef enum { NORMALIZE_FORM, NORMALIZE_LOWER, NORMALIZE_REPLACE, NORMALIZE_PREPEND, NORMALIZE_STRIP } normalization;
+typedef enum { NORMALIZE_FORM, NORMALIZE_LOWER, NORMALIZE_REPLACE, NORMALIZE_PREPEND, NORMALIZE_STRIP } normalizer_kind;
 
 typedef struct {
-    normalization kind;
+    normalizer_kind kind;
     unicode_form form; /* FORM */
     const char *text;  /* REPLACE: what to look for; PREPEND: what to put before text */
     bool is_regex;

@@ -41,5 +41,7 @@ int pretokenizer_next(pretokenizer *p, piece *next); /* 1, or 0 after the last p
 extern const char PRETOKENIZER_QWEN2[];
 extern const char PRETOKENIZER_GPT2[];
 extern const char PRETOKENIZER_WORDS[]; /* words, and runs of signs */
+extern const char
+    PRETOKENIZER_DIGIT[]; /* a digit, as the step Digits of Hugging Face's tokenizers knows them: a year younger than those of its patterns */
 
 #endif

@@ -30,6 +30,7 @@ pad() { head -c $((32 - $1 % 32)) /dev/zero; }
 } >$corpus/gguf/two
 pad $(stat -c %s $corpus/gguf/two) >>$corpus/gguf/two
 printf '%050d' 0 >>$corpus/gguf/two
+cp tests/golden/tokenizer/{deepseek_v2,llama3,sentencepiece}.gguf $corpus/gguf/
 
 echo '{"metadata": {"total_size": 111}, "weight_map": {"model.norm.weight": "a", "lm_head.weight": "b", "spare": "b"}}' >$corpus/index/sound
 echo '{"weight_map": {"model.norm.weight": "../a", "lm_head.weight": "model.safetensors.index.json"}}' >$corpus/index/climbs
@@ -43,7 +44,7 @@ cat >$corpus/config/own <<END
  "importance_loss": 0, "load_loss": 0, "sequence_loss": 0.0001, "z_loss": 0, "threshold_loss": 0, "bias_rate": 0.001}}
 END
 
-cp tests/golden/tokenizer/{gpt2,llama3,added,behaviors,forms,gemma,metaspace,mixtral,words_split}.json $corpus/tokenizer_json/
+cp tests/golden/tokenizer/{gpt2,llama3,added,behaviors,forms,gemma,metaspace,mixtral,sentencepiece,words_split}.json $corpus/tokenizer_json/
 
 cp recipes/*.ini $corpus/recipe/
 printf '# all types\n[model]\ntie_word_embeddings = true\n[data]\npath = a b\nmixture.code = 2.5\n[optim]\nlearning_rate = 1e-3\n' >$corpus/recipe/types

@@ -1,6 +1,6 @@
 """Compares `lamp tokenize` with Hugging Face's tokenizers, kind by kind, on as many texts as are asked for.
 
-    python3 -m venv build/venv && build/venv/bin/pip install tokenizers && build/venv/bin/python tools/compare_tokenizers.py [--texts N] [--lamp PATH] [KIND...]
+    python3 -m venv build/venv && build/venv/bin/pip install tokenizers sentencepiece && build/venv/bin/python tools/compare_tokenizers.py [--texts N] [--lamp PATH] [KIND...]
 
 Text that is no UTF-8 cannot be given to that library. What equality means there: for vocabularies of bytes, its ids of each stretch of UTF-8 and
 of the bytes between, in turn; for those of characters, its ids of the text with each such byte replaced by a character that has no token,

@@ -1,6 +1,7 @@
-"""Makes tests/golden/tokenizer: small tokenizers of every kind and the ids that Hugging Face's tokenizers gives for some texts.
+"""Makes tests/golden/tokenizer: small tokenizers of every kind and the ids that Hugging Face's tokenizers gives for some texts; of the kinds that GGUF
+has a name for, the same as GGUF files, which the package gguf writes as llama.cpp's converter calls it.
 
-    python3 -m venv build/venv && build/venv/bin/pip install tokenizers && build/venv/bin/python tools/golden_tokenizer.py
+    python3 -m venv build/venv && build/venv/bin/pip install tokenizers sentencepiece gguf && build/venv/bin/python tools/golden_tokenizer.py
 
 Never needed to build or test. compare_tokenizers.py compares on as many texts as one likes.
 """
@@ -10,6 +11,7 @@ import pathlib
 import random
 
 import compare_tokenizers
+import gguf
 import tokenizer_kinds
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden" / "tokenizer"
@@ -69,6 +71,41 @@ TEXTS = [
 ]
 
 
+PATTERNS = {"gpt2": "gpt-2", "llama3": "llama-bpe", "qwen2": "qwen2", "o200k": "gpt-4o", "deepseek_v3": "deepseek-v3", "deepseek_v2": "deepseek-llm"}
+
+
+def write_gguf(kind, form):
+    """All that follows from the form of tokenizer.json; of SentencePiece's, from its own model."""
+    Type = gguf.TokenType
+    path = FOLDER / f"{kind}.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model("llama" if kind == "sentencepiece" else "gpt2")
+    tokens = {i: (token, Type.NORMAL) for token, i in form["model"]["vocab"].items()}
+    tokens |= {one["id"]: (one["content"], Type.CONTROL if one["special"] else Type.USER_DEFINED) for one in form["added_tokens"]}
+    names = {tokens[i][0]: i for i in tokens}
+    if kind == "sentencepiece":
+        model = tokenizer_kinds.sentencepiece_model()
+        types = [(model.is_unknown, Type.UNKNOWN), (model.is_control, Type.CONTROL), (model.is_byte, Type.BYTE), (lambda i: True, Type.NORMAL)]
+        tokens = {i: (model.id_to_piece(i), next(one for holds, one in types if holds(i))) for i in range(model.get_piece_size())}
+        writer.add_token_scores([model.get_score(i) for i in range(len(tokens))])
+        writer.add_bos_token_id(model.bos_id())
+        writer.add_eos_token_id(model.eos_id())
+    else:
+        writer.add_tokenizer_pre(PATTERNS[kind])
+        writer.add_token_merges([pair if isinstance(pair, str) else " ".join(pair) for pair in form["model"]["merges"]])
+        if "<|begin|>" in names:
+            writer.add_bos_token_id(names["<|begin|>"])
+        if form["normalizer"]:
+            writer.add_bool("tokenizer.lamplighter.composes_characters", form["normalizer"] == {"type": "NFC"})
+    writer.add_token_list([tokens[i][0] for i in range(len(tokens))])
+    writer.add_token_types([tokens[i][1] for i in range(len(tokens))])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    path.chmod(0o644)
+
+
 def ids_of(tokenizer, add):
     return [tokenizer.encode(text, add_special_tokens=add).ids for text in TEXTS]
 
@@ -78,11 +115,13 @@ def main():
     broken = [compare_tokenizers.break_text(draw, draw.choice(TEXTS)[:60]) for _ in range(30)]
     cases = {"made_with": "tokenizers " + tokenizer_kinds.VERSION, "texts": TEXTS, "broken": [text.hex() for text in broken], "kinds": {}}
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for old in FOLDER.glob("*.json"):
+    for old in [*FOLDER.glob("*.json"), *FOLDER.glob("*.gguf")]:
         old.unlink()
     for kind in tokenizer_kinds.KINDS:
         form, tokenizer = tokenizer_kinds.form_of(kind)
         (FOLDER / f"{kind}.json").write_text(form + "\n", encoding="utf-8")
+        if kind in PATTERNS or kind == "sentencepiece":
+            write_gguf(kind, json.loads(form))
         plain, framed = ids_of(tokenizer, False), ids_of(tokenizer, True)
         found = {"ids": plain}
         if framed != plain:

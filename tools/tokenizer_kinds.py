@@ -3,9 +3,11 @@
 They learn from text that is made here, so that they are the same on every machine; the patterns and settings are those of the families.
 """
 
+import io
 import json
 import random
 
+import sentencepiece
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -29,9 +31,13 @@ O200K = "|".join(
 DEEPSEEK_V3 = [
     r"\p{N}{1,3}",
     r"[一-龥぀-ゟ゠-ヿ]+",
-    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+""",
 ]
-DEEPSEEK_V2 = [r"[\r\n]", r"\s?[A-Za-zµÀ-ÖØ-öø-ƺ]+", r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", r"[一-龥ࠀ-一가-퟿]+"]
+CASED = (
+    "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK"
+    "-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃"
+)
+DEEPSEEK_V2 = [r"[\r\n]", rf"\s?[{CASED}]+", r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", r"[一-龥ࠀ-一가-퟿]+"]
 
 # ---- text -------------------------------------------------------------------------------------------------------------------------
 
@@ -183,6 +189,35 @@ def characters_of(pre_tokenizer=None, normalizer=None, decoder=None, n_bytes=256
     return finish(with_vocabulary_of(tokenizer, learner), added, template)
 
 
+def sentencepiece_model():
+    """One that SentencePiece learned itself, as Llama's and Mixtral's."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([line for one in corpus() for line in one.split("\n") if "\0" not in line]), model_writer=model, model_type="bpe",
+        vocab_size=SIZES["characters"] + 300, byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False, split_digits=True,
+        character_coverage=0.98, allow_whitespace_only_pieces=True, max_sentencepiece_length=16, num_threads=1, minloglevel=2, max_sentence_length=100000)
+    return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+
+
+def from_sentencepiece():
+    """All ways to make a piece of two others are merges, those of the piece with the highest score first, as transformers converts such models."""
+    model = sentencepiece_model()
+    pieces = {model.id_to_piece(i): i for i in range(model.get_piece_size())}
+    merges = []
+    for piece, i in pieces.items():
+        if not (model.is_control(i) or model.is_unknown(i) or model.is_byte(i)):
+            ways = [(piece[:at], piece[at:]) for at in range(1, len(piece)) if piece[:at] in pieces and piece[at:] in pieces]
+            merges += [(-model.get_score(i), pieces[left], pieces[right], [left, right]) for left, right in ways]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.normalizer = sentencepiece_steps()
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    form = json.loads(tokenizer.to_str())
+    form["model"]["vocab"], form["model"]["merges"] = pieces, [way for *_, way in sorted(merges)]
+    tokenizer = Tokenizer.from_str(json.dumps(form))
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in ("<unk>", "<s>", "</s>")])
+    return finish(tokenizer, template="<s> $A")
+
+
 def words_of(pre_tokenizer, normalizer=None):
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizer
@@ -232,6 +267,7 @@ KINDS = {
     "added": lambda: bytes_of([QWEN2], normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()]), added=ZOO, template="<|endoftext|> $A <|endoftext|>"),
     "behaviors": lambda: bytes_of([split(r"[aeiou]", "merged_with_previous"), split(r"\s+", "merged_with_next"), split(r"\p{P}", "contiguous"),
                                    split(r"\w+", "merged_with_next", True), split(r"(?=q)|$", "isolated"), split(r"[\x00-\x1f]+", "removed")]),
+    "sentencepiece": from_sentencepiece,
     "mixtral": lambda: characters_of(normalizer=sentencepiece_steps(), template="<s> $A", joins_words=False),
     "mistral": lambda: characters_of(pre_tokenizers.Metaspace(prepend_scheme="first", split=False), added=CHAT, template="<s> $A"),
     "metaspace": lambda: characters_of(pre_tokenizers.Metaspace(prepend_scheme="always", split=True), decoder=decoders.Metaspace(), n_bytes=0, added=ZOO),

@@ -1,12 +1,13 @@
-/* Against Hugging Face's tokenizers: small tokenizers of every kind, made by tools/golden_tokenizer.py, and what that library makes of some texts.
- * tokenizer.json there is a file that library wrote in the form we write; that ours equals it key by key shows that the library loads what
- * we write. */
+/* Against Hugging Face's tokenizers: small tokenizers of every kind, made by tools/golden_tokenizer.py, and what that library makes of some texts;
+ * some of them as GGUF files too, which the package gguf wrote. tokenizer.json there is a file that library wrote in the form we write; that ours
+ * equals it key by key shows that the library loads what we write. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "../test.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "formats/gguf_tokenizer.h"
 #include "formats/tokenizer_json.h"
 #include "lamp.h"
 #include "text/tokenizer_parts.h"
@@ -168,11 +169,94 @@ static void what_we_write_is_what_the_library_writes(void) {
     json_decref(theirs);
 }
 
+/* ---- in GGUF files -------------------------------------------------------------------------------------------------------------- */
+
+/* refusal: of those that GGUF has no place for. */
+static const struct {
+    const char *kind, *refusal;
+} in_gguf[] = {
+    {"tokenizer", NULL},
+    {"gpt2", NULL},
+    {"gpt2_prefix", "stands alone, for which GGUF has no place"},
+    {"llama3", NULL},
+    {"qwen2", NULL},
+    {"o200k", NULL},
+    {"deepseek_v3", NULL},
+    {"deepseek_v2", NULL},
+    {"starcoder", "expected the patterns of gpt-2, qwen2, llama-bpe, "},
+    {"olmoe", NULL},
+    {"added", "stands alone, for which GGUF has no place"},
+    {"behaviors", "found others, for which GGUF has no name that we know"},
+    {"sentencepiece", NULL},
+    {"mixtral", "expected merges that scores can say"},
+    {"mistral", "expected merges that scores can say"},
+    {"metaspace", "stands alone, for which GGUF has no place"},
+    {"gemma", "expected marks for spaces, no patterns"},
+    {"unknowns", "and bytes for what has no token"},
+    {"some_bytes", "stands alone, for which GGUF has no place"},
+    {"words", "found one of words"},
+    {"words_split", "found one of words"},
+    {"forms", "expected no normalizer but NFC"},
+    {"nfd", "expected no normalizer but NFC"},
+};
+
+static int write_gguf(char path[PATH_BYTES], const char *kind) {
+    gguf_writer *w = NULL;
+    tokenizer *t = read_kind(kind);
+    EXPECT_OK(file_join(path, test_folder(), "tokenizer.gguf"));
+    EXPECT_OK(gguf_writer_new(&w, path));
+    int status = t ? gguf_write_tokenizer(w, t, 0, -1) : LAMP_FAILURE;
+    if (status >= 0) status = gguf_finish(w);
+    gguf_writer_free(w);
+    tokenizer_free(t);
+    return status;
+}
+
+static void every_kind_survives_gguf_or_is_refused(void) {
+    json_t *all = cases_of_all(), *kinds = json_object_get(all, "kinds");
+    EXPECT(json_object_size(kinds) == sizeof in_gguf / sizeof *in_gguf, "%zu kinds", json_object_size(kinds));
+    for (size_t i = 0; i < sizeof in_gguf / sizeof *in_gguf; i++) {
+        char path[PATH_BYTES];
+        tokenizer *t = NULL;
+        test_row(in_gguf[i].kind);
+        if (in_gguf[i].refusal) {
+            EXPECT_ERROR(write_gguf(path, in_gguf[i].kind), LAMP_UNSUPPORTED, in_gguf[i].refusal);
+            continue;
+        }
+        EXPECT_OK(write_gguf(path, in_gguf[i].kind));
+        EXPECT_OK(gguf_read_tokenizer_of(&t, path));
+        if (t) compare_kind(in_gguf[i].kind, t, json_object_get(all, "texts"), json_object_get(kinds, in_gguf[i].kind));
+        tokenizer_free(t);
+    }
+    json_decref(all);
+}
+
+static void files_of_the_package_gguf_give_equal_ids(void) {
+    json_t *all = cases_of_all(), *found;
+    const char *kind;
+    int n_files = 0;
+    json_object_foreach(json_object_get(all, "kinds"), kind, found) {
+        char path[PATH_BYTES];
+        tokenizer *t = NULL;
+        snprintf(path, sizeof path, FOLDER "%s.gguf", kind);
+        if (!file_exists(path)) continue;
+        test_row(kind);
+        n_files++;
+        EXPECT_OK(gguf_read_tokenizer_of(&t, path));
+        if (t) compare_kind(kind, t, json_object_get(all, "texts"), found);
+        tokenizer_free(t);
+    }
+    EXPECT(n_files == 7, "%d files", n_files);
+    json_decref(all);
+}
+
 static const test_case cases[] = {
     {"every kind gives equal ids and texts", every_kind_gives_equal_ids_and_texts},
     {"text that is no UTF-8 gives equal ids", text_that_is_no_utf8_gives_equal_ids},
     {"every kind survives being written from its parts", every_kind_survives_being_written_from_its_parts},
     {"what was read is written as it was", what_was_read_is_written_as_it_was},
+    {"every kind survives GGUF, or is refused", every_kind_survives_gguf_or_is_refused},
+    {"files of the package gguf give equal ids", files_of_the_package_gguf_give_equal_ids},
     {"what we write is what the library writes", what_we_write_is_what_the_library_writes},
 };
 

@@ -302,7 +302,7 @@ static const row rows[] = {
     {"tokenizer of another kind",
      {"tokenizer.ggml.model", TEXT "\"bert\""},
      LAMP_UNSUPPORTED,
-     "tokenizer.ggml.model: expected gpt2 or none, found bert",
+     "tokenizer.ggml.model: expected gpt2, llama or none, found bert",
      NONE},
     {"patterns that are not named", {"tokenizer.ggml.pre", NULL}, LAMP_MALFORMED, "tokenizer.ggml.pre: expected text, found nothing", NONE},
     {"patterns of an unknown name",

@@ -66,6 +66,22 @@ typedef struct {
  * with; no gradient goes there. NULL: zero. */
 tensor *lstm(tape *t, tensor *x, const lstm_weights *w, const token_batch *batch, real *hidden, real *cell);
 
+/* Of latent attention: heads, and the channels of a head's key with and without a rotation, of its value, and of the narrow row of a token. */
+typedef struct {
+    ptrdiff_t heads, plain, rotary, value, rank;
+} latent_shape;
+
+/* (N, heads (plain + rotary)): of kv (N, heads (plain + value)) each head's plain part, and of turned (N, rotary) the same for all. Values are
+ * tensor_heads of kv. */
+tensor *latent_keys(tape *t, tensor *kv, tensor *turned, latent_shape a);
+
+/* The same as attention to these keys and values, from cached rows [narrow | turned] alone; no backward. key_value (heads (plain + value), rank). */
+tensor *latent_attention_cached(tape *t, tensor *q, const real *rows, const weight *key_value, attention_span span, attention_shape shape,
+                                latent_shape a);
+
+/* y = columns first .. first + n of x */
+tensor *columns(tape *t, tensor *x, ptrdiff_t first, ptrdiff_t n);
+
 tensor *add(tape *t, tensor *a, tensor *b);
 
 /* While training a share of the numbers become 0, and the others make up for it. layer: each use in a pass has its own. */

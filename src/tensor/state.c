@@ -53,10 +53,16 @@ bool state_carries(const state *s) {
 
 ptrdiff_t state_room(const state *s) { return state_bytes_per_token(s) > 0 ? s->capacity - s->length : PTRDIFF_MAX; }
 
-void state_append(state *s, int layer, state_kind kind, const real *rows, ptrdiff_t n) {
+void state_append_columns(state *s, int layer, state_kind kind, ptrdiff_t first, ptrdiff_t cols, const real *rows, ptrdiff_t n) {
     const ptrdiff_t width = s->rows[layer * STATE_KINDS + kind].width;
-    CHECK(s->length + n <= s->capacity, "%td tokens after %td in room for %td", n, s->length, s->capacity);
-    memcpy(state_of(s, layer, kind) + s->length * width, rows, sizeof(real) * (size_t)(n * width));
+    CHECK(s->length + n <= s->capacity && first + cols <= width, "%td tokens after %td in room for %td, columns to %td of %td", n, s->length,
+          s->capacity, first + cols, width);
+    real *to = state_of(s, layer, kind) + s->length * width + first;
+    for (ptrdiff_t r = 0; r < n; r++) memcpy(to + r * width, rows + r * cols, sizeof(real) * (size_t)cols);
+}
+
+void state_append(state *s, int layer, state_kind kind, const real *rows, ptrdiff_t n) {
+    state_append_columns(s, layer, kind, 0, s->rows[layer * STATE_KINDS + kind].width, rows, n);
 }
 
 size_t state_bytes_per_token(const state *s) {

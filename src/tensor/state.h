@@ -53,6 +53,8 @@ ptrdiff_t state_room(const state *s);
 
 /* Copies n rows behind the `length` already held; the caller moves length once all layers have appended. */
 void state_append(state *s, int layer, state_kind kind, const real *rows, ptrdiff_t n);
+/* The same of columns first .. first + cols. */
+void state_append_columns(state *s, int layer, state_kind kind, ptrdiff_t first, ptrdiff_t cols, const real *rows, ptrdiff_t n);
 
 /* Of what grows, for one token of all layers. */
 size_t state_bytes_per_token(const state *s);

@@ -26,6 +26,15 @@ static void check_real(const weight *w) {
     CHECK(w->type == STORED_REAL, "%s of layer %d is %s, as its file stores it", w->kind, w->layer, stored_formats[w->type].name);
 }
 
+weight weight_part(tape *t, const weight *w, ptrdiff_t pieces, ptrdiff_t first, ptrdiff_t rows) {
+    weight part = *w;
+    check_real(w);
+    part.groups = pieces, part.out = rows, part.packed = NULL;
+    part.value = tape_keep(t, sizeof *part.value * (size_t)pieces);
+    for (ptrdiff_t p = 0; p < pieces; p++) part.value[p] = w->value[0] + (p * (w->out / pieces) + first) * w->in;
+    return part;
+}
+
 void weight_rows(tape *t, real *y, const weight *w, const int32_t *row, ptrdiff_t rows) {
     if (w->type == STORED_REAL) t->k->gather(y, w->value[0], row, rows, w->in);
     else t->k->stored_rows(y, w->stored[0], w->type, row, rows, w->in);

@@ -12,6 +12,9 @@
 /* Rows of w that a group multiplies with. */
 static inline ptrdiff_t weight_group_out(const weight *w, row_groups g) { return g.groups > w->groups ? w->out * w->groups / g.groups : w->out; }
 
+/* w cut into pieces, and of each the rows first .. first + rows: a group each, to be multiplied with. w is real. */
+weight weight_part(tape *t, const weight *w, ptrdiff_t pieces, ptrdiff_t first, ptrdiff_t rows);
+
 /* y[r] = row row[r] of w, which has one group */
 void weight_rows(tape *t, real *y, const weight *w, const int32_t *row, ptrdiff_t rows);
 /* y (rows, out) = x w^T */

@@ -65,6 +65,12 @@ static tensor *run_attention(tape *t, problem *p) {
     return attention(t, &p->leaf[0], k, v, c->sinks ? p->w[0] : NULL, (attention_span){2, query_start, key_start, key_end}, c->shape);
 }
 
+/* A leaf that is cut, and heads that share what is turned. */
+static tensor *run_columns(tape *t, problem *p) { return columns(t, &p->leaf[0], 3, 11); }
+static tensor *run_latent_keys(tape *t, problem *p) {
+    return latent_keys(t, &p->leaf[0], columns(t, &p->leaf[1], 5, 4), (latent_shape){.heads = 3, .plain = 5, .rotary = 4, .value = 2});
+}
+
 /* Through time: five sequences, each of another length; one has no tokens, one is alone in its last steps. */
 typedef struct {
     ptrdiff_t width, units;
@@ -142,6 +148,15 @@ static void attention_gradient(void) { check_attention("attention", (attention_c
 static void sinks_gradient(void) { check_attention("attention with sinks", (attention_case){.sinks = true}); }
 static void window_gradient(void) { check_attention("attention in a window", (attention_case){.shape = {.window = 7}, .sinks = true}); }
 static void chunks_gradient(void) { check_attention("attention in chunks", (attention_case){.shape = {.window = 51, .chunked = true}}); }
+static void columns_gradient(void) { check("columns", run_columns, 1, N, D, 0, 0); }
+
+static void latent_keys_gradient(void) {
+    problem p = {.name = "latent_keys", .forward = run_latent_keys};
+    problem_add_leaf(&p, N, 3 * (5 + 2)), problem_add_leaf(&p, N, 11);
+    problem_check(&p);
+    problem_release(&p);
+}
+
 static void dropout_gradient(void) { check("dropout", run_dropout, 1, N, D, 0, 0); }
 
 static const test_case cases[] = {
@@ -159,6 +174,8 @@ static const test_case cases[] = {
     {"attention with sinks", sinks_gradient},
     {"attention in a window", window_gradient},
     {"attention in chunks", chunks_gradient},
+    {"columns", columns_gradient},
+    {"latent_keys", latent_keys_gradient},
     {"head_loss", head_loss_gradient},
     {"sampled head_loss", sampled_head_loss_gradient},
     {"lstm", lstm_gradient},

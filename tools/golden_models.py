@@ -33,6 +33,9 @@ LINEAR = dict(rope_type="linear", rope_theta=1e4, factor=2.5)
 DEFAULT = dict(rope_type="default", rope_theta=1e4)
 YARN = dict(rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=32)
 
+LATENT = dict(kv_lora_rank=10, qk_nope_head_dim=8, qk_rope_head_dim=6, v_head_dim=5)
+ALL_HEADS = dict(GROUPED, num_key_value_heads=6)
+
 MODELS = {
     "llama": lambda: transformers.LlamaConfig(**SIZES, intermediate_size=40, rope_theta=5e5),
     "llama_full": lambda: transformers.LlamaConfig(**GROUPED, intermediate_size=41, head_dim=10, attention_bias=True, tie_word_embeddings=True,
@@ -75,8 +78,28 @@ MODELS = {
                                                          intermediate_size=13, intermediate_size_mlp=41, head_dim=10, interleave_moe_layer_step=2,
                                                          attention_chunk_size=9, no_rope_layer_interval=3, floor_scale=4, attn_scale=0.3,
                                                          attention_bias=True, tie_word_embeddings=True, rope_parameters=LLAMA3),
+    "deepseek_v2": lambda: transformers.DeepseekV2Config(**SIZES, **LATENT, q_lora_rank=None, n_routed_experts=5, num_experts_per_tok=2,
+                                                         moe_intermediate_size=13, intermediate_size=41, n_shared_experts=1, first_k_dense_replace=0),
+    "deepseek_v2_full": lambda: transformers.DeepseekV2Config(**ALL_HEADS, **LATENT, q_lora_rank=11, n_routed_experts=12, num_experts_per_tok=3,
+                                                              moe_intermediate_size=13, intermediate_size=41, n_shared_experts=2,
+                                                              first_k_dense_replace=1, topk_method="group_limited_greedy", n_group=4, topk_group=2,
+                                                              routed_scaling_factor=3.0, tie_word_embeddings=True,
+                                                              rope_parameters=dict(YARN, mscale=0.707, mscale_all_dim=0.707)),
+    "deepseek_v3": lambda: transformers.DeepseekV3Config(**SIZES, **LATENT, q_lora_rank=None, n_routed_experts=6, num_experts_per_tok=2,
+                                                         moe_intermediate_size=13, intermediate_size=41, n_shared_experts=1, first_k_dense_replace=1,
+                                                         n_group=1, topk_group=1, norm_topk_prob=False, routed_scaling_factor=1.0),
+    "deepseek_v3_full": lambda: transformers.DeepseekV3Config(**ALL_HEADS, **LATENT, q_lora_rank=11, n_routed_experts=12, num_experts_per_tok=3,
+                                                              moe_intermediate_size=13, intermediate_size=41, n_shared_experts=2,
+                                                              first_k_dense_replace=1, n_group=4, topk_group=2, norm_topk_prob=True,
+                                                              routed_scaling_factor=2.5, rope_interleave=False, tie_word_embeddings=True,
+                                                              rope_parameters=dict(YARN, mscale=1.0, mscale_all_dim=0.6)),
+    "deepseek_v3_fp8": lambda: transformers.DeepseekV3Config(**dict(SIZES, hidden_size=144), **LATENT, q_lora_rank=7, n_routed_experts=6,
+                                                             num_experts_per_tok=2, moe_intermediate_size=8, intermediate_size=140, n_shared_experts=1,
+                                                             first_k_dense_replace=1, n_group=2, topk_group=1),
 }
 PARTS = ["llama4_full"]  # saved as the part of a model that also sees
+FOUR_BITS = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]}
+FP8 = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
 FUSED = ["mixtral"]  # once more, as transformers 5 holds it in memory: experts in one tensor, the router under another name
 SHARDED = ["qwen2_moe"]  # once more, in several files with an index
 
@@ -98,6 +121,33 @@ def to_blocks(model):
                 packed[key + "_blocks"] = codes[..., 0::2] | codes[..., 1::2] << 4
                 packed[key + "_scales"] = scales
     return packed
+
+
+def to_squares(model):
+    """Makes the matrices of DeepSeek-V3 ones that eight bits with a scale for each square can hold, and returns them so."""
+    packed = {}
+    with torch.no_grad():
+        experts = {name: value for name, value in model.state_dict().items() if ".experts." in name}
+        for key, value in model.named_parameters():
+            if key in experts:  # of all in one tensor, each has squares of its own
+                for e, expert in enumerate(value):
+                    halves = expert.chunk(2) if "gate_up" in key else [expert]
+                    for half, word in zip(halves, ["gate_proj", "up_proj"] if "gate_up" in key else ["down_proj"]):
+                        name = key.rsplit(".", 1)[0] + f".{e}.{word}.weight"
+                        packed[name], packed[name + "_scale_inv"] = round_to_squares(half)
+            elif key.endswith("proj.weight") or "kv_a_proj" in key:
+                packed[key], packed[key + "_scale_inv"] = round_to_squares(value)
+    return packed
+
+
+def round_to_squares(value):
+    """In place; returns the eight bits and the scales."""
+    rows, columns = -(-value.shape[0] // 128), -(-value.shape[1] // 128)
+    scales = torch.rand(rows, columns) * 0.01 + 0.002
+    wide = scales.repeat_interleave(128, 0)[: value.shape[0]].repeat_interleave(128, 1)[:, : value.shape[1]]
+    bits = (value / wide).clamp(-448, 448).to(torch.float8_e4m3fn)
+    value.copy_(bits.float() * wide)
+    return bits, scales
 
 
 def write_packed(folder, packed, quantization):
@@ -133,6 +183,9 @@ def randomise(model):
                 value.copy_(0.3 * torch.randn_like(value))
             elif not value.std() > 0.1:
                 raise SystemExit(f"{key} was not initialised")
+        for key, value in model.named_buffers():
+            if key.endswith("correction_bias"):
+                value.copy_(0.1 * torch.randn_like(value))
 
 
 class Routing:
@@ -190,7 +243,7 @@ def make(name, root):
         torch.manual_seed(seed)
         model = transformers.AutoModelForCausalLM.from_config(MODELS[name](), dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
         randomise(model)
-        packed = to_blocks(model) if name.endswith("mxfp4") else {}
+        packed = to_blocks(model) if name.endswith("mxfp4") else to_squares(model) if name.endswith("fp8") else {}
         if name.endswith("full"):
             for value in model.parameters():
                 value.data = value.data.bfloat16().float()
@@ -204,7 +257,7 @@ def make(name, root):
     if name in PARTS:
         write_as_part(root / name)
     if packed:
-        write_packed(root / name, packed, {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]})
+        write_packed(root / name, packed, FP8 if name.endswith("fp8") else FOUR_BITS)
     if name in FUSED:
         write(model, root / f"{name}_fused", ids, *found, save_original_format=False)
     if name in SHARDED:

@@ -29,6 +29,7 @@ steps = 40
 batch_tokens = 512
 INI
 
+latent="model.kv_lora_rank=12 model.qk_nope_head_dim=6 model.qk_rope_head_dim=4 model.v_head_dim=5 model.num_key_value_heads=4"
 declare -A settings=(
     [olmoe]=
     [mixtral]=router.normalize=true
@@ -38,6 +39,10 @@ declare -A settings=(
         rope.original_max_position_embeddings=16"
     [llama4_text]="router.kind=sigmoid router.top_k=1 router.weigh_input=true model.n_shared_experts=1 model.decoder_sparse_step=2
         model.sliding_window=5 model.no_rope_layer_interval=2 model.full_attention_step=2 model.floor_scale=4 model.tie_word_embeddings=true"
+    [deepseek_v2]="$latent router.groups=2 router.top_groups=1 router.scale=2 model.n_shared_experts=2 model.first_k_dense_replace=1
+        rope.type=yarn rope.factor=4 rope.original_max_position_embeddings=16 rope.mscale=0.7 rope.mscale_all_dim=0.7"
+    [deepseek_v3]="$latent model.q_lora_rank=10 router.kind=sigmoid router.normalize=true router.scale=2.5 balance.bias_rate=0.01
+        model.n_shared_experts=1 model.tie_word_embeddings=true"
     [llama]=router.experts=1
     [qwen2]="router.experts=1 model.tie_word_embeddings=true model.sliding_window=9 model.window_from=1"
     [qwen3]=router.experts=1

@@ -69,7 +69,7 @@ const stored_group *model_source_groups(const model_source *s) { return s->group
 
 /* As all of its groups are stored, if kernels can read that in place. */
 static stored_type type_to_run(const weight *w, const stored_group *groups) {
-    if (weight_is_vector(w) || w->role == ROLE_ROUTER) return STORED_REAL;
+    if (weight_is_vector(w) || w->role == ROLE_ROUTER || w->always_real) return STORED_REAL;
     for (ptrdiff_t g = 0; g < w->groups; g++)
         if ((!groups[g].bytes && !groups[g].copy) || groups[g].type != groups->type) return STORED_REAL;
     return stored_has_rows(groups->type, w->in) ? groups->type : STORED_REAL;

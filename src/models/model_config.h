@@ -8,8 +8,8 @@
 #include "base/options.h"
 #include "moe/moe_config.h"
 
-/* RMSNorm of queries and keys: none; before RoPE, with one weight per head channel (Qwen3) or one over the whole projection (OLMoE); after it, of each
- * head and without a weight, in the layers that have RoPE (Llama-4). */
+/* RMSNorm of queries and keys: none; before RoPE, with one weight per head channel (Qwen3) or one over the whole projection (OLMoE); after it, of
+ * each head and without a weight, in the layers that have RoPE (Llama-4). */
 typedef enum { QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_FULL, QK_NORM_PLAIN } qk_norm;
 
 /* Which projections of attention have a bias. */
@@ -53,13 +53,12 @@ enum { MOST_MLP_DEPTH = 4 };
 
 typedef struct {
     const struct backbone *backbone; /* set by the family; NULL: the transformer */
-    char family[OPTION_TEXT_BYTES]; /* model_type of config.json: a row of the family table */
+    char family[OPTION_TEXT_BYTES];  /* model_type of config.json: a row of the family table */
     int64_t vocab_size, hidden_size, intermediate_size, num_hidden_layers;
     int64_t num_attention_heads, num_key_value_heads, head_dim; /* head_dim 0 in a recipe: hidden_size / heads */
     int64_t max_position_embeddings;
     double rope_theta, rms_norm_eps;
     rope_scaling rope;
-    bool rope_neighbours; /* RoPE turns neighbouring channels, not one of each half (DeepSeek, Llama-4) */
     bool tie_word_embeddings;
     double initializer_range; /* 0 in a recipe: 1 / sqrt(fan-in) */
     double dropout;           /* while training, of the embedding and of what each layer adds */
@@ -73,13 +72,15 @@ typedef struct {
     latent_attention latent;
     attention_window window;
     unrotated_layers unrotated;
-    int64_t biased;           /* attention has biases: 1, 0, or -1: as usual in the family, which knows where they are */
-    int64_t normed;           /* queries and keys have norms: the same */
-    double clip_qkv;          /* queries, keys and values are held within -clip_qkv .. clip_qkv; 0: they are not */
-    qk_norm qk_norm;          /* this and what follows is set by the family: */
+    int64_t biased;      /* attention has biases: 1, 0, or -1: as usual in the family, which knows where they are */
+    int64_t normed;      /* queries and keys have norms: the same */
+    int64_t interleaved; /* RoPE turns neighbouring channels, not one of each half: the same */
+    double clip_qkv;     /* queries, keys and values are held within -clip_qkv .. clip_qkv; 0: they are not */
+    qk_norm qk_norm;     /* this and what follows is set by the family: */
     attention_bias attention_bias;
-    bool attention_sinks;     /* a logit per head that takes probability and gives nothing (GPT-OSS) */
-    int64_t end_of_text;      /* token id, or -1 */
+    bool rope_neighbours;
+    bool attention_sinks; /* a logit per head that takes probability and gives nothing (GPT-OSS) */
+    int64_t end_of_text;  /* token id, or -1 */
 } model_config;
 
 static inline bool model_layer_is_sparse(const model_config *c, int64_t layer) {

@@ -10,6 +10,8 @@
 #include "models/rope.h"
 #include "ops/ops.h"
 
+static const double LATENT_EPSILON = 1e-6; /* of the norms of narrow rows, whatever rms_norm_eps says: as DeepSeek's code has it */
+
 typedef struct {
     weight *attention_norm, *query, *key, *value, *output;
     weight *query_norm, *key_norm; /* NULL without qk_norm; of latent attention, of the narrow rows */
@@ -34,10 +36,13 @@ static int declare_latent_attention(block *b, model *m, int layer) {
         TRY(declare_matrix(&b->query_down, m, "attention.query_down", layer, a->query_rank, D));
         TRY(declare_norm(&b->query_norm, m, "attention.query_down_norm", layer, a->query_rank));
     }
-    TRY(declare_matrix(&b->query, m, "attention.query", layer, query_width, a->query_rank > 0 ? a->query_rank : D));
+    if (a->query_rank > 0) TRY(declare_matrix(&b->query, m, "attention.query_up", layer, query_width, a->query_rank));
+    else TRY(declare_matrix(&b->query, m, "attention.query", layer, query_width, D));
     TRY(declare_matrix(&b->key_down, m, "attention.key_down", layer, a->key_rank + a->rotary_dim, D));
     TRY(declare_norm(&b->key_norm, m, "attention.key_down_norm", layer, a->key_rank));
-    return declare_matrix(&b->key, m, "attention.key_value", layer, H * (a->plain_dim + a->value_dim), a->key_rank);
+    TRY(declare_matrix(&b->key, m, "attention.key_value", layer, H * (a->plain_dim + a->value_dim), a->key_rank));
+    b->key->always_real = true;
+    return LAMP_OK;
 }
 
 static int declare_plain_attention(block *b, model *m, int layer) {
@@ -110,8 +115,12 @@ static double transformer_parameters(const model_config *c) {
 }
 
 static void transformer_declare_state(state *s, const model *m) {
-    const ptrdiff_t width = m->config.num_key_value_heads * m->config.head_dim;
-    for (int l = 0; l < s->layers; l++) state_declare(s, l, STATE_KEY, width), state_declare(s, l, STATE_VALUE, width);
+    const model_config *c = &m->config;
+    const ptrdiff_t width = c->num_key_value_heads * c->head_dim;
+    for (int l = 0; l < s->layers; l++) {
+        if (c->latent.key_rank > 0) state_declare(s, l, STATE_KEY, c->latent.key_rank + c->latent.rotary_dim);
+        else state_declare(s, l, STATE_KEY, width), state_declare(s, l, STATE_VALUE, width);
+    }
 }
 
 /* What attention needs to know of a batch, made once for all layers. */
@@ -143,24 +152,51 @@ static positions positions_make(tape *t, const model_config *c, const token_batc
         for (ptrdiff_t n = first; n < end; n++) position[n] = past + n - first;
         key_start[i] = s ? 0 : first, key_end[i] = s ? past + end : end;
     }
-    double *frequency = tape_keep(t, sizeof *frequency * (size_t)(c->head_dim / 2));
-    rope_frequencies(frequency, c, c->head_dim);
-    rotary_angles angles = rotary_angles_make(t, position, batch->n_tokens, frequency, c->head_dim / 2, rope_length(&c->rope));
+    const ptrdiff_t turned = c->latent.key_rank > 0 ? c->latent.rotary_dim : c->head_dim;
+    double *frequency = tape_keep(t, sizeof *frequency * (size_t)(turned / 2));
+    rope_frequencies(frequency, c, turned);
+    rotary_angles angles = rotary_angles_make(t, position, batch->n_tokens, frequency, turned / 2, rope_length(&c->rope));
     angles.neighbours = c->rope_neighbours;
     return (positions){angles, growth_make(t, c, position, batch->n_tokens), {batch->n_sequences, batch->sequence_start, key_start, key_end}};
 }
 
 static attention_shape shape_of(const model_config *c, int layer) {
+    const bool latent = c->latent.key_rank > 0;
     return (attention_shape){.heads = c->num_attention_heads,
                              .kv_heads = c->num_key_value_heads,
                              .head_dim = c->head_dim,
-                             .value_dim = c->head_dim,
-                             .scale = (real)(1 / sqrt((double)c->head_dim)),
+                             .value_dim = latent ? c->latent.value_dim : c->head_dim,
+                             .scale = (real)((latent ? rope_score_factor(&c->rope) : 1) / sqrt((double)c->head_dim)),
                              .window = model_layer_window(c, layer),
                              .chunked = c->window.chunked};
 }
 
-static tensor *turned(tape *t, tensor *x, const model_config *c, const positions *at) {
+static tensor *latent_query(tape *t, tensor *x, const block *b) {
+    return linear(t, b->query_down ? rmsnorm(t, linear(t, x, b->query_down), b->query_norm, LATENT_EPSILON) : x, b->query);
+}
+
+/* What a token leaves is narrow: with others already there, heads look at it as it is; else they make their keys and values of it. */
+static tensor *attend_latent(tape *t, tensor *x, const block *b, const model_config *c, const positions *at, state *s, int layer) {
+    const latent_attention *a = &c->latent;
+    const latent_shape latent = {c->num_attention_heads, a->plain_dim, a->rotary_dim, a->value_dim, a->key_rank};
+    const attention_shape shape = shape_of(c, layer);
+    tensor *q = rotary(t, latent_query(t, x, b), c->head_dim, at->angles), *down = linear(t, x, b->key_down), *y;
+    tensor *narrow = rmsnorm(t, columns(t, down, 0, a->key_rank), b->key_norm, LATENT_EPSILON);
+    tensor *turned = rotary(t, columns(t, down, a->key_rank, a->rotary_dim), a->rotary_dim, at->angles);
+    if (s) {
+        state_append_columns(s, layer, STATE_KEY, 0, a->key_rank, narrow->x, narrow->rows);
+        state_append_columns(s, layer, STATE_KEY, a->key_rank, a->rotary_dim, turned->x, turned->rows);
+    }
+    if (s && s->length > 0) {
+        y = latent_attention_cached(t, q, state_of(s, layer, STATE_KEY), b->key, at->span, shape, latent);
+    } else {
+        tensor *kv = linear(t, narrow, b->key), *k = latent_keys(t, kv, turned, latent);
+        y = attention(t, q, (tensor_heads){k, 0, c->head_dim}, (tensor_heads){kv, a->plain_dim, a->plain_dim + a->value_dim}, NULL, at->span, shape);
+    }
+    return linear(t, y, b->output);
+}
+
+static tensor *turn(tape *t, tensor *x, const model_config *c, const positions *at) {
     x = rotary(t, x, c->head_dim, at->angles);
     return c->qk_norm == QK_NORM_PLAIN ? unit_rms(t, x, c->head_dim, c->rms_norm_eps) : x;
 }
@@ -173,7 +209,7 @@ static tensor *attend(tape *t, tensor *x, const block *b, const model_config *c,
     if (b->query_norm) q = rmsnorm(t, q, b->query_norm, c->rms_norm_eps);
     if (b->key_norm) k = rmsnorm(t, k, b->key_norm, c->rms_norm_eps);
     q = clip(t, q, c->clip_qkv), k = clip(t, k, c->clip_qkv), v = clip(t, v, c->clip_qkv);
-    if (model_layer_rotates(c, layer)) q = turned(t, q, c, at), k = turned(t, k, c, at);
+    if (model_layer_rotates(c, layer)) q = turn(t, q, c, at), k = turn(t, k, c, at);
     else if (at->growth.half > 0) q = rotary(t, q, D, at->growth);
     if (s) {
         state_append(s, layer, STATE_KEY, k->x, k->rows);
@@ -195,7 +231,7 @@ static tensor *transformer_forward(tape *t, const model *m, const token_batch *b
     for (int l = 0; l < c->num_hidden_layers; l++) {
         const block *b = &parts->blocks[l];
         h = rmsnorm(t, x, b->attention_norm, c->rms_norm_eps);
-        h = attend(t, h, b, c, &at, s, l);
+        h = (c->latent.key_rank > 0 ? attend_latent : attend)(t, h, b, c, &at, s, l);
         x = add(t, x, dropout(t, h, c->dropout, 2 * l + 1));
         h = rmsnorm(t, x, b->mlp_norm, c->rms_norm_eps);
         h = b->sparse ? moe(t, h, &(moe_layer){&b->moe, &c->moe, batch, l}, trace) : dense_mlp(t, h, &b->mlp);
@@ -205,13 +241,21 @@ static tensor *transformer_forward(tape *t, const model *m, const token_batch *b
     return rmsnorm(t, x, parts->norm, c->rms_norm_eps);
 }
 
-/* Two norms, q and its rotation, attention's output before and after its matrix, both sums and the MLP's output, k, v and k's rotation; and what
- * is left of the two outputs by dropout. */
+/* Of attention: its norm, q, k and v, their norms and rotations, what it says before and after its matrix; of latent attention the narrow rows, as
+ * they come, cut, normed and turned, and the keys and values made of them. */
+static double kept_of_attention(const model_config *c) {
+    const latent_attention *a = &c->latent;
+    const double D = (double)c->hidden_size, H = (double)c->num_attention_heads, queries = H * (double)c->head_dim,
+                 keys = (double)(c->num_key_value_heads * c->head_dim), narrow = (double)(a->key_rank + a->rotary_dim);
+    if (a->key_rank > 0)
+        return 2 * D + H + 2 * (double)a->query_rank + 3 * queries + 3 * narrow + H * (double)a->plain_dim + 2 * (double)model_value_width(c);
+    return 2 * D + H + 3 * queries + 3 * keys + (c->qk_norm == QK_NORM_NONE ? 0 : queries + keys);
+}
+
+/* Beside attention: the second norm, both sums and the MLP's output; and what is left of the two outputs by dropout. */
 static double transformer_kept(const model_config *c, int64_t layer) {
-    const double D = (double)c->hidden_size, heads = (double)(c->num_attention_heads * c->head_dim),
-                 kv = (double)(c->num_key_value_heads * c->head_dim);
     double dense = model_layer_is_sparse(c, layer) ? 0 : 2 * (double)declared_dense_width(c);
-    return (c->dropout > 0 ? 8 : 6) * D + 3 * heads + 3 * kv + (double)c->num_attention_heads + dense;
+    return (c->dropout > 0 ? 6 : 4) * (double)c->hidden_size + kept_of_attention(c) + dense;
 }
 
 const struct backbone transformer_backbone = {transformer_declare, transformer_parameters, transformer_declare_state, transformer_kept,

@@ -57,6 +57,7 @@ typedef struct {
     stored_type type;          /* STORED_REAL, or that of bytes in a mapped file, which only kernels look into: then value is NULL, and instead */
     const void **stored;       /* groups pointers to (out, in), rows of whole blocks; borrowed */
     real *packed;              /* the kernels' own copy of value, remade at every update; NULL: there is none */
+    bool always_real;          /* what runs also multiplies with its transpose, which only reals have */
     weight_step *step;         /* owned */
 } weight;
 

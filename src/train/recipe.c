@@ -14,10 +14,9 @@
 
 static const option rows[] = {
     {"model", "family", OPTION_CHOICE, AT(model.family), "olmoe", 0, 0, SCALE_LINEAR,
-     "olmoe|mixtral|qwen2_moe|qwen3_moe|gpt_oss|llama4_text|llama|qwen2|qwen3|lstm_moe|deepseek_v2|deepseek_v3|switch_transformers", "",
-     "architecture, and the Hugging Face model_type of the checkpoints; llama, qwen2 and qwen3 are dense, lstm_moe is that of 2017, and those after "
-     "it "
-     "can be priced, not trained"},
+     "olmoe|mixtral|qwen2_moe|qwen3_moe|deepseek_v2|deepseek_v3|gpt_oss|llama4_text|llama|qwen2|qwen3|lstm_moe|switch_transformers", "",
+     "architecture, and the Hugging Face model_type of the checkpoints; llama, qwen2 and qwen3 are dense, lstm_moe is that of 2017; "
+     "switch_transformers can be priced, not trained"},
     {"model", "hidden_size", OPTION_INTEGER, AT(model.hidden_size), "192", 2, 65536, SCALE_LOG, NULL, "channels", "width D of the residual stream"},
     {"model", "intermediate_size", OPTION_INTEGER, AT(model.intermediate_size), "256", 1, 1048576, SCALE_LOG, NULL, "channels",
      "inner width F of one expert, or of the dense MLP"},
@@ -49,6 +48,8 @@ static const option rows[] = {
      "llama4_text: how fast queries grow with their position in layers without RoPE; 0: they do not; -1: as is usual in the family, 0.1"},
     {"model", "floor_scale", OPTION_INTEGER, AT(model.unrotated.floor), "0", 0, 1 << 30, SCALE_LOG, NULL, "tokens",
      "llama4_text: after how many they first do; 0: as is usual in the family, 8192"},
+    {"model", "rope_interleave", OPTION_INTEGER, AT(model.interleaved), "-1", -1, 1, SCALE_LINEAR, NULL, "",
+     "deepseek_v3: 1: RoPE turns neighbouring channels; 0: one of each half; -1: as is usual in the family"},
     {"model", "use_qk_norm", OPTION_INTEGER, AT(model.normed), "-1", -1, 1, SCALE_LINEAR, NULL, "",
      "llama4_text: 1: queries and keys have norms; 0: they have none; -1: as is usual in the family"},
     {"model", "attention_bias", OPTION_INTEGER, AT(model.biased), "-1", -1, 1, SCALE_LINEAR, NULL, "",

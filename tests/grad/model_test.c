@@ -91,8 +91,23 @@ static void ropes(void) {
     check("llama3", &c);
 }
 
+/* Its scores have a factor of YaRN's, and queries come from a narrow row, or do not. */
+static void latents(void) {
+    model_config c = base;
+    c.num_key_value_heads = 2, c.head_dim = 5;
+    c.latent = (latent_attention){.query_rank = 3, .key_rank = 4, .plain_dim = 3, .rotary_dim = 2, .value_dim = 3};
+    c.rope = (rope_scaling){.kind = "yarn", .factor = 4, .original = 8, .beta_fast = 2, .beta_slow = 0.5, .mscale = 0.7, .mscale_all_dim = 0.9};
+    c.rope_neighbours = true;
+    check("latent attention", &c);
+    c.latent.query_rank = 0, c.latent.rotary_dim = 2, c.rope_neighbours = false, c.dense_layers = 1, c.dense_size = 7;
+    c.moe = (moe_config){.router = &router_sigmoid, .experts = 4, .top_k = 2, .groups = 2, .top_groups = 1, .scale = 2.5, .normalize = true};
+    c.moe.shared_experts = 2, c.moe.shared_size = 3;
+    check("latent attention, as DeepSeek-V3 has it", &c);
+}
+
 static const test_case cases[] = {
-    {"plain", plain}, {"biases and bounds", biases_and_bounds}, {"sinks and windows", sinks_and_windows}, {"ropes", ropes}, {"LSTMs", lstms},
+    {"plain", plain}, {"biases and bounds", biases_and_bounds}, {"sinks and windows", sinks_and_windows}, {"ropes", ropes}, {"latents", latents},
+    {"LSTMs", lstms},
 };
 
 int main(void) { return test_run("gradients of models", cases, sizeof cases / sizeof *cases); }

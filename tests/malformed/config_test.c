@@ -19,6 +19,15 @@
 #define QWEN2_MOE QWEN2_MOE_EXPERTS ", \"shared_expert_intermediate_size\": 8"
 #define QWEN3_MOE "{\"model_type\": \"qwen3_moe\", " SIZES ", \"num_key_value_heads\": 2, \"moe_intermediate_size\": 24, \"num_experts_per_tok\": 2"
 
+#define DEEPSEEK(version)                                                                                                                            \
+    "{\"model_type\": \"deepseek_" version "\", " SIZES ", \"moe_intermediate_size\": 24, \"intermediate_size\": 48, \"n_routed_experts\": 8"
+#define SCALED ", \"n_shared_experts\": 1, \"routed_scaling_factor\": 2.5, \"num_experts_per_tok\": 2"
+#define LATENT(key, plain, rotary, value)                                                                                                            \
+    ", \"kv_lora_rank\": " key ", \"qk_nope_head_dim\": " plain ", \"qk_rope_head_dim\": " rotary ", \"v_head_dim\": " value
+#define DEEPSEEK_V2 DEEPSEEK("v2") SCALED LATENT("8", "4", "4", "6") ", \"first_k_dense_replace\": 1"
+#define DEEPSEEK_V3 DEEPSEEK("v3") SCALED LATENT("8", "4", "4", "6") ", \"first_k_dense_replace\": 1"
+#define DEEPSEEK_V3_OF(key, plain, rotary, value) DEEPSEEK("v3") SCALED LATENT(key, plain, rotary, value) ", \"first_k_dense_replace\": 1}"
+
 #define LLAMA3(original, low, high)                                                                                                                  \
     ", \"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": 8, \"original_max_position_embeddings\": " original                              \
     ", \"low_freq_factor\": " low ", \"high_freq_factor\": " high "}}"
@@ -134,6 +143,46 @@ static const struct {
     {"bound 1e308", GPT_OSS ", \"swiglu_limit\": 1e308}", LAMP_MALFORMED, "\"swiglu_limit\": expected 0 to 1e+06"},
     {"alpha of 0", GPT_OSS ", \"swiglu_alpha\": 0}", LAMP_MALFORMED, "\"swiglu_alpha\": expected a positive number"},
     {"alpha that is text", GPT_OSS ", \"swiglu_alpha\": \"2\"}", LAMP_MALFORMED, "\"swiglu_alpha\": expected a number, found text"},
+    {"latent attention without its row", DEEPSEEK_V3_OF("0", "4", "4", "6"), LAMP_MALFORMED,
+     "\"kv_lora_rank\": expected at least 1 in family deepseek_v3, found 0"},
+    {"latent attention of rank 2^62", DEEPSEEK_V3_OF("4611686018427387904", "4", "4", "6"), LAMP_MALFORMED,
+     "\"kv_lora_rank\": expected 0 to 1048576, found 4611686018427387904"},
+    {"latent attention of a rank that is text", DEEPSEEK_V3_OF("\"8\"", "4", "4", "6"), LAMP_MALFORMED,
+     "\"kv_lora_rank\": expected an integer, found text"},
+    {"latent attention without rotation", DEEPSEEK_V3_OF("8", "4", "0", "6"), LAMP_MALFORMED, "\"qk_rope_head_dim\": expected 1 to 8192, found 0"},
+    {"latent attention, an odd rotation", DEEPSEEK_V3_OF("8", "4", "3", "6"), LAMP_MALFORMED, "\"qk_rope_head_dim\": expected a multiple of two"},
+    {"latent attention, a negative width", DEEPSEEK_V3_OF("8", "-4", "4", "6"), LAMP_MALFORMED, "\"qk_nope_head_dim\": expected 0 to 8192, found -4"},
+    {"latent attention without values", DEEPSEEK_V3_OF("8", "4", "4", "0"), LAMP_MALFORMED, "\"v_head_dim\": expected 1 to 16384, found 0"},
+    {"latent attention, widths missing", DEEPSEEK("v3") SCALED ", \"kv_lora_rank\": 8, \"first_k_dense_replace\": 1}", LAMP_MALFORMED,
+     "\"qk_nope_head_dim\": expected an integer, found nothing"},
+    {"latent attention with shared keys", DEEPSEEK_V3 ", \"num_key_value_heads\": 2}", LAMP_MALFORMED,
+     "\"num_key_value_heads\": expected num_attention_heads (4) with latent attention, found 2"},
+    {"queries of negative rank", DEEPSEEK_V3 ", \"q_lora_rank\": -1}", LAMP_MALFORMED, "\"q_lora_rank\": expected 0 to"},
+    {"queries of a rank that is a list", DEEPSEEK_V3 ", \"q_lora_rank\": [7]}", LAMP_MALFORMED,
+     "\"q_lora_rank\": expected an integer, found an array"},
+    {"neighbours that are a number", DEEPSEEK_V3 ", \"rope_interleave\": 1}", LAMP_MALFORMED,
+     "\"rope_interleave\": expected a boolean, found an integer"},
+    {"first layers that are all", DEEPSEEK("v3") SCALED LATENT("8", "4", "4", "6") ", \"first_k_dense_replace\": 2}", LAMP_MALFORMED,
+     "no layer has experts: expected fewer than 2 layers before the first, found first_k_dense_replace 2"},
+    {"no shared experts said", DEEPSEEK("v3") LATENT("8", "4", "4", "6") ", \"num_experts_per_tok\": 2, \"first_k_dense_replace\": 1}",
+     LAMP_MALFORMED, "\"n_shared_experts\": expected an integer, found nothing\n"},
+    {"scale missing", DEEPSEEK("v3") LATENT("8", "4", "4", "6") ", \"num_experts_per_tok\": 2, \"first_k_dense_replace\": 1}", LAMP_MALFORMED,
+     "\"routed_scaling_factor\": expected a number, found nothing"},
+    {"scale 1e308", DEEPSEEK("v3") LATENT("8", "4", "4", "6") ", \"n_shared_experts\": 1, \"routed_scaling_factor\": 1e308}", LAMP_MALFORMED,
+     "\"routed_scaling_factor\": expected 0 to 1e+06, found 1e+308"},
+    {"a thousand million shared experts", DEEPSEEK("v3") LATENT("8", "4", "4", "6") ", \"n_shared_experts\": 1000000000}", LAMP_MALFORMED,
+     "\"n_shared_experts\": expected 0 to 1024, found 1000000000"},
+    {"groups that do not divide experts", DEEPSEEK_V3 ", \"n_group\": 3, \"topk_group\": 1}", LAMP_MALFORMED,
+     "\"n_group\": expected a divisor of the number of experts (8), found 3"},
+    {"more groups than experts", DEEPSEEK_V3 ", \"n_group\": 16, \"topk_group\": 8}", LAMP_MALFORMED, "\"n_group\": expected a divisor"},
+    {"more groups chosen than there are", DEEPSEEK_V3 ", \"n_group\": 2, \"topk_group\": 3}", LAMP_MALFORMED,
+     "\"topk_group\": expected 1 to \"n_group\" (2), found 3"},
+    {"no group chosen", DEEPSEEK_V3 ", \"n_group\": 2, \"topk_group\": 0}", LAMP_MALFORMED, "\"topk_group\": expected 1 to \"n_group\" (2), found 0"},
+    {"groups chosen with too few experts", DEEPSEEK_V3 ", \"n_group\": 8, \"topk_group\": 1}", LAMP_MALFORMED,
+     "\"num_experts_per_tok\": expected at most the 1 experts of \"topk_group\" groups, found 2"},
+    {"groups chosen by a word that is none", DEEPSEEK_V2 ", \"topk_method\": 1}", LAMP_MALFORMED, "\"topk_method\": expected text, found an integer"},
+    {"weights scaled in a family that never does", DEEPSEEK_V2 ", \"norm_topk_prob\": true}", LAMP_MALFORMED,
+     "family deepseek_v2 never scales the chosen probabilities to sum to one: expected normalize false"},
     {"two numbers of experts", OLMOE ", \"num_local_experts\": 8}", LAMP_MALFORMED,
      "\"num_local_experts\": expected 4 as in \"num_experts\", found another number"},
     {"no experts", QWEN3_MOE ", \"num_experts\": 0}", LAMP_MALFORMED, "\"num_experts\": expected 1 to"},
@@ -191,6 +240,14 @@ static const struct {
      "\"full_attention\", "
      "\"full_attention\", \"sliding_attention\", \"full_attention\", \"sliding_attention\"]}",
      LAMP_UNSUPPORTED, "\"layer_types\": expected windows in neighbouring layers but every n-th, found another pattern"},
+    {"experts in every other layer", DEEPSEEK_V2 ", \"moe_layer_freq\": 2}", LAMP_UNSUPPORTED, "\"moe_layer_freq\": expected 1, found 2"},
+    {"experts scored otherwise", DEEPSEEK_V2 ", \"scoring_func\": \"sigmoid\"}", LAMP_UNSUPPORTED,
+     "\"scoring_func\": expected softmax, found \"sigmoid\""},
+    {"experts scored by probabilities", DEEPSEEK_V3 ", \"scoring_func\": \"softmax\"}", LAMP_UNSUPPORTED, "\"scoring_func\": expected sigmoid"},
+    {"experts chosen otherwise", DEEPSEEK_V2 ", \"topk_method\": \"noaux_tc\"}", LAMP_UNSUPPORTED,
+     "\"topk_method\": expected group_limited_greedy, found \"noaux_tc\""},
+    {"latent attention with biases", DEEPSEEK_V3 ", \"attention_bias\": true}", LAMP_UNSUPPORTED, "\"attention_bias\": expected nothing"},
+    {"groups that count for nothing", DEEPSEEK_V2 ", \"topk_method\": \"greedy\", \"n_group\": 3, \"topk_group\": 9}", LAMP_OK, ""},
     {"attention bias in a family without", MIXTRAL ", \"attention_bias\": true}", LAMP_UNSUPPORTED,
      "\"attention_bias\": expected nothing, false or null, found true"},
     {"mlp bias", LLAMA ", \"mlp_bias\": true}", LAMP_UNSUPPORTED, "\"mlp_bias\""},

@@ -1,4 +1,5 @@
-/* config.json: what we write reads back, what others write is understood in every spelling, and a recipe must fit its family. What is refused: tests/malformed. */
+/* config.json: what we write reads back, what others write is understood in every spelling, and a recipe must fit its family. What is refused:
+ * tests/malformed. */
 #include "models/families/family.h"
 #include "models/rope.h"
 #include "moe/route.h"
@@ -22,6 +23,12 @@ static int read_text(model_config *config, const char *text) {
     return family_read_config(config, config_path());
 }
 
+static void make_latent(model_config *c) {
+    c->latent = (latent_attention){.query_rank = 9, .key_rank = 12, .plain_dim = 2, .rotary_dim = 6, .value_dim = 5};
+    c->num_key_value_heads = 4, c->dense_layers = 1, c->dense_size = 50;
+    c->moe.shared_experts = 2, c->moe.scale = 2.5, c->moe.normalize = !strcmp(c->family, "deepseek_v3");
+}
+
 static model_config small(const char *name) {
     bool sparse = strcmp(name, "llama") && strcmp(name, "qwen2") && strcmp(name, "qwen3"), shared = !strcmp(name, "qwen2_moe");
     model_config c = {.vocab_size = 64,
@@ -37,7 +44,11 @@ static model_config small(const char *name) {
                       .initializer_range = 0.03,
                       .end_of_text = 63,
                       .biased = -1,
+                      .normed = -1,
+                      .interleaved = -1,
                       .moe = {.kind = "softmax",
+                              .swiglu_limit = -1,
+                              .swiglu_alpha = -1,
                               .experts = sparse ? 4 : 1,
                               .top_k = sparse ? 2 : 1,
                               .normalize = sparse,
@@ -46,6 +57,9 @@ static model_config small(const char *name) {
                               .shared_gate = shared,
                               .balance[BALANCE_SWITCH] = sparse ? 0.015 : 0}};
     snprintf(c.family, sizeof c.family, "%s", name);
+    if (!strncmp(name, "deepseek", 8)) make_latent(&c);
+    if (!strcmp(name, "llama4_text")) c.moe.shared_experts = 1, c.moe.top_k = 1, c.moe.weigh_input = true;
+    if (!strcmp(name, "llama4_text") || !strcmp(name, "deepseek_v3")) strcpy(c.moe.kind, "sigmoid");
     return c;
 }
 
@@ -62,11 +76,15 @@ static void every_family_survives_writing_and_reading(void) {
         {"qwen2_moe", QK_NORM_NONE, BIAS_QUERY_KEY_VALUE},
         {"qwen3", QK_NORM_HEAD, BIAS_NONE},
         {"qwen3_moe", QK_NORM_HEAD, BIAS_NONE},
+        {"gpt_oss", QK_NORM_NONE, BIAS_ALL},
+        {"llama4_text", QK_NORM_PLAIN, BIAS_NONE},
+        {"deepseek_v2", QK_NORM_NONE, BIAS_NONE},
+        {"deepseek_v3", QK_NORM_NONE, BIAS_NONE},
     };
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         model_config c = small(families[i].name), again;
         test_row(families[i].name);
-        buffer text = {0};
+        buffer text = {0}, same = {0};
         memset(&again, 0, sizeof again);
         EXPECT_OK(family_complete(&c, "test"));
         EXPECT(c.head_dim == 8 && c.qk_norm == families[i].norm && c.attention_bias == families[i].bias, "head_dim %d, norm %d, bias %d",
@@ -83,7 +101,36 @@ static void every_family_survives_writing_and_reading(void) {
                    c.qk_norm == again.qk_norm && c.attention_bias == again.attention_bias && c.end_of_text == again.end_of_text &&
                    c.moe.shared_experts == again.moe.shared_experts && c.moe.shared_size == again.moe.shared_size,
                "%s", text.bytes);
-        buffer_release(&text);
+        EXPECT(strstr(text.bytes, families[i].name), "%s is saved as ours", families[i].name);
+        EXPECT_OK(family_write_config(&again, &same));
+        EXPECT(!strcmp(text.bytes, same.bytes), "%s\nbecame\n%s", text.bytes, same.bytes);
+        buffer_release(&text), buffer_release(&same);
+    }
+}
+
+/* As what the family says, or as ours: what is read is what was written. */
+static void every_router_survives_in_every_family(void) {
+    static const char *const families[] = {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "gpt_oss", "llama4_text", "deepseek_v2", "deepseek_v3"};
+    const struct router *const *table;
+    int n = router_table(&table);
+    for (size_t i = 0; i < sizeof families / sizeof *families * (size_t)n; i++) {
+        const struct router *router = table[i % (size_t)n];
+        model_config c = small(families[i / (size_t)n]), again;
+        buffer text = {0}, same = {0};
+        char row[96];
+        snprintf(row, sizeof row, "%s, %s", c.family, router->name), test_row(row);
+        strcpy(c.moe.kind, router->name);
+        c.moe.top_k = router->top_k ? router->top_k : 2;
+        if (router != &router_softmax) c.moe.normalize = false;
+        if (router->needs_groups || router->takes_groups) c.moe.groups = 2, c.moe.top_groups = 2;
+        for (int loss = 0; loss < BALANCE_LOSSES; loss++)
+            if (!router_takes_loss(router, loss)) c.moe.balance[loss] = 0;
+        EXPECT_OK(family_complete(&c, "test"));
+        EXPECT_OK(family_write_config(&c, &text));
+        EXPECT_OK(read_text(&again, text.bytes));
+        EXPECT_OK(family_write_config(&again, &same));
+        EXPECT(!strcmp(text.bytes, same.bytes), "%s\nbecame\n%s", text.bytes, same.bytes);
+        buffer_release(&text), buffer_release(&same);
     }
 }
 
@@ -115,7 +162,8 @@ static void what_no_family_expresses_is_saved_as_ours(void) {
         EXPECT(ours == !(plain && router->serves_as_softmax), "%s is saved as %s", router->name, text.bytes);
         memset(&again, 0, sizeof again);
         EXPECT_OK(read_text(&again, text.bytes));
-        EXPECT(!strcmp(again.family, "olmoe") && again.qk_norm == QK_NORM_FULL && again.moe.router == (ours ? router : &router_softmax), "%s", text.bytes);
+        EXPECT(!strcmp(again.family, "olmoe") && again.qk_norm == QK_NORM_FULL && again.moe.router == (ours ? router : &router_softmax), "%s",
+               text.bytes);
         EXPECT(again.dense_layers == c.dense_layers && again.sparse_step <= 1 && (!ours || again.dense_size == c.dense_size), "%s", text.bytes);
         again.moe.router = m->router, strcpy(again.moe.kind, m->kind); /* the rest must agree to the last field, of ours */
         for (int loss = 0; loss < BALANCE_LOSSES; loss++) EXPECT(!ours || again.moe.balance[loss] == m->balance[loss], "loss %d", loss);
@@ -163,11 +211,9 @@ static void qwen3_moe_has_dense_layers(void) {
     buffer_release(&text);
 }
 
-#define SIZES                                                                                                                              \
-    "\"vocab_size\": 64, \"hidden_size\": 32, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"max_position_embeddings\": 128"
+#define SIZES "\"vocab_size\": 64, \"hidden_size\": 32, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"max_position_embeddings\": 128"
 #define OLMOE "{\"model_type\": \"olmoe\", " SIZES ", \"intermediate_size\": 24, \"num_experts\": 4, \"num_experts_per_tok\": 2"
-#define QWEN3_MOE                                                                                                                          \
-    "{\"model_type\": \"qwen3_moe\", " SIZES ", \"num_key_value_heads\": 2, \"moe_intermediate_size\": 24, \"num_experts_per_tok\": 2"
+#define QWEN3_MOE "{\"model_type\": \"qwen3_moe\", " SIZES ", \"num_key_value_heads\": 2, \"moe_intermediate_size\": 24, \"num_experts_per_tok\": 2"
 #define LLAMA "{\"model_type\": \"llama\", " SIZES ", \"intermediate_size\": 24"
 
 static void what_is_absent_is_the_familys_own(void) {
@@ -181,23 +227,20 @@ static void what_is_absent_is_the_familys_own(void) {
            (int)c.head_dim);
     EXPECT_OK(read_text(&c, "{\"model_type\": \"qwen3\", " SIZES ", \"intermediate_size\": 24}"));
     EXPECT(c.head_dim == 128, "head_dim %d", (int)c.head_dim);
-    EXPECT_OK(read_text(&c, "{\"model_type\": \"mixtral\", " SIZES
-                            ", \"intermediate_size\": 24, \"num_local_experts\": 4, \"num_experts_per_tok\": 2}"));
+    EXPECT_OK(
+        read_text(&c, "{\"model_type\": \"mixtral\", " SIZES ", \"intermediate_size\": 24, \"num_local_experts\": 4, \"num_experts_per_tok\": 2}"));
     EXPECT(c.moe.normalize && c.rope_theta == 1e6, "normalize %d, theta %g", c.moe.normalize, c.rope_theta);
 }
 
 static void both_spellings_of_transformers_are_read(void) {
     model_config c;
     EXPECT_OK(read_text(
-        &c, LLAMA
-        ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 5e5}, \"dtype\": \"bfloat16\", \"eos_token_id\": [7, 9]}"));
+        &c, LLAMA ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 5e5}, \"dtype\": \"bfloat16\", \"eos_token_id\": [7, 9]}"));
     EXPECT(c.rope_theta == 5e5 && c.end_of_text == 7, "theta %g, end %d", c.rope_theta, (int)c.end_of_text);
-    EXPECT_OK(
-        read_text(&c, LLAMA ", \"rope_theta\": 300, \"rope_scaling\": null, \"torch_dtype\": \"bfloat16\", \"sliding_window\": 4096}"));
+    EXPECT_OK(read_text(&c, LLAMA ", \"rope_theta\": 300, \"rope_scaling\": null, \"torch_dtype\": \"bfloat16\", \"sliding_window\": 4096}"));
     EXPECT(c.rope_theta == 300, "theta %g", c.rope_theta);
     EXPECT_OK(read_text(
-        &c, LLAMA
-        ", \"rope_scaling\": {\"type\": \"default\"}, \"sliding_window\": 4, \"use_sliding_window\": false, \"hidden_act\": \"swish\"}"));
+        &c, LLAMA ", \"rope_scaling\": {\"type\": \"default\"}, \"sliding_window\": 4, \"use_sliding_window\": false, \"hidden_act\": \"swish\"}"));
 }
 
 /* The factors of published models, worked out from their configs. */
@@ -272,14 +315,12 @@ static void names_are_those_of_the_hub(void) {
         const char *name, *fused;
         int64_t first; /* in the fused tensor, for 4 experts of (6, 5) */
     } cases[] = {
-        {"olmoe", "moe.gate", ROLE_EXPERT, 3, 2, "model.layers.3.mlp.experts.2.gate_proj.weight", "model.layers.3.mlp.experts.gate_up_proj",
-         120},
-        {"qwen3_moe", "moe.up", ROLE_EXPERT, 0, 1, "model.layers.0.mlp.experts.1.up_proj.weight", "model.layers.0.mlp.experts.gate_up_proj",
+        {"olmoe", "moe.gate", ROLE_EXPERT, 3, 2, "model.layers.3.mlp.experts.2.gate_proj.weight", "model.layers.3.mlp.experts.gate_up_proj", 120},
+        {"qwen3_moe", "moe.up", ROLE_EXPERT, 0, 1, "model.layers.0.mlp.experts.1.up_proj.weight", "model.layers.0.mlp.experts.gate_up_proj", 90},
+        {"mixtral", "moe.down", ROLE_EXPERT, 12, 3, "model.layers.12.block_sparse_moe.experts.3.w2.weight", "model.layers.12.mlp.experts.down_proj",
          90},
-        {"mixtral", "moe.down", ROLE_EXPERT, 12, 3, "model.layers.12.block_sparse_moe.experts.3.w2.weight",
-         "model.layers.12.mlp.experts.down_proj", 90},
-        {"mixtral", "moe.up", ROLE_EXPERT, 0, 0, "model.layers.0.block_sparse_moe.experts.0.w3.weight",
-         "model.layers.0.mlp.experts.gate_up_proj", 30},
+        {"mixtral", "moe.up", ROLE_EXPERT, 0, 0, "model.layers.0.block_sparse_moe.experts.0.w3.weight", "model.layers.0.mlp.experts.gate_up_proj",
+         30},
         {"mixtral", "moe.router", ROLE_ROUTER, 1, 0, "model.layers.1.block_sparse_moe.gate.weight", "model.layers.1.mlp.gate.weight", 0},
         {"llama", "embedding", ROLE_EMBEDDING, -1, 0, "model.embed_tokens.weight", NULL, 0},
         {"qwen3", "attention.query_norm", ROLE_NORM, 1, 0, "model.layers.1.self_attn.q_norm.weight", NULL, 0},
@@ -295,13 +336,13 @@ static void names_are_those_of_the_hub(void) {
         bool has_fused = family_place_group(&fused, f, &w, cases[i].group, 1);
         EXPECT(!family_place_group(&(family_place){.rank = 0}, f, &w, cases[i].group, 2), "%s has a third name", cases[i].kind);
         EXPECT(has_fused == (cases[i].fused != NULL), "%s", place.name);
-        if (has_fused)
-            EXPECT(!strcmp(fused.name, cases[i].fused) && fused.first == cases[i].first, "%s at %d", fused.name, (int)fused.first);
+        if (has_fused) EXPECT(!strcmp(fused.name, cases[i].fused) && fused.first == cases[i].first, "%s at %d", fused.name, (int)fused.first);
     }
 }
 
 static const test_case cases[] = {
     {"every family survives writing and reading", every_family_survives_writing_and_reading},
+    {"every router survives in every family", every_router_survives_in_every_family},
     {"what no family expresses is saved as ours", what_no_family_expresses_is_saved_as_ours},
     {"an LSTM is saved as ours", an_lstm_is_saved_as_ours},
     {"qwen3_moe has dense layers", qwen3_moe_has_dense_layers},

@@ -194,6 +194,17 @@ static void truncation_cuts_gradients_and_no_values(void) {
     subject_close(&s);
 }
 
+/* What is kept of a token is narrow, and those after it look at that. */
+static void latents(void) {
+    model_config c = base;
+    c.num_key_value_heads = 4, c.head_dim = 11;
+    c.latent = (latent_attention){.query_rank = 0, .key_rank = 10, .plain_dim = 5, .rotary_dim = 6, .value_dim = 7};
+    check_model("latent attention", &c);
+    c.latent.query_rank = 9, c.rope_neighbours = true, c.moe.shared_experts = 1, c.moe.shared_size = 7;
+    c.rope = (rope_scaling){.kind = "yarn", .factor = 4, .original = 32, .beta_fast = 8, .beta_slow = 1, .mscale = 0.7, .mscale_all_dim = 0.9};
+    check_model("latent attention, narrow queries, yarn", &c);
+}
+
 static void windows_sinks_and_biases(void) {
     model_config c = base;
     c.window = (attention_window){.size = 9, .full_step = 2}, c.attention_sinks = true, c.attention_bias = BIAS_ALL;
@@ -338,6 +349,7 @@ static const test_case cases[] = {
     {"dense, with norms", dense_with_norms},
     {"LSTMs", lstms},
     {"truncation cuts gradients and no values", truncation_cuts_gradients_and_no_values},
+    {"latents", latents},
     {"windows, sinks and biases", windows_sinks_and_biases},
     {"earlier tokens and their order matter", earlier_tokens_and_their_order_matter},
     {"the loss is the cross-entropy of the logits", the_loss_is_the_cross_entropy_of_the_logits},

@@ -50,14 +50,12 @@ static int check_range(const char *key, int64_t value, int64_t max, const char *
 }
 
 static int check_divides(const char *key, int64_t value, const char *by, int64_t divisor, const char *where) {
-    if (value % divisor)
-        FAIL(LAMP_MALFORMED, "%s: \"%s\": expected a multiple of %s (%" PRId64 "), found %" PRId64, where, key, by, divisor, value);
+    if (value % divisor) FAIL(LAMP_MALFORMED, "%s: \"%s\": expected a multiple of %s (%" PRId64 "), found %" PRId64, where, key, by, divisor, value);
     return LAMP_OK;
 }
 
 static int check_positive(const char *key, double value, double max, const char *where) {
-    if (!(value > 0 && value <= max))
-        FAIL(LAMP_MALFORMED, "%s: \"%s\": expected a positive number of at most %g, found %g", where, key, max, value);
+    if (!(value > 0 && value <= max)) FAIL(LAMP_MALFORMED, "%s: \"%s\": expected a positive number of at most %g, found %g", where, key, max, value);
     return LAMP_OK;
 }
 
@@ -92,9 +90,10 @@ static int complete_experts(model_config *c, const family *f, const char *where)
     if (m->experts == 1) FAIL(LAMP_MALFORMED, "%s: family %s is sparse: expected at least 2 experts, found 1", where, f->model_type);
     TRY(router_choose(m, where));
     TRY(check_up_to("router_aux_loss_coef", m->balance[BALANCE_SWITCH], 1e6, where));
+    if (f->never_normalizes && m->normalize && m->router == &router_softmax)
+        FAIL(LAMP_MALFORMED, "%s: family %s never scales the chosen probabilities to sum to one: expected normalize false", where, f->model_type);
     if (f->always_normalizes && !m->normalize && m->router == &router_softmax)
-        FAIL(LAMP_MALFORMED, "%s: family %s always scales the chosen probabilities to sum to one: expected normalize true", where,
-             f->model_type);
+        FAIL(LAMP_MALFORMED, "%s: family %s always scales the chosen probabilities to sum to one: expected normalize true", where, f->model_type);
     if (m->shared_experts > 0 && m->shared_size == 0) m->shared_size = c->intermediate_size;
     if (c->dense_size == 0) c->dense_size = m->top_k * c->intermediate_size + m->shared_experts * m->shared_size;
     return check_layers(c, where);
@@ -112,11 +111,16 @@ static int complete_heads(model_config *c, const family *f, const char *where) {
         TRY(check_divides("hidden_size", c->hidden_size, "num_attention_heads", c->num_attention_heads, where));
     if (c->head_dim == 0) c->head_dim = c->hidden_size / c->num_attention_heads;
     TRY(check_range("head_dim", c->head_dim, 1 << 14, where));
-    TRY(check_divides("head_dim", c->head_dim, "two, the pairs that RoPE turns", 2, where));
+    if (!f->latent) TRY(check_divides("head_dim", c->head_dim, "two, the pairs that RoPE turns", 2, where));
+    if (f->latent && c->num_key_value_heads != c->num_attention_heads)
+        FAIL(LAMP_MALFORMED, "%s: \"num_key_value_heads\": expected num_attention_heads (%" PRId64 ") with latent attention, found %" PRId64, where,
+             c->num_attention_heads, c->num_key_value_heads);
+    if (f->latent) TRY(check_range("qk_rope_head_dim", a->rotary_dim, 1 << 13, where));
+    if (f->latent) TRY(check_divides("qk_rope_head_dim", a->rotary_dim, "two, the pairs that RoPE turns", 2, where));
     if (f->latent) TRY(check_range("v_head_dim", a->value_dim, 1 << 14, where));
     if (f->head_dim_is_derived && c->head_dim * c->num_attention_heads != c->hidden_size)
-        FAIL(LAMP_MALFORMED, "%s: \"head_dim\": expected hidden_size / num_attention_heads = %" PRId64 " in family %s, found %" PRId64,
-             where, c->hidden_size / c->num_attention_heads, f->model_type, c->head_dim);
+        FAIL(LAMP_MALFORMED, "%s: \"head_dim\": expected hidden_size / num_attention_heads = %" PRId64 " in family %s, found %" PRId64, where,
+             c->hidden_size / c->num_attention_heads, f->model_type, c->head_dim);
     return LAMP_OK;
 }
 
@@ -131,7 +135,7 @@ static int check_encoder(const model_config *c, const family *f, const char *whe
 
 static void take_differences(model_config *c, const family *f) {
     c->backbone = f->backbone, c->attention_sinks = f->attention_sinks;
-    c->moe.biases = f->biases, c->rope_neighbours = f->rope_neighbours, c->window.chunked = f->windows.chunked;
+    c->moe.biases = f->biases, c->window.chunked = f->windows.chunked;
     if (c->moe.swiglu_limit < 0) c->moe.swiglu_limit = f->swiglu.limit;
     if (c->moe.swiglu_alpha < 0) c->moe.swiglu_alpha = f->swiglu.alpha;
     if (c->window.full_step == 0) c->window.full_step = f->windows.full_step;
@@ -141,6 +145,9 @@ static void take_differences(model_config *c, const family *f) {
     if (c->unrotated.step == 0) c->unrotated.step = f->unrotated.step;
     if (c->unrotated.scale < 0) c->unrotated.scale = f->unrotated.scale;
     if (c->unrotated.floor == 0) c->unrotated.floor = f->unrotated.floor;
+    if (c->interleaved < 0 || !f->neighbours_key) c->interleaved = f->rope_neighbours;
+    c->rope_neighbours = c->interleaved;
+    if (c->moe.groups == 1) c->moe.groups = 0;
     if (c->biased < 0) c->biased = !f->bias_key ? f->attention_bias != BIAS_NONE : f->biased;
     c->attention_bias = c->biased ? f->attention_bias : BIAS_NONE;
 }
@@ -157,8 +164,8 @@ static int check_differences(const model_config *c, const family *f, const char 
     } else if (c->moe.swiglu_limit != 0)
         FAIL(LAMP_MALFORMED, "%s: \"swiglu_limit\": expected 0 in family %s, found %g; gpt_oss has it", where, f->model_type, c->moe.swiglu_limit);
     if (f->unrotated.step == 0 && (c->unrotated.step > 0 || c->unrotated.scale > 0))
-        FAIL(LAMP_MALFORMED, "%s: \"no_rope_layer_interval\": expected RoPE in all layers in family %s, found %" PRId64 "; llama4_text has others", where,
-             f->model_type, c->unrotated.step);
+        FAIL(LAMP_MALFORMED, "%s: \"no_rope_layer_interval\": expected RoPE in all layers in family %s, found %" PRId64 "; llama4_text has others",
+             where, f->model_type, c->unrotated.step);
     if (c->window.size > 0 && !f->windows.key)
         FAIL(LAMP_MALFORMED, "%s: \"sliding_window\": expected 0 in family %s, found %" PRId64, where, f->model_type, c->window.size);
     if (c->mlp_depth > 1 && !(f->recurrent && c->moe.experts == 1 && c->moe.relu))
@@ -199,8 +206,7 @@ int family_complete(model_config *c, const char *where) {
         FAIL(LAMP_MALFORMED, "%s: \"eos_token_id\": expected a token below vocab_size (%" PRId64 "), found %" PRId64, where, c->vocab_size,
              c->end_of_text);
     if (family_parameter_count(c) > most_parameters)
-        FAIL(LAMP_MALFORMED, "%s: expected at most %g parameters, found sizes that make %g", where, most_parameters,
-             family_parameter_count(c));
+        FAIL(LAMP_MALFORMED, "%s: expected at most %g parameters, found sizes that make %g", where, most_parameters, family_parameter_count(c));
     return LAMP_OK;
 }
 
@@ -233,6 +239,7 @@ model_config family_defaults(const family *f) {
                       .max_position_embeddings = f->context,
                       .biased = -1,
                       .normed = -1,
+                      .interleaved = -1,
                       .unrotated = f->unrotated,
                       .moe = {.experts = 1, .top_k = f->top_k > 0 ? f->top_k : 1, .normalize = f->always_normalizes, .scale = 1}};
     strcpy(c.family, f->model_type);
@@ -246,6 +253,7 @@ bool family_takes_usual(const family *f, const family_key *k) {
     static const size_t of_attention[] = {AT(num_attention_heads), AT(num_key_value_heads), AT(head_dim), AT(rms_norm_eps), AT(rope_theta)};
     for (size_t i = 0; f->recurrent && i < sizeof of_attention / sizeof *of_attention; i++)
         if (k->offset == of_attention[i]) return false;
+    if (f->latent && k->offset == AT(head_dim)) return false; /* transformers has the channels that turn there */
     return !family_has_field(f, k->offset);
 }
 

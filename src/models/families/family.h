@@ -48,35 +48,40 @@ typedef struct {
 
 typedef struct {
     const char *model_type, *architecture;
-    const char *prefix;       /* of the tensors where the model is a part of another; NULL: it never is */
+    const char *prefix; /* of the tensors where the model is a part of another; NULL: it never is */
     qk_norm qk_norm;
-    const char *norm_key;     /* which says whether there is one; NULL: there is, unless it is QK_NORM_NONE */
-    const char *inner_key;    /* intermediate_size of the model_config, in config.json */
-    const char *experts_key;  /* NULL: dense */
+    const char *norm_key;      /* which says whether there is one; NULL: there is, unless it is QK_NORM_NONE */
+    const char *inner_key;     /* intermediate_size of the model_config, in config.json */
+    const char *experts_key;   /* NULL: dense */
     const char *sparse_family; /* of a dense one: the family that is this one with experts */
-    const char *dense_key;    /* inner width of layers without experts; NULL: all layers have experts */
+    const char *dense_key;     /* inner width of layers without experts; NULL: all layers have experts */
+    struct {
+        const char *key, *grouped, *plain; /* which says that experts are chosen from groups, or from all; key NULL: neither is said */
+    } choice;
+    bool never_normalizes;    /* nor may norm_topk_prob say so */
     bool always_normalizes;   /* the chosen probabilities sum to one, whatever norm_topk_prob says */
     bool head_dim_is_derived; /* hidden_size / num_attention_heads and nothing else */
     int64_t head_dim;         /* where config.json is silent; 0: hidden_size / num_attention_heads */
     double rms_norm_eps, rope_theta;
     const rope_scaling *rope; /* where config.json is silent; NULL: as usual */
     bool rope_neighbours;
-    const struct backbone *backbone; /* NULL: the transformer */
-    const char *missing;             /* what we do not compute yet; NULL: it runs */
-    const struct router *router;     /* NULL: softmax */
-    int64_t top_k, shared_experts;   /* where config.json is silent */
-    int64_t context;                 /* the same of max_position_embeddings; 0: it must be there */
+    const char *neighbours_key;                      /* which says whether they turn; NULL: always as above */
+    const struct backbone *backbone;                 /* NULL: the transformer */
+    const char *missing;                             /* what we do not compute yet; NULL: it runs */
+    const struct router *router;                     /* NULL: softmax */
+    int64_t top_k, shared_experts;                   /* where config.json is silent */
+    int64_t context;                                 /* the same of max_position_embeddings; 0: it must be there */
     bool shared_gate, weigh_input, biases, unbiased; /* as in moe_config */
     struct {
         double limit, alpha; /* of experts with bounds, where config.json is silent; limit 0: they have none */
     } swiglu;
-    attention_bias attention_bias;         /* where there is one */
-    const char *bias_key;                  /* which says whether there is; NULL: there is, unless it is BIAS_NONE */
-    bool biased;                           /* where config.json is silent */
+    attention_bias attention_bias;           /* where there is one */
+    const char *bias_key;                    /* which says whether there is; NULL: there is, unless it is BIAS_NONE */
+    bool biased;                             /* where config.json is silent */
     bool attention_sinks, latent, recurrent; /* latent: it has that attention; recurrent: none, and with a single expert it is dense */
     family_windows windows;
     unrotated_layers unrotated; /* where config.json is silent; step 0: all layers have RoPE */
-    const family_key *keys; /* that only this family has, or calls otherwise */
+    const family_key *keys;     /* that only this family has, or calls otherwise */
     int n_keys;
     const family_tensor *tensors; /* where the names differ from those in family.c */
     int n_tensors;

@@ -29,8 +29,7 @@ static bool is_off(const json_t *value) {
 
 static int refuse(const json_t *root, const char *key, const char *expected, const char *where) {
     char *found = json_dumps(json_object_get(root, key), JSON_ENCODE_ANY);
-    int status =
-        error_set(LAMP_UNSUPPORTED, "%s: \"%s\": expected %s, found %.200s", where, key, expected, found ? found : "?");
+    int status = error_set(LAMP_UNSUPPORTED, "%s: \"%s\": expected %s, found %.200s", where, key, expected, found ? found : "?");
     free(found);
     return status;
 }
@@ -133,6 +132,34 @@ static int read_dense_layers(model_config *c, const json_t *root, const family *
     return LAMP_OK;
 }
 
+/* Of a token's experts, those of the best groups: DeepSeek's keys. */
+static int check_groups(const moe_config *m, const char *where) {
+    if (m->groups == 0) return LAMP_OK;
+    if (m->experts % m->groups)
+        FAIL(LAMP_MALFORMED, "%s: \"n_group\": expected a divisor of the number of experts (%" PRId64 "), found %" PRId64, where, m->experts,
+             m->groups);
+    if (m->top_groups < 1 || m->top_groups > m->groups)
+        FAIL(LAMP_MALFORMED, "%s: \"topk_group\": expected 1 to \"n_group\" (%" PRId64 "), found %" PRId64, where, m->groups, m->top_groups);
+    if (m->top_k > m->top_groups * (m->experts / m->groups))
+        FAIL(LAMP_MALFORMED, "%s: \"num_experts_per_tok\": expected at most the %" PRId64 " experts of \"topk_group\" groups, found %" PRId64, where,
+             m->top_groups * (m->experts / m->groups), m->top_k);
+    return LAMP_OK;
+}
+
+/* The words of DeepSeek for how experts are scored and chosen, and which layers have them. */
+static int read_choice(moe_config *m, const json_t *root, const family *f, const char *where) {
+    const char *scores = m->kind, *chosen = f->choice.plain;
+    if (!f->choice.key) return LAMP_OK;
+    if (setting(root, "moe_layer_freq") && json_number_value(setting(root, "moe_layer_freq")) != 1) return refuse(root, "moe_layer_freq", "1", where);
+    if (setting(root, "scoring_func")) TRY(json_get_word(&scores, root, "scoring_func", where));
+    if (strcmp(scores, m->kind)) return refuse(root, "scoring_func", m->kind, where);
+    if (setting(root, f->choice.key)) TRY(json_get_word(&chosen, root, f->choice.key, where));
+    if (!strcmp(chosen, f->choice.grouped)) return check_groups(m, where);
+    if (strcmp(chosen, f->choice.plain)) return refuse(root, f->choice.key, f->choice.grouped, where);
+    m->groups = 0, m->top_groups = 1;
+    return LAMP_OK;
+}
+
 static int read_experts(model_config *c, const json_t *root, const family *f, const char *where) {
     moe_config *m = &c->moe;
     TRY(read_dense_layers(c, root, f, where));
@@ -147,6 +174,7 @@ static int read_experts(model_config *c, const json_t *root, const family *f, co
     if (f->top_k == 0 || setting(root, "num_experts_per_tok")) TRY(read_size(&m->top_k, root, "num_experts_per_tok", where));
     m->normalize = f->always_normalizes;
     if (!f->always_normalizes && setting(root, "norm_topk_prob")) TRY(json_get_bool(&m->normalize, root, "norm_topk_prob", where));
+    TRY(read_choice(m, root, f, where));
     if (setting(root, "router_aux_loss_coef")) TRY(json_get_number(&m->balance[BALANCE_SWITCH], root, "router_aux_loss_coef", where));
     if (m->balance[BALANCE_SWITCH] < 0)
         FAIL(LAMP_MALFORMED, "%s: \"router_aux_loss_coef\": expected 0 or more, found %g", where, m->balance[BALANCE_SWITCH]);
@@ -195,6 +223,7 @@ static int read_config(model_config *c, const json_t *root, const char *where) {
     if (c->num_key_value_heads == 0) c->num_key_value_heads = c->num_attention_heads;
     problems_add(&p, read_experts(c, root, f, where));
     problems_add(&p, read_whether(&c->biased, root, f->bias_key, f->biased, where));
+    problems_add(&p, read_whether(&c->interleaved, root, f->neighbours_key, f->rope_neighbours, where));
     problems_add(&p, read_whether(&c->normed, root, f->norm_key, true, where));
     if (own) problems_add(&p, lamplighter_read(c, root, where));
     if (c->encoder_layers > 0) problems_add(&p, read_activation(c, root, where));

@@ -8,21 +8,23 @@
 #include "models/families/lamplighter.h"
 #include "models/families/rope_config.h"
 #include "models/families/layers_config.h"
+#include "moe/route.h"
 
-static void put_none(json_writer *w, const char *key, const char *none) {
-    if (!strcmp(none, "null")) json_put_null(w, key);
-    else json_put_number(w, key, strtod(none, NULL));
+static void put_none(json_writer *w, const family_key *k, const char *key) {
+    if (!strcmp(k->none, "null")) json_put_null(w, key);
+    else if (k->type == OPTION_INTEGER) json_put_integer(w, key, strtoll(k->none, NULL, 10));
+    else json_put_number(w, key, strtod(k->none, NULL));
 }
 
 static void put_key(json_writer *w, const model_config *c, const family_key *k, const char *key) {
     const void *at = (const char *)c + k->offset;
     switch (k->type) {
     case OPTION_INTEGER:
-        if (k->none && *(const int64_t *)at == 0) put_none(w, key, k->none);
+        if (k->none && *(const int64_t *)at == 0) put_none(w, k, key);
         else json_put_integer(w, key, *(const int64_t *)at);
         break;
     case OPTION_NUMBER:
-        if (k->none && *(const double *)at == 0) put_none(w, key, k->none);
+        if (k->none && *(const double *)at == 0) put_none(w, k, key);
         else json_put_number(w, key, *(const double *)at);
         break;
     default: json_put_bool(w, key, *(const bool *)at);
@@ -44,6 +46,7 @@ static void put_attention(json_writer *w, const model_config *c, const family *f
     rope_config_write(w, c, f);
     layers_config_write(w, c, f);
     json_put_bool(w, f->bias_key ? f->bias_key : "attention_bias", f->bias_key && c->biased);
+    if (f->neighbours_key) json_put_bool(w, f->neighbours_key, c->interleaved);
     if (f->norm_key) json_put_bool(w, f->norm_key, c->normed);
     json_put_number(w, "attention_dropout", 0);
 }
@@ -55,6 +58,12 @@ static void put_experts(json_writer *w, const model_config *c, const family *f) 
     json_put_bool(w, "norm_topk_prob", c->moe.normalize);
     json_put_number(w, "router_aux_loss_coef", c->moe.balance[BALANCE_SWITCH]);
     json_put_bool(w, "output_router_logits", false);
+}
+
+static void put_choice(json_writer *w, const model_config *c, const family *f) {
+    if (!f->choice.key) return;
+    json_put_text(w, "scoring_func", f->router ? f->router->name : router_softmax.name);
+    json_put_text(w, f->choice.key, c->moe.groups > 0 ? f->choice.grouped : f->choice.plain);
 }
 
 static void put_dense_layers(json_writer *w, const model_config *c, const family *f) {
@@ -84,7 +93,7 @@ int family_write_config_as(const model_config *c, stored_type type, buffer *out)
     put_attention(&w, c, f);
     put_experts(&w, c, f);
     if (own) lamplighter_write(&w, c);
-    else put_dense_layers(&w, c, f);
+    else put_choice(&w, c, f), put_dense_layers(&w, c, f);
     json_put_null(&w, "bos_token_id"); /* absent, it would become the family's own */
     json_put_null(&w, "pad_token_id");
     if (c->end_of_text >= 0) json_put_integer(&w, "eos_token_id", c->end_of_text);

@@ -72,7 +72,7 @@ bool lamplighter_is_needed(const model_config *c, const family *f) {
     model_config usual = family_defaults(f);
     usual.moe.shared_size = c->intermediate_size;
     if (f->recurrent || c->moe.experts == 1) return f->recurrent;
-    if (f->always_normalizes && !c->moe.normalize) return true;
+    if (c->moe.normalize ? f->never_normalizes : f->always_normalizes) return true;
     for (int i = 0; i < N_FIELDS; i++) {
         bool counts = fields[i].purpose == OF_FUNCTION || (fields[i].purpose == OF_SHARED && c->moe.shared_experts > 0);
         if (counts && !family_says(f, fields[i].offset) && differs(c, &usual, i)) return true;
@@ -121,6 +121,7 @@ int lamplighter_read(model_config *c, const json_t *root, const char *where) {
     TRY(json_get_object(&mixture, root, "mixture", where));
     snprintf(place, sizeof place, "%s: \"mixture\"", where);
     for (int i = 0; i < N_FIELDS; i++) problems_add(&problems, read_field(c, mixture, i, place));
+    if (json_object_get(root, "norm_topk_prob")) problems_add(&problems, json_get_bool(&c->moe.normalize, root, "norm_topk_prob", where));
     TRY(problems_end(&problems));
     const struct router *r = router_find(c->moe.kind);
     for (int i = 0; r && i < BALANCE_LOSSES; i++)

@@ -80,6 +80,12 @@ static int read_windows(model_config *c, const json_t *root, const family *f, co
     return LAMP_OK;
 }
 
+static bool agrees_on_rotation(const model_config *c, const json_t *list) {
+    for (int64_t l = 0; l < c->num_hidden_layers; l++)
+        if (model_layer_rotates(c, l) != (json_integer_value(json_array_get(list, (size_t)l)) == 1)) return false;
+    return true;
+}
+
 /* Of a list of ones and zeros, in which the layers without RoPE are zeros. */
 static int find_unrotated(model_config *c, const json_t *list, const char *where) {
     const int64_t layers = c->num_hidden_layers;
@@ -91,12 +97,11 @@ static int find_unrotated(model_config *c, const json_t *list, const char *where
         if (!json_is_integer(number) || (json_integer_value(number) & ~1))
             FAIL(LAMP_MALFORMED, "%s: \"no_rope_layers\": expected zeros and ones, found something else at place %" PRId64, where, l);
     }
+    if (agrees_on_rotation(c, list)) return LAMP_OK;
     while (first < layers && json_integer_value(json_array_get(list, (size_t)first)) == 1) first++;
     c->unrotated.step = first + 1;
-    for (int64_t l = 0; l < layers; l++)
-        if (model_layer_rotates(c, l) != (json_integer_value(json_array_get(list, (size_t)l)) == 1))
-            FAIL(LAMP_UNSUPPORTED, "%s: \"no_rope_layers\": expected a zero for every n-th layer, found another pattern", where);
-    return LAMP_OK;
+    if (agrees_on_rotation(c, list)) return LAMP_OK;
+    FAIL(LAMP_UNSUPPORTED, "%s: \"no_rope_layers\": expected a zero for every n-th layer, found another pattern", where);
 }
 
 /* Of a list of the layers that have experts, which must be every n-th. */

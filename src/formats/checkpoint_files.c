@@ -135,6 +135,18 @@ static bool lies_with(const weights *table, const family *f, int first, int othe
     return place.fused && !strcmp(place.name, same.name);
 }
 
+int checkpoint_join_types(stored_type *type, const weights *table, const model_config *config) {
+    const family *f;
+    TRY(family_find(&f, config->family, "the model to save"));
+    for (int i = 0; i < table->n; i++) {
+        bool alike = true;
+        for (int j = i + 1; j < table->n; j++) alike &= !lies_with(table, f, i, j) || type[j] == type[i];
+        for (int j = i; j < table->n && !alike; j++)
+            if (lies_with(table, f, i, j)) type[j] = STORED_REAL;
+    }
+    return LAMP_OK;
+}
+
 /* Whether an earlier weight has the tensor already. */
 static bool is_taken(const weights *table, const family *f, int i) {
     for (int j = i - 1; j >= 0 && table->row[j]->layer == table->row[i]->layer; j--)
@@ -162,7 +174,8 @@ static int write_fused_group(safetensors_writer *writer, const row_room *room, c
     const stored_type type = type_written(contents, i);
     for (int j = i; j < table->n; j++) {
         family_place place;
-        if (j > i && !lies_with(table, f, i, j)) continue;
+        if (!lies_with(table, f, i, j)) continue;
+        CHECK(type_written(contents, j) == type, "%s and %s lie in one tensor", table->row[i]->kind, table->row[j]->kind);
         family_place_group(&place, f, table->row[j], g, 0);
         TRY(place_values(room->values, g * size, &place, contents, table->row[j], g));
     }

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -41,6 +42,13 @@ saved_loss conversion_loss_of_part(const conversion *c, int part) {
 
 /* ---- a folder ------------------------------------------------------------------------------------------------------------------ */
 
+/* STORED_TYPES: none of a folder's. */
+static stored_type folder_type(const stored_group *g) {
+    stored_type type = STORED_REAL;
+    while (type <= STORED_BF16 && strcasecmp(stored_formats[type].name, g->form)) type++;
+    return type <= STORED_BF16 ? type : STORED_TYPES;
+}
+
 /* The type of all matrices, if it is one of a folder's. */
 static stored_type main_type(const weights *table, const stored_group *groups) {
     stored_type type = STORED_TYPES;
@@ -48,8 +56,9 @@ static stored_type main_type(const weights *table, const stored_group *groups) {
         const weight *w = table->row[i];
         for (ptrdiff_t g = 0; g < w->groups; g++, groups++) {
             if (is_small(w)) continue;
-            if (!groups->bytes || groups->type > STORED_BF16 || (type != STORED_TYPES && groups->type != type)) return STORED_REAL;
-            type = groups->type;
+            const stored_type here = folder_type(groups);
+            if (here == STORED_TYPES || (type != STORED_TYPES && here != type)) return STORED_REAL;
+            type = here;
         }
     }
     return type;
@@ -88,7 +97,7 @@ static int choose_types(stored_type *type, const conversion *c, stored_type want
         type[i] = exact ? all : STORED_REAL;
         groups += table->row[i]->groups;
     }
-    return LAMP_OK;
+    return checkpoint_join_types(type, table, &c->model.config);
 }
 
 static int write_folder(conversion *c, const char *folder, const conversion_request *q) {
@@ -151,12 +160,12 @@ static int write_file(conversion *c, const char *path, const conversion_request 
 
 static void add_bytes(conversion *c) {
     const stored_group *group = model_source_groups(c->source);
+    double before = 0;
     for (int i = 0; i < c->model.weights.n; i++) {
         const weight *w = c->model.weights.row[i];
-        for (ptrdiff_t g = 0; g < w->groups; g++, group++)
-            c->bytes_before += w->out * w->in / stored_formats[group->bytes ? group->type : STORED_REAL].values *
-                               stored_formats[group->bytes ? group->type : STORED_REAL].bytes;
+        for (ptrdiff_t g = 0; g < w->groups; g++, group++) before += (double)(w->out * w->in) * group->value_bytes;
     }
+    c->bytes_before = (int64_t)before;
     for (int p = 0; p < CONVERSION_PARTS; p++)
         for (int t = 0; t < STORED_TYPES; t++) c->bytes_after += c->bytes[p][t];
 }

@@ -99,7 +99,9 @@ static int find_group(stored_group *group, gguf_model *m, const weight *w, ptrdi
                             .type = type_of(found),
                             .pair_head = gguf_pair_head(m->architecture, &m->config, w),
                             .read = read_blocks,
-                            .from = found};
+                            .from = found,
+                            .form = found->type->name,
+                            .value_bytes = (double)found->type->block_bytes / (double)found->type->block};
     if (group->type != STORED_TYPES) group->bytes = found->bytes + place.first / found->type->block * found->type->block_bytes;
     return LAMP_OK;
 }

@@ -172,6 +172,7 @@ static stored_group group_at(const weight *w, const placed_values *v) {
     if (!lies_in_rows(w, v)) return placed_group(v);
     stored_group g = {.tensor = v->entry->name, .first = v->first, .read = read_entry, .from = v->entry};
     g.bytes = safetensors_borrow(&g.type, v->entry, v->first);
+    g.form = safetensors_type_name(v->entry), g.value_bytes = (double)(v->entry->end - v->entry->begin) / (double)v->entry->size;
     return g;
 }
 

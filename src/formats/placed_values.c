@@ -130,8 +130,14 @@ static int read_values(real *values, const stored_group *g, int64_t first, int64
     return (v->column_step > 1 ? read_turned : read_rows)(values, v, first / v->in, n / v->in);
 }
 
+static double bytes_of(const safetensors_entry *entry) { return (double)(entry->end - entry->begin); }
+
 stored_group placed_group(const placed_values *v) {
-    stored_group g = {.tensor = v->entry->name, .first = v->first, .read = read_values, .from = v};
-    if (v->scales && !is(v->entry, "F8_E4M3")) g.type = STORED_MXFP4, g.copy = copy_blocks;
+    stored_group g = {.tensor = v->entry->name, .first = v->first, .read = read_values, .from = v, .form = safetensors_type_name(v->entry)};
+    g.value_bytes = bytes_of(v->entry) / (double)v->entry->size;
+    if (v->scales) g.value_bytes = (bytes_of(v->entry) + bytes_of(v->scales)) / (double)v->entry->size;
+    if (!v->scales || is(v->entry, "F8_E4M3")) return g;
+    g.type = STORED_MXFP4, g.copy = copy_blocks;
+    g.form = "MXFP4", g.value_bytes /= 2; /* of which a byte holds two */
     return g;
 }

@@ -18,7 +18,9 @@ struct stored_group {
     int (*read)(real *values, const stored_group *g, int64_t first, int64_t n);
     /* Rows first .. first + n of `in` values as `type` has them, where they do not lie so; NULL: they do, or nobody can. */
     int (*copy)(void *rows, const stored_group *g, ptrdiff_t first, ptrdiff_t n, ptrdiff_t in);
-    const void *from; /* what read and copy know it by */
+    const void *from;   /* what read and copy know it by */
+    const char *form;   /* what the file calls the type of its values, a constant; */
+    double value_bytes; /* and what each of them takes there, with its share of scales */
 };
 
 /* Which of its rows, as they stand, is row r, and the reverse. */

@@ -11,6 +11,7 @@
 #include "formats/gguf.h"
 #include "formats/quantise.h"
 #include "formats/safetensors.h"
+#include "formats/safetensors_writer.h"
 #include "infer/loaded_model.h"
 
 static conversion_request request(const char *from, const char *to, stored_type type) {
@@ -218,6 +219,77 @@ static void a_folder_is_of_the_type_that_was_asked_for(void) {
     safetensors_close(file);
 }
 
+/* Of gates and ups, whose biases lie in one tensor, only the gates' are values that bf16 has. */
+static void write_halves_and_a_float(const char *folder) {
+    char path[PATH_BYTES];
+    safetensors *file = NULL;
+    safetensors_writer *writer = NULL;
+    buffer config = {0};
+    hash128 hash;
+    int64_t bytes;
+    real values[7 * 26];
+    EXPECT_OK(file_make_folder(folder));
+    EXPECT_OK(file_read(&config, "tests/golden/models/gpt_oss_full/config.json", 1 << 20));
+    EXPECT_OK(file_join(path, folder, "config.json"));
+    EXPECT_OK(file_write_whole(path, config.bytes, config.length));
+    EXPECT_OK(safetensors_open(&file, "tests/golden/models/gpt_oss_full/model.safetensors"));
+    EXPECT_OK(file_join(path, folder, "model.safetensors"));
+    EXPECT_OK(safetensors_writer_new(&writer, path));
+    for (size_t i = 0; i < file->n; i++) {
+        const safetensors_entry *e = &file->entry[i];
+        bool is_float = strstr(e->name, "gate_up_proj_bias");
+        EXPECT_OK(safetensors_writer_declare_as(writer, is_float ? STORED_REAL : STORED_BF16, e->name, e->rank, e->shape));
+    }
+    for (size_t i = 0; i < file->n; i++) {
+        const safetensors_entry *e = &file->entry[i];
+        if (!strstr(e->name, "gate_up_proj_bias")) {
+            EXPECT_OK(safetensors_writer_write_bytes(writer, e->bytes, e->end - e->begin));
+            continue;
+        }
+        EXPECT_OK(safetensors_read(values, e, 0, e->size));
+        for (int64_t v = 1; v < e->size; v += 2) values[v] *= (real)1.0001;
+        EXPECT_OK(safetensors_writer_write(writer, values, e->size));
+    }
+    EXPECT_OK(safetensors_writer_finish(writer, &hash, &bytes));
+    safetensors_writer_free(writer), safetensors_close(file), buffer_release(&config);
+}
+
+static void a_tensor_of_two_weights_loses_nothing_of_either(void) {
+    char folder[PATH_BYTES], out[PATH_BYTES];
+    write_halves_and_a_float(place(folder, "halves-and-a-float"));
+    EXPECT_OK(convert(folder, place(out, "halves-and-a-float-again"), STORED_TYPES));
+    expect_same_tensors(folder, out);
+}
+
+/* Every family, as it lies: halves stay halves, also where experts lie turned or in turns. */
+static void folders_come_back_as_they_were(void) {
+    static const char *const same[] = {"llama_full",     "mixtral_full", "olmoe_full",   "qwen2_full", "qwen2_moe_full",   "qwen3_full",
+                                       "qwen3_moe_full", "gpt_oss",      "gpt_oss_full", "llama4",     "deepseek_v2_full", "deepseek_v3_full"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        char folder[PATH_BYTES], out[PATH_BYTES];
+        test_row(same[i]);
+        EXPECT_OK(file_join(folder, "tests/golden/models", same[i]));
+        EXPECT_OK(convert(folder, place(out, same[i]), STORED_TYPES));
+        expect_same_tensors(folder, out);
+    }
+}
+
+/* Blocks and squares become reals, of which no bit is lost. */
+static void what_has_scales_becomes_reals(void) {
+    static real a[T * MOST_VOCABULARY], b[T * MOST_VOCABULARY];
+    static const char *const names[] = {"gpt_oss_mxfp4", "deepseek_v3_fp8", "llama4_full"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char folder[PATH_BYTES], out[PATH_BYTES];
+        test_row(names[i]);
+        EXPECT_OK(file_join(folder, "tests/golden/models", names[i]));
+        EXPECT_OK(convert(folder, place(out, names[i]), STORED_TYPES));
+        ptrdiff_t n = logits_of(a, folder);
+        EXPECT(logits_of(b, out) == n, "another vocabulary");
+        for (ptrdiff_t j = 0; j < n; j++)
+            if (fabsf((float)(a[j] - b[j])) > 1e-5f) EXPECT(false, "logit %td is %g, was %g", j, (double)b[j], (double)a[j]);
+    }
+}
+
 /* ---- refusals -------------------------------------------------------------------------------------------------------------------- */
 
 static void what_is_there_stays(void) {
@@ -256,6 +328,9 @@ static const test_case cases[] = {
     {"blocks are those of the quantiser", blocks_are_those_of_the_quantiser},
     {"what has its type is copied", what_has_its_type_is_copied},
     {"a folder is of the type that was asked for", a_folder_is_of_the_type_that_was_asked_for},
+    {"a tensor of two weights loses nothing of either", a_tensor_of_two_weights_loses_nothing_of_either},
+    {"folders come back as they were", folders_come_back_as_they_were},
+    {"what has scales becomes reals", what_has_scales_becomes_reals},
     {"what is there stays", what_is_there_stays},
     {"values that do not fit are named", values_that_do_not_fit_are_named},
 };

@@ -41,11 +41,13 @@ static void add_serving(model_price *p, const model *m, const weight *w) {
 }
 
 /* Keys and values of each token that a layer sees; of latent attention the row they are made from, and the key's rotated part. */
-static double cache_values(const model *m, const weight *w, int64_t context) {
+static void add_cache(model_price *p, const model *m, const weight *w) {
     const model_config *c = &m->config;
-    if (model_score_flops(m, w, context) == 0 || !decodes(m, w)) return 0;
+    if (model_score_flops(m, w, p->context) == 0 || !decodes(m, w)) return;
+    const double tokens = (double)sizeof(real) * (double)model_layer_sees(c, w->layer, p->context);
     int64_t of_token = c->latent.key_rank > 0 ? c->latent.key_rank + c->latent.rotary_dim : 2 * c->num_key_value_heads * c->head_dim;
-    return (double)model_layer_sees(c, w->layer, context) * (double)of_token;
+    p->cache_bytes += tokens * (double)of_token;
+    p->all_heads_cache_bytes += tokens * (double)(c->num_attention_heads * c->head_dim + model_value_width(c));
 }
 
 static void add_weight(model_price *p, const model *m, const weight *w) {
@@ -58,7 +60,7 @@ static void add_weight(model_price *p, const model *m, const weight *w) {
     p->part[part].active += active;
     p->part[part].flops += (multiplies ? 2.0 * (double)active : 0) + scores;
     if (multiplies && w != m->head) p->multiply_adds += (double)active;
-    p->cache_bytes += (double)sizeof(real) * cache_values(m, w, p->context);
+    add_cache(p, m, w);
     add_serving(p, m, w);
 }
 

@@ -34,7 +34,8 @@ typedef struct {
     memory_needs training;          /* activations 0: the model does not run yet */
     double training_touched;        /* bytes of weights, gradients and moments that a step reads or writes: lazy experts without a token rest */
     serve_bytes serve[SERVE_FORMS];
-    double cache_bytes;             /* of the whole context, in f32 */
+    double cache_bytes;             /* of the whole context, in f32; */
+    double all_heads_cache_bytes;   /* and what keys and values of every head would be there, that share none and are not made of a narrow row */
     const char *missing;            /* what we do not compute yet; NULL: the model runs */
 } model_price;
 

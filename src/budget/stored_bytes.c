@@ -1,9 +1,19 @@
 #include "budget/stored_bytes.h"
 
+#include <string.h>
+
 #include "base/error.h"
 #include "formats/model_source.h"
 
-static void add(stored_share *s, double held, double touched) { s->held += held, s->touched += touched; }
+static stored_share *share_of(stored_bytes *s, price_part part, const char *form) {
+    int i = 0;
+    while (i < s->n && (s->share[i].part < part || (s->share[i].part == part && strcmp(s->share[i].form, form)))) i++;
+    if (i < s->n && s->share[i].part == part) return &s->share[i];
+    CHECK(s->n < STORED_SHARES, "more than %d forms of weights", STORED_SHARES);
+    memmove(s->share + i + 1, s->share + i, sizeof *s->share * (size_t)(s->n++ - i));
+    s->share[i] = (stored_share){.part = part, .form = form};
+    return &s->share[i];
+}
 
 int stored_bytes_count(stored_bytes *s, const model *m, const char *path) {
     model_source *source;
@@ -15,10 +25,10 @@ int stored_bytes_count(stored_bytes *s, const model *m, const char *path) {
         const weight *w = m->weights.row[i];
         const double active = (double)model_active_values(m, w) / (double)weight_size(w);
         for (ptrdiff_t g = 0; g < w->groups; g++, group++) {
-            const stored_type type = group->bytes ? group->type : STORED_REAL;
-            const double bytes = (double)(w->out * w->in) / (double)stored_formats[type].values * (double)stored_formats[type].bytes;
-            add(&s->share[price_part_of(m, w)][type], bytes, active * bytes);
-            add(&s->all, bytes, active * bytes);
+            const double bytes = (double)(w->out * w->in) * group->value_bytes;
+            stored_share *share = share_of(s, price_part_of(m, w), group->form);
+            share->held += bytes, share->touched += active * bytes;
+            s->held += bytes, s->touched += active * bytes;
         }
     }
     model_source_close(source);

@@ -3,15 +3,19 @@
 #define STORED_BYTES_H
 
 #include "budget/price.h"
-#include "kernels/stored.h"
 
 typedef struct {
-    double held, touched; /* bytes */
+    price_part part;
+    const char *form;     /* as the files call the type; a constant */
+    double held, touched; /* bytes there */
 } stored_share;
 
+enum { MOST_FORMS = 48 /* more than all formats know */, STORED_SHARES = PRICE_PARTS * MOST_FORMS };
+
 typedef struct {
-    stored_share share[PRICE_PARTS][STORED_TYPES]; /* what no kernel reads as it lies counts as the f32 that it becomes */
-    stored_share all;
+    stored_share share[STORED_SHARES]; /* part by part */
+    int n;
+    double held, touched; /* of all */
 } stored_bytes;
 
 /* m's weights are declared. */

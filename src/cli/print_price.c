@@ -82,6 +82,9 @@ static void print_serving(const model_price *p) {
     printf("                       %sFLOP a token at the end of %lld tokens\n", human_count(a, p->forward_flops), (long long)p->context);
     printf("                       %sB of cache for them, %sB a token, in f32\n", human_count(a, p->cache_bytes),
            human_count(b, p->cache_bytes / (double)p->context));
+    if (p->cache_bytes < p->all_heads_cache_bytes)
+        printf("                       keys and values of all heads would be %sB a token\n",
+               human_count(a, p->all_heads_cache_bytes / (double)p->context));
 }
 
 void print_sizes(const model *m, const model_price *p) {
@@ -103,12 +106,11 @@ void print_price(const model_price *p) {
 
 void print_stored(const stored_bytes *s) {
     char a[HUMAN_BYTES], b[HUMAN_BYTES];
-    printf("\nstored in its files    %sB, %sB of them touched by a token\n", human_count(a, s->all.held), human_count(b, s->all.touched));
-    for (int p = 0; p < PRICE_PARTS; p++)
-        for (int t = 0; t < STORED_TYPES; t++)
-            if (s->share[p][t].held > 0)
-                printf("%-22s %-10s %-5s %9sB, %9sB\n", "", price_part_name[p], stored_formats[t].name, human_count(a, s->share[p][t].held),
-                       human_count(b, s->share[p][t].touched));
+    printf("\nstored in its files    %sB, %sB of them touched by a token\n", human_count(a, s->held), human_count(b, s->touched));
+    for (int i = 0; i < s->n; i++) {
+        const stored_share *share = &s->share[i];
+        printf("%-22s %-10s %-7s %9sB, %9sB\n", "", price_part_name[share->part], share->form, human_count(a, share->held), human_count(b, share->touched));
+    }
 }
 
 /* ---- JSON -------------------------------------------------------------------------------------------------------------------- */
@@ -160,6 +162,7 @@ static void put_serving(json_writer *w, const model_price *p) {
     json_put_number(w, "flops_per_token", p->forward_flops);
     json_put_number(w, "cache_bytes", p->cache_bytes);
     json_put_number(w, "cache_bytes_per_token", p->cache_bytes / (double)p->context);
+    json_put_number(w, "all_heads_cache_bytes_per_token", p->all_heads_cache_bytes / (double)p->context);
     json_end_object(w);
 }
 
@@ -187,15 +190,13 @@ void put_price(json_writer *w, const model *m, const model_price *p) {
 
 void put_stored(json_writer *w, const stored_bytes *s) {
     json_begin_array(w, "stored");
-    for (int p = 0; p < PRICE_PARTS; p++)
-        for (int t = 0; t < STORED_TYPES; t++) {
-            if (s->share[p][t].held == 0) continue;
-            json_begin_object(w, NULL);
-            json_put_text(w, "part", price_part_name[p]);
-            json_put_text(w, "type", stored_formats[t].name);
-            json_put_integer(w, "bytes_held", (int64_t)s->share[p][t].held);
-            json_put_integer(w, "bytes_touched", (int64_t)s->share[p][t].touched);
-            json_end_object(w);
-        }
+    for (int i = 0; i < s->n; i++) {
+        json_begin_object(w, NULL);
+        json_put_text(w, "part", price_part_name[s->share[i].part]);
+        json_put_text(w, "type", s->share[i].form);
+        json_put_integer(w, "bytes_held", (int64_t)s->share[i].held);
+        json_put_integer(w, "bytes_touched", (int64_t)s->share[i].touched);
+        json_end_object(w);
+    }
     json_end_array(w);
 }

@@ -124,6 +124,7 @@ static void windows_and_latents_are_cheap(void) {
     EXPECT(!p.missing && p.training.activations > 0, "it does not run");
     price_file(&p, "recipes/published/deepseek-v3.json", NULL);
     EXPECT(p.cache_bytes == 4096.0 * 61 * (512 + 64) * 4, "%g bytes of cache", p.cache_bytes);
+    EXPECT(p.all_heads_cache_bytes == 4096.0 * 61 * 128 * (192 + 128) * 4, "%g bytes of all heads", p.all_heads_cache_bytes);
 }
 
 /* Lazy experts rest where a step has no token for them: of 131072 with 4 chosen by each of 4096 tokens, about 1 - exp(-1/8). */

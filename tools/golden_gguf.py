@@ -8,6 +8,7 @@ Per model: model.gguf, and ids.txt, greedy.txt, logits.safetensors as tools/gold
 neither building nor testing needs this script. Names of tensors are those of the package's own tables. Matrices are in turn F16, BF16 and F32,
 and values are rounded to what the file stores before transformers sees them."""
 import itertools
+import math
 import pathlib
 import re
 import shutil
@@ -35,6 +36,16 @@ MODELS = {
     "qwen2moe": ("qwen2moe", transformers.Qwen2MoeConfig, dict(**EXPERTS, moe_intermediate_size=12, intermediate_size=40,
                                                               shared_expert_intermediate_size=24)),
     "qwen3": ("qwen3", transformers.Qwen3Config, dict(intermediate_size=40, head_dim=16, tie_word_embeddings=True)),
+    "llama3": ("llama", transformers.LlamaConfig, dict(intermediate_size=40, head_dim=16, rope_parameters=dict(
+        rope_type="llama3", rope_theta=1e4, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64))),
+    "qwen2_yarn": ("qwen2", transformers.Qwen2Config, dict(intermediate_size=40, rope_parameters=dict(
+        rope_type="yarn", rope_theta=1e4, factor=4.0, beta_fast=8.0, beta_slow=2.0, attention_factor=0.9, original_max_position_embeddings=32))),
+    "gpt_oss": ("gpt-oss", transformers.GptOssConfig, dict(num_local_experts=5, num_experts_per_tok=2, intermediate_size=32, head_dim=8, sliding_window=9,
+                                                          rope_parameters=dict(rope_type="yarn", rope_theta=150000.0, factor=4.0, truncate=False,
+                                                                               original_max_position_embeddings=32))),
+    "llama4": ("llama4", transformers.Llama4TextConfig, dict(num_hidden_layers=4, num_local_experts=5, num_experts_per_tok=1, intermediate_size=12,
+                                                            intermediate_size_mlp=40, head_dim=8, interleave_moe_layer_step=2, attention_chunk_size=8192,
+                                                            rope_parameters=dict(rope_type="default", rope_theta=1e4))),
     "qwen3moe": ("qwen3moe", transformers.Qwen3MoeConfig, dict(**EXPERTS, moe_intermediate_size=12, head_dim=16, norm_topk_prob=True)),
 }
 
@@ -51,7 +62,22 @@ def tensors_of(arch, model):
         value = value.numpy()
         if name == "lm_head.weight" and c.tie_word_embeddings:
             continue
-        if name.endswith("experts.gate_up_proj"):
+        if "experts.gate_up_proj" in name and arch == "gpt-oss":
+            gate, up = value[..., 0::2], value[..., 1::2]
+            suffix = ".bias" if name.endswith("bias") else ".weight"
+            yield name, re.sub("gate_up_proj.*", "gate_proj" + suffix, name), gate if suffix == ".bias" else gate.swapaxes(1, 2)
+            yield name, re.sub("gate_up_proj.*", "up_proj" + suffix, name), up if suffix == ".bias" else up.swapaxes(1, 2)
+        elif "experts.down_proj" in name and arch == "gpt-oss":
+            yield name, re.sub("_bias$", ".bias", name) if name.endswith("bias") else name + ".weight", value if name.endswith("bias") else value.swapaxes(1, 2)
+        elif name.endswith("sinks"):
+            yield name, name + ".weight", value
+        elif name.endswith("experts.gate_up_proj") and arch == "llama4":
+            gate, up = np.split(value.swapaxes(1, 2), 2, axis=1)
+            yield name, name.replace("gate_up_proj", "gate_proj.weight"), gate
+            yield name, name.replace("gate_up_proj", "up_proj.weight"), up
+        elif name.endswith("experts.down_proj") and arch == "llama4":
+            yield name, name + ".weight", value.swapaxes(1, 2)
+        elif name.endswith("experts.gate_up_proj"):
             gate, up = np.split(value, 2, axis=1)
             yield name, name.replace("gate_up_proj", "gate_proj.weight"), gate
             yield name, name.replace("gate_up_proj", "up_proj.weight"), up
@@ -67,15 +93,40 @@ def tensors_of(arch, model):
             yield name, name, value
 
 
-def round_values(model):
-    """Every parameter to the type it will be stored in, which is told by its name."""
+def round_values(model, arch):
+    """Every parameter to the type it will be stored in, which is told by its name. Of GPT-OSS, experts are in four bits, as they always are."""
     types, turn = {}, itertools.cycle([Type.F16, Type.BF16, Type.F32])
     for name, value in model.named_parameters():
-        small = value.dim() == 1 or "mlp.gate.weight" in name or "shared_expert_gate" in name
-        types[name] = Type.F32 if small else next(turn)
-        stored = gguf.quants.quantize(value.detach().numpy(), types[name])
-        value.data = torch.from_numpy(gguf.quants.dequantize(stored, types[name]).reshape(value.shape).copy())
+        small = value.dim() == 1 or name.endswith("bias") or re.search(r"(mlp\.gate|router)\.weight|shared_expert_gate", name)
+        types[name] = Type.F32 if small else Type.MXFP4 if arch == "gpt-oss" and "experts" in name else next(turn)
+        turned = arch in ("gpt-oss", "llama4") and value.dim() == 3
+        rows = np.ascontiguousarray((value.detach().swapaxes(1, 2) if turned else value.detach()).numpy())
+        rounded = torch.from_numpy(gguf.quants.dequantize(gguf.quants.quantize(rows, types[name]), types[name]).reshape(rows.shape).copy())
+        value.data = rounded.swapaxes(1, 2).contiguous() if turned else rounded
     return types
+
+
+def add_rope(w, c):
+    """As llama.cpp's converter says it; returns what frequencies are divided by, which it keeps as a tensor."""
+    rope = c.rope_parameters
+    if rope["rope_type"] == "yarn":
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(rope["factor"])
+        w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        if "beta_fast" in rope:
+            w.add_rope_scaling_yarn_beta_fast(rope["beta_fast"])
+            w.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
+        if "attention_factor" in rope:
+            w.add_rope_scaling_attn_factors(rope["attention_factor"] / (0.1 * math.log(rope["factor"]) + 1))
+    if rope["rope_type"] != "llama3":
+        return None
+    divisors = []
+    for i in range(0, c.head_dim, 2):
+        wave = 2 * math.pi * rope["rope_theta"] ** (i / c.head_dim)
+        longest, shortest = (rope["original_max_position_embeddings"] / rope[f"{which}_freq_factor"] for which in ("low", "high"))
+        smooth = (rope["original_max_position_embeddings"] / wave - rope["low_freq_factor"]) / (rope["high_freq_factor"] - rope["low_freq_factor"])
+        divisors.append(1 if wave < shortest else rope["factor"] if wave > longest else 1 / ((1 - smooth) / rope["factor"] + smooth))
+    return np.array(divisors, dtype=np.float32)
 
 
 def write_model(path, arch, model, types):
@@ -84,7 +135,7 @@ def write_model(path, arch, model, types):
     w.add_context_length(c.max_position_embeddings)
     w.add_embedding_length(c.hidden_size)
     w.add_block_count(c.num_hidden_layers)
-    w.add_feed_forward_length(c.intermediate_size)
+    w.add_feed_forward_length(getattr(c, "intermediate_size_mlp", c.intermediate_size))
     w.add_head_count(c.num_attention_heads)
     w.add_head_count_kv(c.num_key_value_heads)
     w.add_layer_norm_rms_eps(c.rms_norm_eps)
@@ -100,9 +151,18 @@ def write_model(path, arch, model, types):
         w.add_expert_feed_forward_length(c.moe_intermediate_size)
     if hasattr(c, "shared_expert_intermediate_size"):
         w.add_expert_shared_feed_forward_length(c.shared_expert_intermediate_size)
+    if arch == "gpt-oss":
+        w.add_sliding_window(c.sliding_window)
+        w.add_expert_feed_forward_length(c.intermediate_size)
+    if arch == "llama4":
+        w.add_interleave_moe_layer_step(c.interleave_moe_layer_step)
+        w.add_expert_feed_forward_length(c.intermediate_size)
+    divisors = add_rope(w, c)
     w.add_eos_token_id(c.eos_token_id)
     w.add_tokenizer_model("none")
     names = gguf.get_tensor_name_map(next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == arch), c.num_hidden_layers)
+    if divisors is not None:
+        w.add_tensor(names.get_name("rope_freqs") + ".weight", divisors)
     for parameter, name, value in tensors_of(arch, model):
         stored = gguf.quants.quantize(np.ascontiguousarray(value), types[parameter])
         w.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), stored, raw_dtype=types[parameter])
@@ -119,7 +179,7 @@ def make(name, folder):
         c = config(**{**SIZES, **options})
         model = transformers.AutoModelForCausalLM.from_config(c, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
         randomise(model)
-        types = round_values(model)
+        types = round_values(model, arch)
         ids = torch.randint(0, V, (1, T))
         logits, greedy, experts = evaluate(model, ids)
         if is_robust(model, ids, greedy, experts):

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "formats/gguf_rope.h"
 #include "models/families/family.h"
 #include "models/families/lamplighter.h"
 #include "models/rope.h"
@@ -40,16 +41,44 @@ static const gguf_key shared_mixture_keys[] = {
     {"expert_used_count", OPTION_INTEGER, AT(moe.top_k), 1, 1 << 20, false},
 };
 
+static const gguf_key gpt_oss_keys[] = {
+    {"expert_feed_forward_length", OPTION_INTEGER, AT(intermediate_size), 1, 1 << 22, false},
+    {"feed_forward_length", OPTION_INTEGER, AT(dense_size), 0, 1 << 22, true},
+    {"expert_count", OPTION_INTEGER, AT(moe.experts), 1, 1 << 20, false},
+    {"expert_used_count", OPTION_INTEGER, AT(moe.top_k), 1, 1 << 20, false},
+    {"attention.sliding_window", OPTION_INTEGER, AT(window.size), 1, 1 << 30, false},
+};
+
+static const gguf_key llama4_keys[] = {
+    {"expert_feed_forward_length", OPTION_INTEGER, AT(intermediate_size), 1, 1 << 22, false},
+    {"feed_forward_length", OPTION_INTEGER, AT(dense_size), 1, 1 << 22, false},
+    {"expert_count", OPTION_INTEGER, AT(moe.experts), 1, 1 << 20, false},
+    {"expert_used_count", OPTION_INTEGER, AT(moe.top_k), 1, 1 << 20, false},
+    {"interleave_moe_layer_step", OPTION_INTEGER, AT(sparse_step), 1, 1 << 14, false},
+};
+
+static const family_tensor gpt_oss_names[] = {
+    {.kind = "mlp.norm", .tensor = "blk.{l}.post_attention_norm.weight"},
+    {.kind = "attention.sinks", .tensor = "blk.{l}.attn_sinks.weight"},
+    {.kind = "moe.router_logit_bias", .tensor = "blk.{l}.ffn_gate_inp.bias"},
+    {.kind = "moe.gate_bias", .tensor = "blk.{l}.ffn_gate_exps.bias", .part = 0, .parts = 1},
+    {.kind = "moe.up_bias", .tensor = "blk.{l}.ffn_up_exps.bias", .part = 0, .parts = 1},
+    {.kind = "moe.down_bias", .tensor = "blk.{l}.ffn_down_exps.bias", .part = 0, .parts = 1},
+};
+
+#define NAMES(table) .names = (table), .n_names = sizeof(table) / sizeof *(table)
 #define KEYS(table) .keys = (table), .n_keys = sizeof(table) / sizeof *(table)
 
 static const gguf_architecture architectures[] = {
-    {.name = "llama", .family = "llama", .biased = true, .paired = true, KEYS(dense_keys)},
-    {.name = "llama", .family = "mixtral", .normalizes = true, .paired = true, KEYS(mixture_keys)},
+    {.name = "llama", .family = "llama", .biased = true, .paired = true, .stretches = true, KEYS(dense_keys)},
+    {.name = "llama", .family = "mixtral", .normalizes = true, .paired = true, .stretches = true, KEYS(mixture_keys)},
     {.name = "olmoe", .family = "olmoe", .needs_head = true, .plain = true, KEYS(mixture_keys)},
     {.name = "qwen2", .family = "qwen2", .biased = true, KEYS(dense_keys)},
     {.name = "qwen2moe", .family = "qwen2_moe", .biased = true, .needs_head = true, KEYS(shared_mixture_keys)},
     {.name = "qwen3", .family = "qwen3", KEYS(dense_keys)},
     {.name = "qwen3moe", .family = "qwen3_moe", .normalizes = true, KEYS(narrow_mixture_keys)},
+    {.name = "gpt-oss", .family = "gpt_oss", .normalizes = true, .biased = true, .needs_head = true, KEYS(gpt_oss_keys), NAMES(gpt_oss_names)},
+    {.name = "llama4", .family = "llama4_text", .stretches = true, .window = 8192, .unnormed_experts = 128, KEYS(llama4_keys)},
 };
 
 enum { N_ARCHITECTURES = sizeof architectures / sizeof *architectures };
@@ -120,9 +149,14 @@ model_config gguf_defaults(const gguf_architecture *a) {
     const family *f;
     CHECK(family_find(&f, a->family, a->name) == LAMP_OK, "%s", a->family);
     model_config c = family_defaults(f);
+    const bool truncates = c.rope.truncate;
+    c.rope = rope_usual, c.rope.truncate = truncates;
     c.rope_theta = 1e4, c.moe.normalize = a->normalizes, c.biased = 0;
+    c.window.size = a->window, c.window.full_step = f->windows.full_step;
     return c;
 }
+
+bool gguf_is_normed(const gguf_architecture *a, const model_config *c) { return c->moe.experts != a->unnormed_experts; }
 
 /* What the programs that read an architecture take for granted, unless a key of it says otherwise. */
 static const struct {
@@ -137,6 +171,10 @@ static const struct {
     {"first_k_dense_replace", OPTION_INTEGER, AT(dense_layers)},
     {"decoder_sparse_step", OPTION_INTEGER, AT(sparse_step)},
     {"sliding_window", OPTION_INTEGER, AT(window.size)},
+    {"attn_scale", OPTION_NUMBER, AT(unrotated.scale)},
+    {"floor_scale", OPTION_INTEGER, AT(unrotated.floor)},
+    {"swiglu_limit", OPTION_NUMBER, AT(moe.swiglu_limit)},
+    {"swiglu_alpha", OPTION_NUMBER, AT(moe.swiglu_alpha)},
     {"clip_qkv", OPTION_NUMBER, AT(clip_qkv)},
 };
 
@@ -149,6 +187,32 @@ static bool has_key(const gguf_architecture *a, size_t offset) {
     for (int i = 0; i < a->n_keys; i++)
         if (a->keys[i].offset == offset) return true;
     return false;
+}
+
+/* "dynamic" changes nothing within the context that a file states. */
+static int check_rope(const gguf_architecture *a, const model_config *c, const char *where) {
+    const bool truncates = gguf_defaults(a).rope.truncate;
+    if (gguf_rope_has_divisors(c) && !a->stretches)
+        FAIL(LAMP_UNSUPPORTED, "%s: \"rope_type\": expected another than %s, for which GGUF's architecture %s has no place", where, c->rope.kind,
+             a->name);
+    if (!strcmp(c->rope.kind, "yarn") && c->rope.truncate != truncates)
+        FAIL(LAMP_UNSUPPORTED, "%s: \"truncate\": expected %s, which GGUF's architecture %s takes for granted, found %s", where,
+             truncates ? "true" : "false", a->name, c->rope.truncate ? "true" : "false");
+    return LAMP_OK;
+}
+
+/* Layers that see a window only, and those without RoPE. */
+static int check_layers(const gguf_architecture *a, const model_config *c, const char *where) {
+    model_config usual = gguf_defaults(a);
+    usual.window.size = c->window.size;
+    for (int64_t l = 0; l < c->num_hidden_layers; l++) {
+        const bool windowed = model_layer_window(&usual, l) > 0, rotates = model_layer_rotates(&usual, l);
+        if ((model_layer_window(c, l) > 0) != windowed || model_layer_rotates(c, l) != rotates)
+            FAIL(LAMP_UNSUPPORTED,
+                 "%s: \"layer_types\": layer %" PRId64 ": expected %s and %s, which GGUF's architecture %s takes for granted, found another layer",
+                 where, l, windowed ? "a window" : "no window", rotates ? "RoPE" : "no RoPE", a->name);
+    }
+    return LAMP_OK;
 }
 
 static int check_granted(const gguf_architecture *a, const model_config *c, const char *where) {
@@ -166,9 +230,11 @@ static int check_granted(const gguf_architecture *a, const model_config *c, cons
                     where, a->name, c->num_key_value_heads, c->num_attention_heads);
     if (c->biased && !a->biased)
         FAIL(LAMP_UNSUPPORTED, "%s: \"attention_bias\": expected false, as GGUF's architecture %s has no biases, found true", where, a->name);
-    if (strcmp(c->rope.kind, rope_usual.kind) && strcmp(c->rope.kind, "dynamic"))
-        FAIL(LAMP_UNSUPPORTED, "%s: \"rope_type\": expected default in a GGUF file, found %s", where, c->rope.kind);
-    return LAMP_OK;
+    if (a->unnormed_experts > 0 && (c->normed > 0) != gguf_is_normed(a, c))
+        FAIL(LAMP_UNSUPPORTED, "%s: \"use_qk_norm\": expected %s, as GGUF's architecture %s has it with %" PRId64 " experts", where,
+             c->normed > 0 ? "false" : "true", a->name, c->moe.experts);
+    TRY(check_layers(a, c, where));
+    return check_rope(a, c, where);
 }
 
 int gguf_architecture_of_model(const gguf_architecture **a, const model_config *c, const char *where) {

@@ -23,11 +23,14 @@ typedef struct {
 
 typedef struct {
     const char *name, *family;
-    bool normalizes; /* the weights of a token's experts sum to one */
-    bool biased;     /* attention may have biases */
-    bool paired;     /* rotation turns neighbours: row i and i + head_dim / 2 of a head of queries and keys are its rows 2i and 2i + 1 */
-    bool needs_head; /* has no form with tied embeddings */
-    bool plain;      /* llama.cpp has it only with as many heads for keys as for queries */
+    bool normalizes;          /* the weights of a token's experts sum to one */
+    bool biased;              /* attention may have biases */
+    bool paired;              /* rotation turns neighbours: row i and i + head_dim / 2 of a head of queries and keys are its rows 2i and 2i + 1 */
+    bool needs_head;          /* has no form with tied embeddings */
+    bool stretches;           /* reads a tensor of what RoPE's frequencies are divided by */
+    int64_t window;           /* tokens of a chunk of attention, which no setting says; 0: there are none */
+    int64_t unnormed_experts; /* with so many, queries and keys have no norm, which no setting says either; 0: they are all alike */
+    bool plain;               /* llama.cpp has it only with as many heads for keys as for queries */
     const gguf_key *keys;
     int n_keys;
     const family_tensor *names; /* where they differ from the usual ones */
@@ -42,6 +45,7 @@ int gguf_architecture_of_model(const gguf_architecture **a, const model_config *
 
 /* What is so where a file says nothing. */
 model_config gguf_defaults(const gguf_architecture *a);
+bool gguf_is_normed(const gguf_architecture *a, const model_config *config); /* by its number of experts */
 
 int gguf_read_config(model_config *config, const gguf *file, const gguf_architecture *a);
 /* The config alone of a model in a file. */

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/problems.h"
 #include "formats/gguf_architecture.h"
+#include "formats/gguf_rope.h"
 #include "models/families/family.h"
 
 #define AT(field) offsetof(model_config, field)
@@ -26,8 +27,7 @@ static const gguf_key usual_keys[] = {
 enum { N_USUAL_KEYS = sizeof usual_keys / sizeof *usual_keys, KEY_BYTES = 160 };
 
 /* Said again elsewhere, or of no consequence. */
-static const char *const checked_keys[] = {"attention.value_length", "rope.dimension_count", "rope.scaling.type", "expert_count",
-                                           "expert_used_count"};
+static const char *const checked_keys[] = {"attention.value_length", "rope.dimension_count", "expert_count", "expert_used_count"};
 static const char *const harmless_keys[] = {"tensor_data_layout", "rope.scaling.finetuned"};
 
 static const gguf_key *key_of(const gguf_architecture *a, int i) { return i < N_USUAL_KEYS ? &usual_keys[i] : &a->keys[i - N_USUAL_KEYS]; }
@@ -62,15 +62,6 @@ static int check_equals(const gguf *file, const gguf_architecture *a, const char
     return LAMP_OK;
 }
 
-static int check_scaling(const gguf *file, const gguf_architecture *a) {
-    char name[KEY_BYTES], word[GGUF_WORD_BYTES];
-    name_key(name, a, "rope.scaling.type");
-    if (!gguf_find(file, name)) return LAMP_OK;
-    TRY(gguf_get_word(word, file, name));
-    if (strcmp(word, "none")) FAIL(LAMP_UNSUPPORTED, "%s: %s: expected none, found %s", file->path, name, word);
-    return LAMP_OK;
-}
-
 static bool is_in(const char *const *list, size_t n, const char *key, size_t length) {
     for (size_t i = 0; i < n; i++)
         if (strlen(list[i]) == length && !memcmp(list[i], key, length)) return true;
@@ -78,6 +69,9 @@ static bool is_in(const char *const *list, size_t n, const char *key, size_t len
 }
 
 static bool is_known(const gguf_architecture *a, const char *key, size_t length) {
+    char name[KEY_BYTES];
+    snprintf(name, sizeof name, "%.*s", (int)(length < KEY_BYTES ? length : KEY_BYTES - 1), key);
+    if (gguf_rope_knows(name)) return true;
     for (int i = 0; i < n_keys(a); i++)
         if (is_in(&key_of(a, i)->key, 1, key, length)) return true;
     return is_in(checked_keys, sizeof checked_keys / sizeof *checked_keys, key, length) ||
@@ -128,12 +122,13 @@ int gguf_read_config(model_config *c, const gguf *file, const gguf_architecture 
     for (int i = 0; i < n_keys(a); i++) problems_add(&p, read_key(c, file, a, key_of(a, i)));
     TRY(problems_end(&p));
     if (c->num_key_value_heads == 0) c->num_key_value_heads = c->num_attention_heads;
+    if (a->unnormed_experts > 0) c->normed = gguf_is_normed(a, c);
     if (a->biased) c->biased = gguf_find_tensor(file, "blk.0.attn_q.bias") != NULL;
     problems_add(&p, read_vocabulary(c, file));
-    problems_add(&p, check_scaling(file, a));
     problems_add(&p, check_all_known(file, a));
     TRY(problems_end(&p));
     TRY(family_complete(c, file->path));
+    TRY(gguf_read_rope(c, file, a->name));
     TRY(check_equals(file, a, "attention.value_length", c->head_dim));
     return check_equals(file, a, "rope.dimension_count", c->head_dim);
 }
@@ -166,4 +161,5 @@ void gguf_write_config(gguf_writer *w, const model_config *c, const gguf_archite
     for (int i = 0; i < n_keys(a); i++) write_key(w, c, a, key_of(a, i));
     name_key(name, a, "attention.value_length"), gguf_put_integer(w, name, (uint32_t)c->head_dim);
     name_key(name, a, "rope.dimension_count"), gguf_put_integer(w, name, (uint32_t)c->head_dim);
+    gguf_write_rope(w, c, a->name);
 }

@@ -10,6 +10,7 @@
 #include "formats/gguf.h"
 #include "formats/gguf_architecture.h"
 #include "formats/gguf_blocks.h"
+#include "formats/gguf_rope.h"
 #include "formats/gguf_tokenizer.h"
 #include "models/families/family.h"
 
@@ -106,11 +107,12 @@ static int find_group(stored_group *group, gguf_model *m, const weight *w, ptrdi
     return LAMP_OK;
 }
 
-/* A bias that nobody reads, a table of rotations: what is there changes what the model computes. */
+/* A bias that nobody reads, say: what is there changes what the model computes. */
 static int check_all_wanted(const gguf_model *m) {
     problem_list p = {0};
     for (size_t i = 0; i < m->file->n_tensors; i++)
-        if (!m->wanted[i]) problems_add(&p, error_set(LAMP_UNSUPPORTED, "tensor %s: expected nothing of this name", m->file->tensor[i].name));
+        if (!m->wanted[i] && !(m->architecture->stretches && !strcmp(m->file->tensor[i].name, GGUF_ROPE_TENSOR)))
+            problems_add(&p, error_set(LAMP_UNSUPPORTED, "tensor %s: expected nothing of this name", m->file->tensor[i].name));
     return problems_end(&p);
 }
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "formats/gguf_architecture.h"
+#include "formats/gguf_rope.h"
 #include "formats/gguf_tokenizer.h"
 #include "formats/gguf_writer.h"
 #include "formats/quantise.h"
@@ -32,7 +33,7 @@ saved_part saved_part_of(const weight *w) {
 stored_type gguf_type_saved(const gguf_contents *c, const weight *w, const stored_group *groups) {
     const bool quantised = c->type[saved_part_of(w)] < STORED_TYPES;
     if (weight_is_vector(w) || w->role == ROLE_ROUTER || w->out == 1) return STORED_REAL;
-    stored_type type = quantised ? c->type[saved_part_of(w)] : groups->bytes ? groups->type : STORED_REAL;
+    stored_type type = quantised ? c->type[saved_part_of(w)] : groups->bytes || groups->copy ? groups->type : STORED_REAL;
     return stored_has_rows(type, w->in) ? type : STORED_F16;
 }
 
@@ -69,7 +70,7 @@ static int take_rows(saving *s, const saved_tensor *t, const stored_group *from,
     if (!moved) g.pair_head = 0;
     for (ptrdiff_t r = 0; r < n; r += moved ? 1 : n) {
         const ptrdiff_t row = moved ? stored_group_row_back(t->pair_head, first + r) : first, rows = moved ? 1 : n;
-        if (as_it_is) stored_group_copy(s->bytes + r * bytes, &g, row, rows, in);
+        if (as_it_is) TRY(stored_group_copy(s->bytes + r * bytes, &g, row, rows, in));
         else TRY(stored_group_read(s->values + r * in, &g, row, rows, in));
     }
     return as_it_is ? LAMP_OK : quantise(s->bytes, t->type, s->values, n * in);
@@ -92,7 +93,7 @@ static void add_loss(saved_loss *loss, const saving *s, const saved_tensor *t, p
 static int write_rows(saving *s, const saved_tensor *t, ptrdiff_t group, ptrdiff_t first, ptrdiff_t n) {
     const ptrdiff_t in = stored_group_width(t->w);
     const stored_group *from = &t->groups[group];
-    const bool as_it_is = from->bytes && from->type == t->type;
+    const bool as_it_is = (from->bytes || from->copy) && from->type == t->type;
     TRY(interrupt_check("writing"));
     log_progress("writing: %.0f %%", 100 * s->written / s->size);
     int status = take_rows(s, t, from, first, n, as_it_is);
@@ -150,13 +151,27 @@ static void warn_of_halves(const saving *s) {
 }
 
 static int declare_tensors(saving *s) {
+    const model_config *c = s->contents->config;
+    const int64_t half = c->head_dim / 2;
     warn_of_halves(s);
+    if (gguf_rope_has_divisors(c)) TRY(gguf_declare(s->writer, GGUF_ROPE_TENSOR, numbers[STORED_REAL].number, 1, &half));
     for (int i = 0; i < s->n; i++) {
         const saved_tensor *t = &s->tensor[i];
         s->size += (double)weight_size(t->w);
         TRY(gguf_declare(s->writer, t->name, numbers[t->type].number, t->rank, t->dimension));
     }
     return LAMP_OK;
+}
+
+static int write_divisors(saving *s) {
+    const model_config *c = s->contents->config;
+    float *divisor;
+    if (!gguf_rope_has_divisors(c)) return LAMP_OK;
+    TRY(memory_new(&divisor, (size_t)c->head_dim / 2, sizeof *divisor, "divisors of frequencies"));
+    int status = gguf_rope_divisors(divisor, c);
+    if (status >= 0) status = gguf_write(s->writer, divisor, (size_t)c->head_dim / 2 * sizeof *divisor);
+    memory_free(divisor);
+    return status;
 }
 
 /* The type that most values have. */
@@ -189,6 +204,7 @@ int gguf_save(const char *path, const gguf_contents *contents) {
     TRY_TO(done, gguf_writer_new(&s.writer, path));
     TRY_TO(done, put_settings(&s));
     TRY_TO(done, declare_tensors(&s));
+    TRY_TO(done, write_divisors(&s));
     for (int i = 0; i < s.n; i++) TRY_TO(done, write_tensor(&s, &s.tensor[i]));
     status = gguf_finish(s.writer);
 done:

@@ -60,6 +60,10 @@ static const char *const names[] = {
     "gguf/qwen2moe",
     "gguf/qwen3",
     "gguf/qwen3moe",
+    "gguf/llama3",
+    "gguf/qwen2_yarn",
+    "gguf/gpt_oss",
+    "gguf/llama4",
 };
 
 /* What transformers says: of the first T tokens logits (T, V); and of models that it made, the tokens that follow, and which experts (L, T + G - 1,

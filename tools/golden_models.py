@@ -33,6 +33,7 @@ LINEAR = dict(rope_type="linear", rope_theta=1e4, factor=2.5)
 DEFAULT = dict(rope_type="default", rope_theta=1e4)
 YARN = dict(rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=32)
 
+WINDOWS = dict(use_sliding_window=True, sliding_window=9, max_window_layers=1)
 LATENT = dict(kv_lora_rank=10, qk_nope_head_dim=8, qk_rope_head_dim=6, v_head_dim=5)
 ALL_HEADS = dict(GROUPED, num_key_value_heads=6)
 
@@ -41,26 +42,26 @@ MODELS = {
     "llama_full": lambda: transformers.LlamaConfig(**GROUPED, intermediate_size=41, head_dim=10, attention_bias=True, tie_word_embeddings=True,
                                                    rope_parameters=LLAMA3),
     "qwen2": lambda: transformers.Qwen2Config(**SIZES, intermediate_size=40),
-    "qwen2_full": lambda: transformers.Qwen2Config(**GROUPED, intermediate_size=41, tie_word_embeddings=True,
+    "qwen2_full": lambda: transformers.Qwen2Config(**GROUPED, **WINDOWS, intermediate_size=41, tie_word_embeddings=True,
                                                    rope_parameters=dict(YARN, beta_fast=8.0, beta_slow=2.0)),
     "qwen3": lambda: transformers.Qwen3Config(**SIZES, intermediate_size=40, head_dim=10),
-    "qwen3_full": lambda: transformers.Qwen3Config(**GROUPED, intermediate_size=41, head_dim=14, attention_bias=True, tie_word_embeddings=True,
+    "qwen3_full": lambda: transformers.Qwen3Config(**GROUPED, **WINDOWS, intermediate_size=41, head_dim=14, attention_bias=True, tie_word_embeddings=True,
                                                    rope_parameters=dict(YARN, attention_factor=0.9)),
     "olmoe": lambda: transformers.OlmoeConfig(**SIZES, num_experts=5, num_experts_per_tok=2, intermediate_size=13),
     "olmoe_full": lambda: transformers.OlmoeConfig(**GROUPED, num_experts=7, num_experts_per_tok=3, intermediate_size=13,
                                                    norm_topk_prob=True, clip_qkv=1.5, attention_bias=True, tie_word_embeddings=True),
     "mixtral": lambda: transformers.MixtralConfig(**SIZES, num_local_experts=5, num_experts_per_tok=2, intermediate_size=13),
     "mixtral_full": lambda: transformers.MixtralConfig(**GROUPED, num_local_experts=7, num_experts_per_tok=3, intermediate_size=13, head_dim=10,
-                                                       tie_word_embeddings=True, rope_parameters=LINEAR),
+                                                       sliding_window=9, tie_word_embeddings=True, rope_parameters=LINEAR),
     "qwen2_moe": lambda: transformers.Qwen2MoeConfig(**SIZES, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=13, intermediate_size=41,
                                                      shared_expert_intermediate_size=19),
-    "qwen2_moe_full": lambda: transformers.Qwen2MoeConfig(**dict(GROUPED, num_hidden_layers=5), num_experts=7, num_experts_per_tok=3,
+    "qwen2_moe_full": lambda: transformers.Qwen2MoeConfig(**dict(GROUPED, num_hidden_layers=5), **WINDOWS, num_experts=7, num_experts_per_tok=3,
                                                           moe_intermediate_size=13, intermediate_size=41, shared_expert_intermediate_size=19,
                                                           norm_topk_prob=True, decoder_sparse_step=2, mlp_only_layers=[0, 1], qkv_bias=False,
                                                           tie_word_embeddings=True),
     "qwen3_moe": lambda: transformers.Qwen3MoeConfig(**SIZES, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=13, intermediate_size=41,
                                                      head_dim=10, norm_topk_prob=True),
-    "qwen3_moe_full": lambda: transformers.Qwen3MoeConfig(**dict(GROUPED, num_hidden_layers=5), num_experts=7, num_experts_per_tok=3,
+    "qwen3_moe_full": lambda: transformers.Qwen3MoeConfig(**dict(GROUPED, num_hidden_layers=5), use_sliding_window=True, sliding_window=9, num_experts=7, num_experts_per_tok=3,
                                                           moe_intermediate_size=13, intermediate_size=41, head_dim=14, norm_topk_prob=False,
                                                           decoder_sparse_step=2, mlp_only_layers=[0], attention_bias=True, tie_word_embeddings=True,
                                                           rope_parameters=dict(YARN, truncate=False, mscale=0.8, mscale_all_dim=0.5)),

@@ -7,6 +7,8 @@
 # make fuzz     every harness of fuzz/ under libFuzzer (clang), FUZZ_SECONDS each (60); says how many inputs each was given
 # make diseases  build/diseases, which makes runs ill for the doctor (tools/doctor.sh)
 # make worth-it  dense models and mixtures side by side, an hour on one core (tools/contest.sh, docs/worth-it.md)
+# make balance  how routers collapse, and what each balancing method costs (docs/balance.md)
+# make 2017     the tables of the paper of 2017 at a size that two cores can train, an hour (docs/2017.md)
 # make capacity  4 to 4096 experts at the same work for a token (docs/capacity.md)
 # make yardstick  build/yardstick, our products beside oneDNN's; the one thing that needs libdnnl-dev
 # make install  the program, libraries, header, manual page and completions, into PREFIX=/usr/local below DESTDIR=
@@ -49,7 +51,7 @@ objects  = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2)) $(foreach isa,$(ISAS),$(BUILD)
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
-.PHONY: all install uninstall test test-neon test-threads coverage fuzz demo diseases worth-it capacity yardstick clean help checks
+.PHONY: all install uninstall test test-neon test-threads coverage fuzz demo diseases worth-it capacity balance 2017 yardstick clean help checks
 all: $(BUILD)/lamp $(BUILD)/liblamp.a $(BUILD)/liblamp.so
 
 $(BUILD)/f32/%: CFLAGS += -DREAL=float -DREAL_BYTES=4
@@ -229,6 +231,9 @@ demo:
 
 worth-it capacity: all
 	BUILD=$(BUILD) tools/contest.sh $@
+
+balance 2017: all
+	BUILD=$(BUILD) tools/experiment.sh $@
 
 yardstick:
 	@echo '#include <dnnl.h>' | $(CC) -E -x c - >/dev/null 2>&1 || { echo "no dnnl.h; install libdnnl-dev" >&2; exit 1; }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# balance_report.sh RUNS DOCS: from the runs of tools/balance.sh, summary.tsv (a line per run) in RUNS; the tables of DOCS.md, each between
+# balance_report.sh RUNS DOCS: from the runs of tools/experiment.sh balance, summary.tsv (a line per run) in RUNS; the tables of DOCS.md, each between
 # its <!-- table --> and <!-- end -->; and the pictures in DOCS. Runs that are missing are left out.
 set -eu
 
@@ -108,13 +108,7 @@ awk -F '\t' -v tables="$tables" '
         loophole("noise-importance", "yes", "2", "0.1"); loophole("importance-1", "yes", "2", "1")
     }' "$runs/summary.tsv"
 
-if [ -f "$docs.md" ]; then
-    awk -v tables="$tables" '
-        !skip { print }
-        /^<!-- table / { file = tables "/" $3; while ((getline row < file) > 0) print row; skip = 1 }
-        /^<!-- end -->/ { if (skip) print; skip = 0 }' "$docs.md" > "$runs/page.md"
-    cat "$runs/page.md" > "$docs.md"
-fi
+tools/fill_tables.sh "$docs.md" "$tables"
 
 # The film: a strip per run, steps to the right, an expert a line, the most loaded at the end on top; darker is more of the mean.
 for name in none importance noise noise-importance noise-load noise-importance-load; do

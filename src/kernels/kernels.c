@@ -8,12 +8,20 @@
 
 #include "base/error.h"
 
+#ifdef __x86_64__
+/* Not every compiler knows it by name. */
+static bool has_f16c(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 int kernels_available(const struct kernels *tables[KERNEL_TABLES]) {
     int n = 0;
     tables[n++] = &kernels_scalar;
 #ifdef __x86_64__
     __builtin_cpu_init();
-    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     if (avx2) tables[n++] = &kernels_avx2;
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
     if (avx512) tables[n++] = &kernels_avx512;

@@ -61,7 +61,8 @@ recipe world_recipe(const char *family) {
     r.model.num_attention_heads = 4, r.model.num_key_value_heads = 2;
     if (!strcmp(family, "lstm_moe"))
         r.model.num_hidden_layers = 3, r.model.sparse_step = 2, r.model.num_attention_heads = r.model.num_key_value_heads = 0;
-    r.model.moe.experts = dense ? 1 : 4, r.model.moe.top_k = dense ? 1 : 2, r.model.moe.normalize = !strcmp(family, "mixtral");
+    r.model.moe.experts = dense ? 1 : 4, r.model.moe.top_k = dense ? 1 : 2,
+    r.model.moe.normalize = !strcmp(family, "mixtral") || !strcmp(family, "gpt_oss");
     r.model.initializer_range = 0.1;
     r.batch_tokens = 128, r.steps = 20, r.threads = 1;
     r.checkpoint_every = r.eval_every = 0, r.eval_tokens = 64;

@@ -373,11 +373,13 @@ static void memory_is_known_before_it_is_taken(void) {
         int64_t experts, shared, micro_batch_tokens;
     } settings[] = {{"olmoe", "adamw", 8, 0, 0}, {"olmoe", "adamw", 64, 0, 0},    {"mixtral", "adamw", 8, 0, 256},
                     {"llama", "adamw", 1, 0, 0}, {"olmoe", "factored", 32, 0, 0}, {"olmoe", "factored", 32, 0, 512},
-                    {"olmoe", "adamw", 8, 2, 0}, {"lstm_moe", "adamw", 8, 0, 0},  {"lstm_moe", "factored", 32, 0, 256}};
+                    {"olmoe", "adamw", 8, 2, 0}, {"lstm_moe", "adamw", 8, 0, 0},  {"lstm_moe", "factored", 32, 0, 256},
+                    {"gpt_oss", "adamw", 8, 0, 0}, {"deepseek_v2", "adamw", 8, 2, 0}, {"deepseek_v2", "factored", 32, 1, 256}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         recipe r = world_recipe(settings[i].family);
         r.model.hidden_size = 64, r.model.intermediate_size = 128, r.model.num_hidden_layers = 4, r.model.max_position_embeddings = 64;
         r.model.moe.experts = settings[i].experts, r.model.moe.shared_experts = settings[i].shared;
+        if (!strcmp(settings[i].family, "deepseek_v2")) r.model.latent = (latent_attention){24, 32, 12, 8, 20}, r.model.num_key_value_heads = 4;
         r.batch_tokens = 1024, r.micro_batch_tokens = settings[i].micro_batch_tokens;
         strcpy(r.optimizer.experts, settings[i].experts_by);
         dataset *d = world_open(r.data_path);

@@ -25,6 +25,8 @@ from golden_models import T, V, evaluate, is_robust, randomise
 
 SIZES = dict(vocab_size=V, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
              initializer_range=0.25, bos_token_id=None, pad_token_id=None, eos_token_id=V - 1, use_cache=False)
+DEEPSEEK = dict(n_routed_experts=6, num_experts_per_tok=2, n_shared_experts=2, intermediate_size=40, moe_intermediate_size=12, first_k_dense_replace=1,
+                kv_lora_rank=24, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=16, routed_scaling_factor=1.5)
 EXPERTS = dict(num_experts=5, num_experts_per_tok=2)
 
 MODELS = {
@@ -46,6 +48,11 @@ MODELS = {
     "llama4": ("llama4", transformers.Llama4TextConfig, dict(num_hidden_layers=4, num_local_experts=5, num_experts_per_tok=1, intermediate_size=12,
                                                             intermediate_size_mlp=40, head_dim=8, interleave_moe_layer_step=2, attention_chunk_size=8192,
                                                             rope_parameters=dict(rope_type="default", rope_theta=1e4))),
+    "deepseek_v2": ("deepseek2", transformers.DeepseekV2Config, dict(**DEEPSEEK, num_key_value_heads=4, q_lora_rank=None, topk_method="greedy",
+                                                                    rope_parameters=dict(
+        rope_type="yarn", rope_theta=1e4, factor=4.0, mscale=0.707, mscale_all_dim=0.707, original_max_position_embeddings=32))),
+    "deepseek_v3": ("deepseek2", transformers.DeepseekV3Config, dict(**DEEPSEEK, num_key_value_heads=4, q_lora_rank=20, n_group=2, topk_group=1,
+                                                                    rope_parameters=dict(rope_type="default", rope_theta=1e4))),
     "qwen3moe": ("qwen3moe", transformers.Qwen3MoeConfig, dict(**EXPERTS, moe_intermediate_size=12, head_dim=16, norm_topk_prob=True)),
 }
 
@@ -69,6 +76,12 @@ def tensors_of(arch, model):
             yield name, re.sub("gate_up_proj.*", "up_proj" + suffix, name), up if suffix == ".bias" else up.swapaxes(1, 2)
         elif "experts.down_proj" in name and arch == "gpt-oss":
             yield name, re.sub("_bias$", ".bias", name) if name.endswith("bias") else name + ".weight", value if name.endswith("bias") else value.swapaxes(1, 2)
+        elif name.endswith("kv_b_proj.weight"):
+            key, value = np.split(value.reshape(c.num_attention_heads, -1, c.kv_lora_rank), [c.qk_nope_head_dim], axis=1)
+            yield name, name.replace("kv_b_proj", "k_b_proj"), key.swapaxes(1, 2)
+            yield name, name.replace("kv_b_proj", "v_b_proj"), value
+        elif name.endswith("e_score_correction_bias"):
+            yield name, name.replace("_bias", ".bias"), value
         elif name.endswith("sinks"):
             yield name, name + ".weight", value
         elif name.endswith("experts.gate_up_proj") and arch == "llama4":
@@ -106,6 +119,26 @@ def round_values(model, arch):
     return types
 
 
+def add_latent(w, c):
+    """One head of keys, which is what a cache holds."""
+    w.add_key_length(c.kv_lora_rank + c.qk_rope_head_dim)
+    w.add_value_length(c.kv_lora_rank)
+    w.add_key_length_mla(c.qk_nope_head_dim + c.qk_rope_head_dim)
+    w.add_value_length_mla(c.v_head_dim)
+    w.add_rope_dimension_count(c.qk_rope_head_dim)
+    w.add_kv_lora_rank(c.kv_lora_rank)
+    if c.q_lora_rank:
+        w.add_q_lora_rank(c.q_lora_rank)
+    w.add_leading_dense_block_count(c.first_k_dense_replace)
+    w.add_expert_shared_count(c.n_shared_experts)
+    w.add_expert_weights_scale(c.routed_scaling_factor)
+    if c.model_type == "deepseek_v3":
+        w.add_expert_group_count(c.n_group)
+        w.add_expert_group_used_count(c.topk_group)
+        w.add_expert_weights_norm(c.norm_topk_prob)
+        w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+
+
 def add_rope(w, c):
     """As llama.cpp's converter says it; returns what frequencies are divided by, which it keeps as a tensor."""
     rope = c.rope_parameters
@@ -116,6 +149,8 @@ def add_rope(w, c):
         if "beta_fast" in rope:
             w.add_rope_scaling_yarn_beta_fast(rope["beta_fast"])
             w.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
+        if "mscale_all_dim" in rope:
+            w.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
         if "attention_factor" in rope:
             w.add_rope_scaling_attn_factors(rope["attention_factor"] / (0.1 * math.log(rope["factor"]) + 1))
     if rope["rope_type"] != "llama3":
@@ -137,15 +172,17 @@ def write_model(path, arch, model, types):
     w.add_block_count(c.num_hidden_layers)
     w.add_feed_forward_length(getattr(c, "intermediate_size_mlp", c.intermediate_size))
     w.add_head_count(c.num_attention_heads)
-    w.add_head_count_kv(c.num_key_value_heads)
+    w.add_head_count_kv(1 if arch == "deepseek2" else c.num_key_value_heads)
     w.add_layer_norm_rms_eps(c.rms_norm_eps)
     w.add_rope_freq_base(c.rope_parameters["rope_theta"])
     w.add_vocab_size(c.vocab_size)
-    if getattr(c, "head_dim", None):
+    if arch == "deepseek2":
+        add_latent(w, c)
+    elif getattr(c, "head_dim", None):
         w.add_key_length(c.head_dim)
         w.add_value_length(c.head_dim)
     if hasattr(c, "num_experts_per_tok"):
-        w.add_expert_count(getattr(c, "num_experts", None) or c.num_local_experts)
+        w.add_expert_count(getattr(c, "num_experts", None) or getattr(c, "n_routed_experts", None) or c.num_local_experts)
         w.add_expert_used_count(c.num_experts_per_tok)
     if hasattr(c, "moe_intermediate_size"):
         w.add_expert_feed_forward_length(c.moe_intermediate_size)
@@ -164,8 +201,9 @@ def write_model(path, arch, model, types):
     if divisors is not None:
         w.add_tensor(names.get_name("rope_freqs") + ".weight", divisors)
     for parameter, name, value in tensors_of(arch, model):
-        stored = gguf.quants.quantize(np.ascontiguousarray(value), types[parameter])
-        w.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), stored, raw_dtype=types[parameter])
+        stored_type = types.get(parameter, Type.F32)  # of what is no parameter
+        stored = gguf.quants.quantize(np.ascontiguousarray(value), stored_type)
+        w.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), stored, raw_dtype=stored_type)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()

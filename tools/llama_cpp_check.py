@@ -36,6 +36,8 @@ T, G, V = 24, 64, 96
 SIZES = dict(vocab_size=V, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
              initializer_range=0.15, bos_token_id=None, pad_token_id=None, eos_token_id=V - 1, use_cache=False)
 YARN = dict(rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=32)
+DEEPSEEK = dict(n_routed_experts=8, num_experts_per_tok=2, n_shared_experts=2, intermediate_size=96, moe_intermediate_size=32, first_k_dense_replace=1,
+                q_lora_rank=32, kv_lora_rank=32, qk_nope_head_dim=32, qk_rope_head_dim=32, v_head_dim=32, routed_scaling_factor=1.5)
 EXPERTS = dict(num_experts=8, num_experts_per_tok=2)
 
 MODELS = {
@@ -56,6 +58,10 @@ MODELS = {
     "llama4": lambda: transformers.Llama4TextConfig(**{**SIZES, "num_hidden_layers": 5}, num_local_experts=8, num_experts_per_tok=2,
                                                     intermediate_size=64, intermediate_size_mlp=96, head_dim=32, interleave_moe_layer_step=2,
                                                     attention_chunk_size=8192, rope_parameters=dict(rope_type="default", rope_theta=5e5)),
+    "deepseek_v2": lambda: transformers.DeepseekV2Config(**{**SIZES, "num_key_value_heads": 4}, **DEEPSEEK, rope_parameters=dict(
+        rope_type="yarn", rope_theta=1e4, factor=4.0, mscale=0.707, mscale_all_dim=0.707, original_max_position_embeddings=32)),
+    "deepseek_v3": lambda: transformers.DeepseekV3Config(**{**SIZES, "num_key_value_heads": 4}, **DEEPSEEK, n_group=4, topk_group=2, rope_parameters=dict(
+        rope_type="yarn", rope_theta=1e4, factor=4.0, mscale=1.0, mscale_all_dim=1.0, original_max_position_embeddings=32)),
 }
 TYPES = ["f32", "q8_0", "q4_0", "mxfp4"]
 

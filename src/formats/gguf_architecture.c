@@ -57,6 +57,31 @@ static const gguf_key llama4_keys[] = {
     {"interleave_moe_layer_step", OPTION_INTEGER, AT(sparse_step), 1, 1 << 14, false},
 };
 
+static const gguf_key deepseek_keys[] = {
+    {"expert_feed_forward_length", OPTION_INTEGER, AT(intermediate_size), 1, 1 << 22, false},
+    {"feed_forward_length", OPTION_INTEGER, AT(dense_size), 0, 1 << 22, true},
+    {"expert_count", OPTION_INTEGER, AT(moe.experts), 1, 1 << 20, false},
+    {"expert_used_count", OPTION_INTEGER, AT(moe.top_k), 1, 1 << 20, false},
+    {"expert_shared_count", OPTION_INTEGER, AT(moe.shared_experts), 0, 1 << 10, false},
+    {"expert_weights_scale", OPTION_NUMBER, AT(moe.scale), 0, 1e6, true},
+    {"expert_weights_norm", OPTION_BOOL, AT(moe.normalize), 0, 1, true},
+    {"expert_group_count", OPTION_INTEGER, AT(moe.groups), 0, 1 << 20, true},
+    {"expert_group_used_count", OPTION_INTEGER, AT(moe.top_groups), 0, 1 << 20, true},
+    {"leading_dense_block_count", OPTION_INTEGER, AT(dense_layers), 0, 1 << 14, true},
+    {"attention.q_lora_rank", OPTION_INTEGER, AT(latent.query_rank), 0, 1 << 20, true},
+    {"attention.kv_lora_rank", OPTION_INTEGER, AT(latent.key_rank), 1, 1 << 20, false},
+};
+
+static const family_tensor deepseek_names[] = {
+    {.kind = "attention.query_down", .tensor = "blk.{l}.attn_q_a.weight"},
+    {.kind = "attention.query_down_norm", .tensor = "blk.{l}.attn_q_a_norm.weight"},
+    {.kind = "attention.query_up", .tensor = "blk.{l}.attn_q_b.weight"},
+    {.kind = "attention.key_down", .tensor = "blk.{l}.attn_kv_a_mqa.weight"},
+    {.kind = "attention.key_down_norm", .tensor = "blk.{l}.attn_kv_a_norm.weight"},
+    {.kind = "attention.key_value", .tensor = "blk.{l}.attn_kv_b.weight"},
+    {.kind = "moe.router_bias", .tensor = "blk.{l}.exp_probs_b.bias"},
+};
+
 static const family_tensor gpt_oss_names[] = {
     {.kind = "mlp.norm", .tensor = "blk.{l}.post_attention_norm.weight"},
     {.kind = "attention.sinks", .tensor = "blk.{l}.attn_sinks.weight"},
@@ -77,6 +102,8 @@ static const gguf_architecture architectures[] = {
     {.name = "qwen2moe", .family = "qwen2_moe", .biased = true, .needs_head = true, KEYS(shared_mixture_keys)},
     {.name = "qwen3", .family = "qwen3", KEYS(dense_keys)},
     {.name = "qwen3moe", .family = "qwen3_moe", .normalizes = true, KEYS(narrow_mixture_keys)},
+    {.name = "deepseek2", .family = "deepseek_v2", .gating = 1, .latent = true, KEYS(deepseek_keys), NAMES(deepseek_names)},
+    {.name = "deepseek2", .family = "deepseek_v3", .gating = 2, .latent = true, KEYS(deepseek_keys), NAMES(deepseek_names)},
     {.name = "gpt-oss", .family = "gpt_oss", .normalizes = true, .biased = true, .needs_head = true, KEYS(gpt_oss_keys), NAMES(gpt_oss_names)},
     {.name = "llama4", .family = "llama4_text", .stretches = true, .window = 8192, .unnormed_experts = 128, KEYS(llama4_keys)},
 };
@@ -127,15 +154,17 @@ static bool is_sparse(const gguf_architecture *a) {
 
 int gguf_architecture_of_file(const gguf_architecture **a, const gguf *file) {
     char word[GGUF_WORD_BYTES], key[2 * GGUF_WORD_BYTES], known[256] = "";
-    int64_t experts = 0;
+    int64_t experts = 0, gating = 1;
     bool named = false;
     TRY(gguf_get_word(word, file, "general.architecture"));
+    snprintf(key, sizeof key, "%s.expert_gating_func", word);
+    if (gguf_find(file, key)) TRY(gguf_get_integer(&gating, file, key, 1, 2));
     snprintf(key, sizeof key, "%s.expert_count", word);
     if (gguf_find(file, key)) TRY(gguf_get_integer(&experts, file, key, 0, 1 << 20));
     for (int i = 0; i < N_ARCHITECTURES; i++) {
         const gguf_architecture *row = &architectures[i];
         bool same = !strcmp(row->name, word), again = i > 0 && !strcmp(row->name, row[-1].name);
-        if (same && is_sparse(row) == (experts > 0)) return *a = row, LAMP_OK;
+        if (same && is_sparse(row) == (experts > 0) && (!row->gating || row->gating == gating)) return *a = row, LAMP_OK;
         named |= same;
         if (!again) snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", row->name);
     }
@@ -195,6 +224,10 @@ static int check_rope(const gguf_architecture *a, const model_config *c, const c
     if (gguf_rope_has_divisors(c) && !a->stretches)
         FAIL(LAMP_UNSUPPORTED, "%s: \"rope_type\": expected another than %s, for which GGUF's architecture %s has no place", where, c->rope.kind,
              a->name);
+    if (a->latent && (c->rope.mscale != c->rope.mscale_all_dim || c->rope.attention_factor > 0))
+        FAIL(LAMP_UNSUPPORTED,
+             "%s: \"mscale\": expected that of \"mscale_all_dim\", %g, and no attention_factor, as GGUF's architecture %s has it, found %g", where,
+             c->rope.mscale_all_dim, a->name, c->rope.mscale);
     if (!strcmp(c->rope.kind, "yarn") && c->rope.truncate != truncates)
         FAIL(LAMP_UNSUPPORTED, "%s: \"truncate\": expected %s, which GGUF's architecture %s takes for granted, found %s", where,
              truncates ? "true" : "false", a->name, c->rope.truncate ? "true" : "false");
@@ -233,6 +266,13 @@ static int check_granted(const gguf_architecture *a, const model_config *c, cons
     if (a->unnormed_experts > 0 && (c->normed > 0) != gguf_is_normed(a, c))
         FAIL(LAMP_UNSUPPORTED, "%s: \"use_qk_norm\": expected %s, as GGUF's architecture %s has it with %" PRId64 " experts", where,
              c->normed > 0 ? "false" : "true", a->name, c->moe.experts);
+    if (a->latent && !c->rope_neighbours)
+        FAIL(LAMP_UNSUPPORTED, "%s: \"rope_interleave\": expected true, which GGUF's architecture %s takes for granted, found false", where, a->name);
+    if (a->latent && a->gating == 1 && c->moe.groups > 1)
+        log_warning(
+            "%s: llama.cpp chooses groups of experts as DeepSeek-V3 does, by the sum of their two best, and not as this model by the best: it will "
+            "say other things",
+            where);
     TRY(check_layers(a, c, where));
     return check_rope(a, c, where);
 }

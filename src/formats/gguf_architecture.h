@@ -23,6 +23,7 @@ typedef struct {
 
 typedef struct {
     const char *name, *family;
+    int gating;               /* of the setting expert_gating_func, where it tells families of one architecture apart: 1 softmax, 2 sigmoid */
     bool normalizes;          /* the weights of a token's experts sum to one */
     bool biased;              /* attention may have biases */
     bool paired;              /* rotation turns neighbours: row i and i + head_dim / 2 of a head of queries and keys are its rows 2i and 2i + 1 */
@@ -30,6 +31,7 @@ typedef struct {
     bool stretches;           /* reads a tensor of what RoPE's frequencies are divided by */
     int64_t window;           /* tokens of a chunk of attention, which no setting says; 0: there are none */
     int64_t unnormed_experts; /* with so many, queries and keys have no norm, which no setting says either; 0: they are all alike */
+    bool latent;              /* settings of attention are those of latent attention (formats/gguf_latent.h) */
     bool plain;               /* llama.cpp has it only with as many heads for keys as for queries */
     const gguf_key *keys;
     int n_keys;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/problems.h"
 #include "formats/gguf_architecture.h"
+#include "formats/gguf_latent.h"
 #include "formats/gguf_rope.h"
 #include "models/families/family.h"
 
@@ -71,7 +72,7 @@ static bool is_in(const char *const *list, size_t n, const char *key, size_t len
 static bool is_known(const gguf_architecture *a, const char *key, size_t length) {
     char name[KEY_BYTES];
     snprintf(name, sizeof name, "%.*s", (int)(length < KEY_BYTES ? length : KEY_BYTES - 1), key);
-    if (gguf_rope_knows(name)) return true;
+    if (gguf_rope_knows(name) || (a->latent && gguf_latent_knows(name)) || (a->gating && !strcmp(name, "expert_gating_func"))) return true;
     for (int i = 0; i < n_keys(a); i++)
         if (is_in(&key_of(a, i)->key, 1, key, length)) return true;
     return is_in(checked_keys, sizeof checked_keys / sizeof *checked_keys, key, length) ||
@@ -124,11 +125,13 @@ int gguf_read_config(model_config *c, const gguf *file, const gguf_architecture 
     if (c->num_key_value_heads == 0) c->num_key_value_heads = c->num_attention_heads;
     if (a->unnormed_experts > 0) c->normed = gguf_is_normed(a, c);
     if (a->biased) c->biased = gguf_find_tensor(file, "blk.0.attn_q.bias") != NULL;
+    if (a->latent) problems_add(&p, gguf_read_latent(c, file, a->name));
     problems_add(&p, read_vocabulary(c, file));
     problems_add(&p, check_all_known(file, a));
     TRY(problems_end(&p));
     TRY(family_complete(c, file->path));
     TRY(gguf_read_rope(c, file, a->name));
+    if (a->latent) return LAMP_OK;
     TRY(check_equals(file, a, "attention.value_length", c->head_dim));
     return check_equals(file, a, "rope.dimension_count", c->head_dim);
 }
@@ -159,7 +162,12 @@ void gguf_write_config(gguf_writer *w, const model_config *c, const gguf_archite
     gguf_put_text(w, "general.architecture", a->name, strlen(a->name));
     gguf_put_text(w, "general.type", "model", strlen("model"));
     for (int i = 0; i < n_keys(a); i++) write_key(w, c, a, key_of(a, i));
-    name_key(name, a, "attention.value_length"), gguf_put_integer(w, name, (uint32_t)c->head_dim);
-    name_key(name, a, "rope.dimension_count"), gguf_put_integer(w, name, (uint32_t)c->head_dim);
+    if (a->gating) name_key(name, a, "expert_gating_func"), gguf_put_integer(w, name, (uint32_t)a->gating);
+    if (a->latent) {
+        gguf_write_latent(w, c, a->name);
+    } else {
+        name_key(name, a, "attention.value_length"), gguf_put_integer(w, name, (uint32_t)c->head_dim);
+        name_key(name, a, "rope.dimension_count"), gguf_put_integer(w, name, (uint32_t)c->head_dim);
+    }
     gguf_write_rope(w, c, a->name);
 }

@@ -10,6 +10,7 @@
 #include "formats/gguf.h"
 #include "formats/gguf_architecture.h"
 #include "formats/gguf_blocks.h"
+#include "formats/gguf_latent.h"
 #include "formats/gguf_rope.h"
 #include "formats/gguf_tokenizer.h"
 #include "models/families/family.h"
@@ -18,7 +19,8 @@ struct gguf_model {
     gguf *file;
     const gguf_architecture *architecture;
     model_config config;
-    bool *wanted; /* (n_tensors): some weight lies in it */
+    bool *wanted;      /* (n_tensors): some weight lies in it */
+    gguf_heads *heads; /* (num_hidden_layers) of latent attention; else NULL */
 };
 
 static int check_holds_parameters(const gguf_model *m) {
@@ -38,6 +40,8 @@ int gguf_model_open(gguf_model **result, const char *path) {
     TRY_TO(done, family_check_runs(&m->config, path));
     TRY_TO(done, check_holds_parameters(m));
     TRY_TO(done, memory_new(&m->wanted, m->file->n_tensors, sizeof *m->wanted, "marks of tensors"));
+    if (m->architecture->latent)
+        TRY_TO(done, memory_new(&m->heads, (size_t)m->config.num_hidden_layers, sizeof *m->heads, "heads of latent attention"));
     *result = m;
 done:
     if (status < 0) gguf_model_close(m);
@@ -47,7 +51,7 @@ done:
 void gguf_model_close(gguf_model *m) {
     if (!m) return;
     gguf_close(m->file);
-    memory_free(m->wanted);
+    memory_free(m->heads), memory_free(m->wanted);
     memory_free(m);
 }
 
@@ -64,18 +68,15 @@ static stored_type type_of(const gguf_tensor *t) {
     return type;
 }
 
-static int check_tensor(const weight *w, const family_place *place, const gguf_tensor *found) {
+static int check_tensor(const char *name, const int64_t dimension[GGUF_MAX_RANK], int rank, const gguf_tensor *found) {
     char expected[GGUF_SHAPE_BYTES], other[GGUF_SHAPE_BYTES];
-    int64_t dimension[GGUF_MAX_RANK];
-    gguf_dimensions(dimension, place);
-    gguf_shape_to_text(expected, dimension, place->rank);
-    if (!found) FAIL(LAMP_MALFORMED, "tensor %s: expected %s, found nothing", place->name, expected);
+    gguf_shape_to_text(expected, dimension, rank);
+    if (!found) FAIL(LAMP_MALFORMED, "tensor %s: expected %s, found nothing", name, expected);
     gguf_shape_to_text(other, found->dimension, found->rank);
-    if (memcmp(found->dimension, dimension, sizeof dimension)) FAIL(LAMP_MALFORMED, "tensor %s: expected %s, found %s", place->name, expected, other);
+    if (memcmp(found->dimension, dimension, GGUF_MAX_RANK * sizeof *dimension))
+        FAIL(LAMP_MALFORMED, "tensor %s: expected %s, found %s", name, expected, other);
     if (type_of(found) == STORED_TYPES && !gguf_blocks_known(found->type))
-        FAIL(LAMP_UNSUPPORTED, "tensor %s: expected F32, F16, BF16, MXFP4, Q4_0 to Q8_0 or Q2_K to Q6_K, found %s", place->name, found->type->name);
-    if (weight_is_vector(w) && found->type->block > 1)
-        FAIL(LAMP_UNSUPPORTED, "tensor %s: expected a vector of F32, F16 or BF16, found %s", place->name, found->type->name);
+        FAIL(LAMP_UNSUPPORTED, "tensor %s: expected F32, F16, BF16, MXFP4, Q4_0 to Q8_0 or Q2_K to Q6_K, found %s", name, found->type->name);
     return LAMP_OK;
 }
 
@@ -86,24 +87,61 @@ static int read_blocks(real *values, const stored_group *g, int64_t first, int64
     return LAMP_OK;
 }
 
+static stored_group group_in(const gguf_tensor *t, int64_t first) {
+    stored_group g = {.tensor = t->name,
+                      .first = first,
+                      .type = type_of(t),
+                      .read = read_blocks,
+                      .from = t,
+                      .form = t->type->name,
+                      .value_bytes = (double)t->type->block_bytes / t->type->block};
+    if (g.type != STORED_TYPES) g.bytes = t->bytes + first / t->type->block * t->type->block_bytes;
+    return g;
+}
+
+static int find_part_of_heads(stored_group *group, gguf_model *m, const char *pattern, int layer, int64_t in, int64_t out) {
+    char name[GGUF_NAME_BYTES];
+    snprintf(name, sizeof name, pattern, layer);
+    const gguf_tensor *found = gguf_find_tensor(m->file, name);
+    TRY(check_tensor(name, (int64_t[GGUF_MAX_RANK]){in, out, m->config.num_attention_heads, 1}, 3, found));
+    m->wanted[found - m->file->tensor] = true;
+    *group = group_in(found, 0);
+    return LAMP_OK;
+}
+
+/* Keys and values of latent attention, which may lie apart. */
+static int find_heads(stored_group *group, gguf_model *m, int layer) {
+    const latent_attention *a = &m->config.latent;
+    gguf_heads *heads = &m->heads[layer];
+    *heads = (gguf_heads){.plain = a->plain_dim, .value_dim = a->value_dim, .rank = a->key_rank};
+    TRY(find_part_of_heads(&heads->key, m, "blk.%d.attn_k_b.weight", layer, a->plain_dim, a->key_rank));
+    TRY(find_part_of_heads(&heads->value, m, "blk.%d.attn_v_b.weight", layer, a->key_rank, a->value_dim));
+    *group = gguf_heads_group(heads);
+    return LAMP_OK;
+}
+
+static bool has_heads_apart(const gguf_model *m, const weight *w) {
+    char name[GGUF_NAME_BYTES];
+    snprintf(name, sizeof name, "blk.%d.attn_k_b.weight", w->layer);
+    return m->heads && !strcmp(w->kind, "attention.key_value") && gguf_find_tensor(m->file, name);
+}
+
 static int find_group(stored_group *group, gguf_model *m, const weight *w, ptrdiff_t g) {
     family_place place, other;
     const gguf_tensor *found = NULL;
+    int64_t dimension[GGUF_MAX_RANK];
+    if (has_heads_apart(m, w)) return find_heads(group, m, w->layer);
     for (int nth = 0; !found && gguf_place_group(&other, m->architecture, w, g, nth); nth++) {
         found = gguf_find_tensor(m->file, other.name);
         if (found || nth == 0) place = other;
     }
-    TRY(check_tensor(w, &place, found));
+    gguf_dimensions(dimension, &place);
+    TRY(check_tensor(place.name, dimension, place.rank, found));
+    if (weight_is_vector(w) && found->type->block > 1)
+        FAIL(LAMP_UNSUPPORTED, "tensor %s: expected a vector of F32, F16 or BF16, found %s", place.name, found->type->name);
     m->wanted[found - m->file->tensor] = true;
-    *group = (stored_group){.tensor = found->name,
-                            .first = place.first,
-                            .type = type_of(found),
-                            .pair_head = gguf_pair_head(m->architecture, &m->config, w),
-                            .read = read_blocks,
-                            .from = found,
-                            .form = found->type->name,
-                            .value_bytes = (double)found->type->block_bytes / (double)found->type->block};
-    if (group->type != STORED_TYPES) group->bytes = found->bytes + place.first / found->type->block * found->type->block_bytes;
+    *group = group_in(found, place.first);
+    group->pair_head = gguf_pair_head(m->architecture, &m->config, w);
     return LAMP_OK;
 }
 

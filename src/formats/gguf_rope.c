@@ -20,12 +20,12 @@ static const struct {
 enum { YARN_NUMBERS = sizeof yarn_numbers / sizeof *yarn_numbers };
 
 static const char TYPE[] = "rope.scaling.type", FACTOR[] = "rope.scaling.factor", ORIGINAL[] = "rope.scaling.original_context_length",
-                  LENGTH[] = "rope.scaling.attn_factor";
+                  LENGTH[] = "rope.scaling.attn_factor", SCORE[] = "rope.scaling.yarn_log_multiplier";
 
 bool gguf_rope_knows(const char *key) {
     for (int i = 0; i < YARN_NUMBERS; i++)
         if (!strcmp(key, yarn_numbers[i].key)) return true;
-    return !strcmp(key, TYPE) || !strcmp(key, FACTOR) || !strcmp(key, ORIGINAL) || !strcmp(key, LENGTH);
+    return !strcmp(key, TYPE) || !strcmp(key, FACTOR) || !strcmp(key, ORIGINAL) || !strcmp(key, LENGTH) || !strcmp(key, SCORE);
 }
 
 static bool is(const model_config *c, const char *kind) { return !strcmp(c->rope.kind, kind); }
@@ -35,10 +35,10 @@ static const char *named(char name[KEY_BYTES], const char *architecture, const c
     return name;
 }
 
-/* What YaRN multiplies queries and keys with where nothing else is said. */
+/* What YaRN multiplies queries and keys with where nothing else is said; in latent attention it is the scores that are multiplied. */
 static double usual_length(const model_config *c) {
     const rope_scaling s = {.kind = "yarn", .factor = c->rope.factor};
-    return rope_length(&s);
+    return c->latent.key_rank > 0 && c->rope.mscale_all_dim > 0 ? 1 : rope_length(&s);
 }
 
 /* ---- divisors of frequencies ----------------------------------------------------------------------------------------------------- */
@@ -139,6 +139,11 @@ static int read_yarn(model_config *c, const gguf *file, const char *architecture
     for (int i = 0; i < YARN_NUMBERS; i++)
         if (gguf_find(file, named(name, architecture, yarn_numbers[i].key)))
             TRY(read_positive((double *)((char *)c + yarn_numbers[i].offset), file, name));
+    if (gguf_find(file, named(name, architecture, SCORE))) {
+        if (c->latent.key_rank == 0) FAIL(LAMP_UNSUPPORTED, "%s: %s: expected none without latent attention, found one", file->path, name);
+        TRY(read_positive(&length, file, name));
+        c->rope.mscale = c->rope.mscale_all_dim = round(10 * length * 1e6) / 1e6;
+    }
     if (!gguf_find(file, named(name, architecture, LENGTH))) return LAMP_OK;
     TRY(read_positive(&length, file, name));
     c->rope.attention_factor = length * usual_length(c);
@@ -167,5 +172,6 @@ void gguf_write_rope(gguf_writer *w, const model_config *c, const char *architec
     gguf_put_integer(w, named(name, architecture, ORIGINAL), (uint32_t)c->rope.original);
     for (int i = 0; i < YARN_NUMBERS; i++)
         gguf_put_number(w, named(name, architecture, yarn_numbers[i].key), *(const double *)((const char *)c + yarn_numbers[i].offset));
+    if (c->latent.key_rank > 0 && c->rope.mscale_all_dim > 0) gguf_put_number(w, named(name, architecture, SCORE), 0.1 * c->rope.mscale_all_dim);
     if (rope_length(&c->rope) != usual_length(c)) gguf_put_number(w, named(name, architecture, LENGTH), rope_length(&c->rope) / usual_length(c));
 }

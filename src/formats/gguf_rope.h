@@ -5,6 +5,7 @@
  *     ARCHITECTURE.rope.scaling.original_context_length   yarn
  *     ARCHITECTURE.rope.scaling.yarn_beta_fast, _slow     yarn (32, 1)
  *     ARCHITECTURE.rope.scaling.attn_factor               yarn: what queries and keys are multiplied with beyond what follows from the factor (1)
+ *     ARCHITECTURE.rope.scaling.yarn_log_multiplier       yarn of latent attention: a tenth of mscale and mscale_all_dim, which are one
  *     tensor rope_freqs.weight                            llama3: {head_dim / 2}, F32: by what each frequency is divided */
 #ifndef GGUF_ROPE_H
 #define GGUF_ROPE_H

@@ -5,10 +5,9 @@
 #include "base/characters.h"
 #include "base/error.h"
 
-/* First and last of a run, and who stands in: whom patterns that ask for codes treat like the young one, as DeepSeek-V2 asks
- * for U+0800 to U+4E00 and for the letters of its time. Han
- * stands in for Han, which is a script that patterns ask for. U+180E is not young: it ceased to
- * be white space, and PCRE2 still takes it for that. */
+/* First and last of a run, and who stands in: whom patterns that ask for codes treat like the young one, as DeepSeek-V2 asks for U+0800 to U+4E00 and
+ * for the letters of its time. Han stands in for Han, which is a script that patterns ask for. U+180E is not young: it ceased to be white space, and
+ * PCRE2 still takes it for that. */
 static const struct {
     uint32_t first, last, stand_in;
 } runs[] = {

@@ -64,6 +64,8 @@ static const char *const names[] = {
     "gguf/qwen2_yarn",
     "gguf/gpt_oss",
     "gguf/llama4",
+    "gguf/deepseek_v2",
+    "gguf/deepseek_v3",
 };
 
 /* What transformers says: of the first T tokens logits (T, V); and of models that it made, the tokens that follow, and which experts (L, T + G - 1,

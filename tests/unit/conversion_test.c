@@ -85,6 +85,10 @@ static const struct {
     {.name = "gpt_oss_mxfp4", .is_otherwise = true},
     {.name = "llama4"},
     {.name = "llama4_full", .refusal = "which GGUF's architecture llama4 takes for granted"},
+    {.name = "deepseek_v2"},
+    {.name = "deepseek_v2_full"},
+    {.name = "deepseek_v3"},
+    {.name = "deepseek_v3_full", .refusal = "\"rope_interleave\": expected true, which GGUF's architecture deepseek2 takes for granted"},
 };
 
 static void replace_all(buffer *text, const char *word, const char *by) {

@@ -29,7 +29,10 @@ static void print_shape(const model_config *g) {
         printf("layers x width         %lld + %lld x %lld, encoder and decoder\n", (long long)g->encoder_layers, (long long)g->num_hidden_layers,
                (long long)g->hidden_size);
     else printf("layers x width         %lld x %lld\n", (long long)g->num_hidden_layers, (long long)g->hidden_size);
-    if (g->num_attention_heads > 0)
+    if (g->latent.key_rank > 0)
+        printf("heads                  %lld of %lld, keys and values from a row of %lld + %lld\n", (long long)g->num_attention_heads,
+               (long long)g->head_dim, (long long)g->latent.key_rank, (long long)g->latent.rotary_dim);
+    else if (g->num_attention_heads > 0)
         printf("heads                  %lld of %lld, %lld for keys and values\n", (long long)g->num_attention_heads, (long long)g->head_dim,
                (long long)g->num_key_value_heads);
     if (g->moe.experts > 1) print_experts_line(g);

@@ -247,6 +247,7 @@ static const struct {
     {"experts chosen otherwise", DEEPSEEK_V2 ", \"topk_method\": \"noaux_tc\"}", LAMP_UNSUPPORTED,
      "\"topk_method\": expected group_limited_greedy, found \"noaux_tc\""},
     {"latent attention with biases", DEEPSEEK_V3 ", \"attention_bias\": true}", LAMP_UNSUPPORTED, "\"attention_bias\": expected nothing"},
+    {"groups chosen of none", DEEPSEEK_V3 ", \"topk_group\": 2}", LAMP_OK, ""},
     {"groups that count for nothing", DEEPSEEK_V2 ", \"topk_method\": \"greedy\", \"n_group\": 3, \"topk_group\": 9}", LAMP_OK, ""},
     {"attention bias in a family without", MIXTRAL ", \"attention_bias\": true}", LAMP_UNSUPPORTED,
      "\"attention_bias\": expected nothing, false or null, found true"},

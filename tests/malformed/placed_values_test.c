@@ -5,6 +5,7 @@
 #include "../test.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "formats/placed_values.h"
 #include "formats/safetensors.h"
 #include "infer/loaded_model.h"
 #include "lamp.h"
@@ -150,9 +151,26 @@ static void what_is_no_number_is_found(void) {
     }
 }
 
+/* No folder has such a width whose other tensors fit. */
+static void rows_of_blocks_are_whole(void) {
+    safetensors *file = NULL;
+    real values[80];
+    EXPECT_OK(safetensors_open(&file, "tests/golden/models/gpt_oss_mxfp4/model.safetensors"));
+    const placed_values v = {.entry = safetensors_find(file, "model.layers.0.mlp.experts.down_proj_blocks"),
+                             .scales = safetensors_find(file, "model.layers.0.mlp.experts.down_proj_scales"),
+                             .row_step = 40,
+                             .column_step = 1,
+                             .in = 40};
+    const stored_group g = placed_group(&v);
+    EXPECT_ERROR(stored_group_read(values, &g, 0, 2, 40), LAMP_MALFORMED, "down_proj_blocks: expected rows of whole blocks of 32 values, found 40");
+    EXPECT_ERROR(stored_group_copy(values, &g, 0, 2, 40), LAMP_MALFORMED, "down_proj_blocks: expected rows of whole blocks of 32 values, found 40");
+    safetensors_close(file);
+}
+
 static const test_case cases[] = {
     {"malformed values are refused by name", malformed_values_are_refused_by_name},
     {"what is no number is found", what_is_no_number_is_found},
+    {"rows of blocks are whole", rows_of_blocks_are_whole},
 };
 
 int main(void) { return test_run("malformed values with scales", cases, sizeof cases / sizeof *cases); }

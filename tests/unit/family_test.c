@@ -26,7 +26,7 @@ static int read_text(model_config *config, const char *text) {
 static void make_latent(model_config *c) {
     c->latent = (latent_attention){.query_rank = 9, .key_rank = 12, .plain_dim = 2, .rotary_dim = 6, .value_dim = 5};
     c->num_key_value_heads = 4, c->dense_layers = 1, c->dense_size = 50;
-    c->moe.shared_experts = 2, c->moe.scale = 2.5, c->moe.normalize = !strcmp(c->family, "deepseek_v3");
+    c->moe.shared_experts = 2, c->moe.top_groups = 2, c->moe.scale = 2.5, c->moe.normalize = !strcmp(c->family, "deepseek_v3");
 }
 
 static model_config small(const char *name) {

@@ -52,6 +52,19 @@ static int read_turned(real *values, const placed_values *v, int64_t first, ptrd
     return status;
 }
 
+/* Halves stay halves, in rows. A few rows at a time, whose values are neighbours where columns lie as rows should. */
+static int copy_halves(void *rows, const stored_group *g, ptrdiff_t first, ptrdiff_t n, ptrdiff_t in) {
+    enum { TOGETHER = 32, BYTES = 2 };
+    const placed_values *v = g->from;
+    const unsigned char *from = v->entry->bytes + BYTES * (v->first + first * v->row_step);
+#pragma omp parallel for
+    for (ptrdiff_t o0 = 0; o0 < n; o0 += TOGETHER)
+        for (ptrdiff_t i = 0; i < in; i++)
+            for (ptrdiff_t o = o0; o < n && o < o0 + TOGETHER; o++)
+                memcpy((char *)rows + BYTES * (o * in + i), from + BYTES * (o * v->row_step + i * v->column_step), BYTES);
+    return LAMP_OK;
+}
+
 /* ---- eight bits --------------------------------------------------------------------------------------------------------------- */
 
 /* Sign, four bits of exponent around 7, three of fraction; no infinity, and one pattern that is not a number. */
@@ -136,6 +149,8 @@ stored_group placed_group(const placed_values *v) {
     stored_group g = {.tensor = v->entry->name, .first = v->first, .read = read_values, .from = v, .form = safetensors_type_name(v->entry)};
     g.value_bytes = bytes_of(v->entry) / (double)v->entry->size;
     if (v->scales) g.value_bytes = (bytes_of(v->entry) + bytes_of(v->scales)) / (double)v->entry->size;
+    if (!v->scales && is(v->entry, "F16")) g.type = STORED_F16, g.copy = copy_halves;
+    if (!v->scales && is(v->entry, "BF16")) g.type = STORED_BF16, g.copy = copy_halves;
     if (!v->scales || is(v->entry, "F8_E4M3")) return g;
     g.type = STORED_MXFP4, g.copy = copy_blocks;
     g.form = "MXFP4", g.value_bytes /= 2; /* of which a byte holds two */

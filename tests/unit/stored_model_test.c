@@ -90,6 +90,13 @@ static void halves_run_as_they_are_stored(void) {
     check_logits(test_path("f16"), STORED_F16);
 }
 
+/* Where experts lie turned and in turns, and among tensors of another type. */
+static void halves_that_lie_otherwise_run_as_halves(void) {
+    check_logits("tests/golden/models/gpt_oss_full", STORED_BF16);
+    check_logits("tests/golden/models/llama4_full", STORED_BF16);
+    check_logits("tests/golden/models/mixtral_full", STORED_BF16);
+}
+
 /* The last value of the last row of the last tensor. */
 static void what_is_not_finite_is_found_as_it_is_stored(void) {
     char path[PATH_BYTES];
@@ -108,6 +115,7 @@ static void what_is_not_finite_is_found_as_it_is_stored(void) {
 
 static const test_case cases[] = {
     {"halves run as they are stored", halves_run_as_they_are_stored},
+    {"halves that lie otherwise run as halves", halves_that_lie_otherwise_run_as_halves},
     {"what is not finite is found as it is stored", what_is_not_finite_is_found_as_it_is_stored},
 };
 

@@ -198,6 +198,18 @@ static void an_lstm_is_saved_as_ours(void) {
     }
 }
 
+static void a_window_that_no_layer_has_is_none(void) {
+    model_config c = small("qwen3"), again;
+    buffer text = {0};
+    c.window = (attention_window){.size = 9, .from = 2};
+    EXPECT_OK(family_complete(&c, "test"));
+    EXPECT_OK(family_write_config(&c, &text));
+    EXPECT(strstr(text.bytes, "\"sliding_window\": null"), "%s", text.bytes);
+    EXPECT_OK(read_text(&again, text.bytes));
+    EXPECT(c.window.size == 0 && again.window.size == 0, "%d, %d", (int)c.window.size, (int)again.window.size);
+    buffer_release(&text);
+}
+
 static void qwen3_moe_has_dense_layers(void) {
     model_config c = small("qwen3_moe"), again;
     buffer text = {0};
@@ -342,6 +354,7 @@ static void names_are_those_of_the_hub(void) {
 
 static const test_case cases[] = {
     {"every family survives writing and reading", every_family_survives_writing_and_reading},
+    {"a window that no layer has is none", a_window_that_no_layer_has_is_none},
     {"every router survives in every family", every_router_survives_in_every_family},
     {"what no family expresses is saved as ours", what_no_family_expresses_is_saved_as_ours},
     {"an LSTM is saved as ours", an_lstm_is_saved_as_ours},

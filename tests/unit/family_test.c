@@ -198,9 +198,13 @@ static void an_lstm_is_saved_as_ours(void) {
     }
 }
 
-static void a_window_that_no_layer_has_is_none(void) {
-    model_config c = small("qwen3"), again;
+static void windows_are_said_as_shortly_as_they_can_be(void) {
+    model_config c = small("qwen2_moe"), again;
     buffer text = {0};
+    c.window = (attention_window){.size = 9, .until = 28};
+    EXPECT_OK(family_complete(&c, "test"));
+    EXPECT(c.window.size == 9 && c.window.until == 0, "%d to %d", (int)c.window.size, (int)c.window.until);
+    c = small("qwen3");
     c.window = (attention_window){.size = 9, .from = 2};
     EXPECT_OK(family_complete(&c, "test"));
     EXPECT_OK(family_write_config(&c, &text));
@@ -354,7 +358,7 @@ static void names_are_those_of_the_hub(void) {
 
 static const test_case cases[] = {
     {"every family survives writing and reading", every_family_survives_writing_and_reading},
-    {"a window that no layer has is none", a_window_that_no_layer_has_is_none},
+    {"windows are said as shortly as they can be", windows_are_said_as_shortly_as_they_can_be},
     {"every router survives in every family", every_router_survives_in_every_family},
     {"what no family expresses is saved as ours", what_no_family_expresses_is_saved_as_ours},
     {"an LSTM is saved as ours", an_lstm_is_saved_as_ours},

@@ -152,8 +152,9 @@ static void take_differences(model_config *c, const family *f) {
     c->attention_bias = c->biased ? f->attention_bias : BIAS_NONE;
 }
 
-/* A window that no layer has is none. */
-static void forget_unused_window(model_config *c) {
+/* Said as shortly as it can be: a window that no layer has is none, and no end is one behind the last layer. */
+static void simplify_window(model_config *c) {
+    if (c->window.until >= c->num_hidden_layers) c->window.until = 0;
     for (int64_t l = 0; l < c->num_hidden_layers; l++)
         if (model_layer_window(c, l) > 0) return;
     c->window.size = c->window.from = c->window.until = 0;
@@ -205,7 +206,7 @@ int family_complete(model_config *c, const char *where) {
     problems_add(&p, check_up_to("clip_qkv", c->clip_qkv, 1e9, where));
     TRY(problems_end(&p));
     TRY(check_differences(c, f, where));
-    forget_unused_window(c);
+    simplify_window(c);
     TRY(rope_complete(c, where));
     TRY(complete_heads(c, f, where));
     TRY(complete_experts(c, f, where));

@@ -33,7 +33,7 @@ for run in "$runs"/*/seed-*; do
         FILENAME ~ /price/ && /"parameters"/ { if (!all) all = number($0, "parameters"); else if (outside) all -= number($0, "parameters") }
         FILENAME ~ /price/ && /": \{/ { outside = /"embedding"|"head"/ }
         FILENAME ~ /price/ && /"multiply_adds_per_token"/ { multiply_adds = number($0, "multiply_adds_per_token") }
-        FILENAME ~ /metrics/ && /"kind": "step"/ { steps = number($0, "step"); seconds += number($0, "seconds") }
+        FILENAME ~ /metrics/ && /"kind": "step"/ { steps = number($0, "step") }
         FILENAME ~ /eval/ && /"loss"/ && !loss { loss = number($0, "loss") }
         FILENAME ~ /eval/ && /"bits_per_byte"/ && !bits { bits = number($0, "bits_per_byte") }
         FILENAME ~ /routing/ && /"kind": "step"/ {
@@ -53,8 +53,7 @@ for run in "$runs"/*/seed-*; do
                 routing = most * experts / sum OFS variation(load) OFS variation(importance) OFS effective / lines OFS idle
                 if (experts <= 256) early = correlation(first, load) OFS correlation(second, load) OFS correlation(third, load)
             }
-            print name, seed, loss, exp(loss), bits, lines ? routing : "-\t-\t-\t-\t-", early ? early : "-\t-\t-", half_dead ? half_dead : "never",
-                all, multiply_adds, seconds
+            print name, seed, loss, exp(loss), bits, lines ? routing : "-\t-\t-\t-\t-", early ? early : "-\t-\t-", half_dead ? half_dead : "never", all, multiply_adds
         }' "$run/price.json" "$run/metrics.jsonl" "$run/routing.jsonl" "$run/eval.json"
 done > "$runs/summary.tsv"
 
@@ -63,8 +62,8 @@ done > "$runs/summary.tsv"
 tables=$runs/tables
 mkdir -p "$tables"
 awk -F '\t' -v tables="$tables" '
-    { n[$1]++; for (i = 3; i <= 17; i++) { sum[$1, i] += $i; value[$1, $2, i] = $i } if ($2 > seeds) seeds = $2 }
-    BEGIN { LOSS = 3; BITS = 5; MOST = 6; LOAD = 7; IMPORTANCE = 8; AT_WORK = 9; IDLE = 10; EARLY = 11; HALF_IDLE = 14; PARAMETERS = 15; OPERATIONS = 16; SECONDS = 17 }
+    { n[$1]++; for (i = 3; i <= 16; i++) { sum[$1, i] += $i; value[$1, $2, i] = $i } if ($2 > seeds) seeds = $2 }
+    BEGIN { LOSS = 3; BITS = 5; MOST = 6; LOAD = 7; IMPORTANCE = 8; AT_WORK = 9; IDLE = 10; EARLY = 11; HALF_IDLE = 14; PARAMETERS = 15; OPERATIONS = 16 }
     function mean(name, i) { return sum[name, i] / n[name] }
     function against(name, other, s, d, total, count, least, most) {
         for (s = 1; s <= seeds; s++) if ((name, s, LOSS) in value && (other, s, LOSS) in value) {
@@ -83,8 +82,8 @@ awk -F '\t' -v tables="$tables" '
             mean(name, IMPORTANCE), mean(name, LOAD), mean(name, MOST), n[name] >> file
     }
     function table7(says, theirs, name) {
-        if (name in n) printf "| %s | %s | %.0f | %.2f | %.2f | %s | %.3f | %.0f | %d |\n", says, theirs, mean(name, OPERATIONS) / 1e3, mean(name, PARAMETERS) / 1e6,
-            exp(mean(name, LOSS)), against(name, "moe-4"), mean(name, BITS), mean(name, SECONDS), n[name] >> file
+        if (name in n) printf "| %s | %s | %.0f | %.2f | %.2f | %s | %.3f | %d |\n", says, theirs, mean(name, OPERATIONS) / 1e3, mean(name, PARAMETERS) / 1e6,
+            exp(mean(name, LOSS)), against(name, "moe-4"), mean(name, BITS), n[name] >> file
     }
     function table8(says, theirs, name) {
         if (name in n) printf "| %s | %s | %.1f | %.2f | %s | %.2f | %d |\n", says, theirs, mean(name, PARAMETERS) / 1e6, exp(mean(name, LOSS)),
@@ -100,7 +99,7 @@ awk -F '\t' -v tables="$tables" '
         table6("0", "0", "39.8 | 3.04, 3.01 | 17.80", "without"); table6("0.2", "0", "35.6 | 0.06, 0.17 | 1.47", "importance")
         table6("0", "0.2", "35.7 | 0.22, 0.04 | 1.15", "load"); table6("0.1", "0.1", "35.6 | 0.06, 0.05 | 1.14", "moe-256")
         table6("0.01", "0.01", "35.7 | 0.48, 0.11 | 1.37", "soft"); table6("1", "1", "35.7 | 0.03, 0.02 | 1.07", "hard")
-        open("table7", "| model | theirs: operations (M) | parameters (M) | perplexity | ours: operations (k) | parameters (M) | perplexity | loss, against MoE-4 | bits per byte | seconds | seeds |")
+        open("table7", "| model | theirs: operations (M) | parameters (M) | perplexity | ours: operations (k) | parameters (M) | perplexity | loss, against MoE-4 | bits per byte | seeds |")
         table7("an LSTM of four times the units, projected", "9.4 | 9.4 | 44.7", "lstm-projected"); table7("four LSTMs", "8.4 | 8.4 | 46.0", "4xlstm")
         table7("MoE-1 wide", "8.4 | 8.4 | 46.1", "moe-1-wide"); table7("MoE-1 deep", "8.4 | 8.4 | 45.7", "moe-1-deep"); table7("MoE-4", "8.4 | 8.4 | 45.0", "moe-4")
         table7("MoE-32", "8.4 | 37.8 | 39.7", "moe-32"); table7("MoE-256", "8.6 | 272.9 | 35.7", "moe-256"); table7("MoE-256-h", "8.4 | 272.9 | 36.0", "moe-256-h")

@@ -39,6 +39,7 @@ static int measure_steps(bench *b, steps *s) {
     const bench_row whole = b->row[b->n - 1];
     for (phase p = 0; p < PHASES; p++) {
         double share = phase_seconds(p) / s->seconds;
+        if (share == 0) continue; /* an LSTM has no attention */
         TRY(bench_add_part(b, phase_name[p], &whole, share));
         rest -= share;
     }

@@ -13,6 +13,12 @@
 #define EXPERTS ", \"intermediate_size\": 24, \"num_experts\": 4, \"num_experts_per_tok\": 2"
 #define OLMOE "{\"model_type\": \"olmoe\", " SIZES EXPERTS
 #define OURS "{\"model_type\": \"lamplighter\", \"backbone\": \"olmoe\", " SIZES EXPERTS
+#define LSTM(layers, units, depth)                                                                                                                   \
+    "{\"model_type\": \"lamplighter\", \"backbone\": \"lstm_moe\", \"vocab_size\": 64, \"hidden_size\": 32, \"num_hidden_layers\": " #layers         \
+    ", \"max_position_embeddings\": 128" EXPERTS ", \"mixture\": {\"kind\": \"noisy_top_k\", \"scale\": 1, \"weigh_input\": false, \"groups\": 0, "  \
+    "\"top_groups\": 1, \"jitter\": 0, \"capacity\": 0, \"eval_capacity\": 0, \"drop_by_score\": false, \"shared_experts\": 0, \"shared_size\": 0, " \
+    "\"shared_gate\": false, \"dense_layers\": 0, \"sparse_step\": 2, \"dense_size\": " #units ", \"importance_loss\": 0, \"load_loss\": 0, "        \
+    "\"sequence_loss\": 0, \"z_loss\": 0, \"threshold_loss\": 0, \"bias_rate\": 0, \"relu\": true, \"mlp_depth\": " #depth "}}"
 #define MIXTRAL "{\"model_type\": \"mixtral\", " SIZES ", \"intermediate_size\": 24, \"num_local_experts\": 4, \"num_experts_per_tok\": 2"
 #define GPT_OSS "{\"model_type\": \"gpt_oss\", " SIZES ", \"intermediate_size\": 24, \"num_local_experts\": 4, \"num_experts_per_tok\": 2"
 #define QWEN2_MOE_EXPERTS "{\"model_type\": \"qwen2_moe\", " SIZES ", \"moe_intermediate_size\": 24, \"num_experts\": 4, \"num_experts_per_tok\": 2"
@@ -196,6 +202,13 @@ static const struct {
     {"own format without backbone", "{\"model_type\": \"lamplighter\"}", LAMP_MALFORMED, "\"backbone\": expected text, found nothing"},
     {"own format without mixture", OURS "}", LAMP_MALFORMED, "\"mixture\": expected an object, found nothing"},
     {"own mixture without kind", OURS ", \"mixture\": {}}", LAMP_MALFORMED, "\"mixture\": \"kind\": expected text, found nothing"},
+    {"LSTM", LSTM(3, 48, 0), LAMP_OK, ""},
+    {"LSTM of negative units", LSTM(3, -48, 0), LAMP_MALFORMED, "\"mixture\": \"dense_size\": expected 0 to"},
+    {"LSTM of more units than there are channels anywhere", LSTM(3, 5000000, 0), LAMP_MALFORMED, "\"mixture\": \"dense_size\": expected 0 to"},
+    {"LSTM of half a unit", LSTM(3, 0.5, 0), LAMP_MALFORMED, "\"mixture\": \"dense_size\": expected an integer"},
+    {"LSTM of no layers", LSTM(0, 48, 0), LAMP_MALFORMED, "\"num_hidden_layers\": expected 1 to"},
+    {"LSTM with a deep expert among others", LSTM(3, 48, 2), LAMP_MALFORMED, "only the single ReLU expert of an LSTM has more layers"},
+    {"LSTM with an expert of too many layers", LSTM(3, 48, 9), LAMP_MALFORMED, "\"mixture\": \"mlp_depth\": expected 0 to 4, found 9"},
     {"own mixture of negative scale", OURS ", \"mixture\": {\"kind\": \"sigmoid\", \"scale\": -1}}", LAMP_MALFORMED,
      "\"mixture\": \"scale\": expected 0 to 1e+06, found -1"},
     {"own mixture of negative groups", OURS ", \"mixture\": {\"kind\": \"sigmoid\", \"scale\": 1, \"weigh_input\": false, \"groups\": -2}}",

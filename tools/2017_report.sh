@@ -33,7 +33,7 @@ for run in "$runs"/*/seed-*; do
         FILENAME ~ /price/ && /"parameters"/ { if (!all) all = number($0, "parameters"); else if (outside) all -= number($0, "parameters") }
         FILENAME ~ /price/ && /": \{/ { outside = /"embedding"|"head"/ }
         FILENAME ~ /price/ && /"multiply_adds_per_token"/ { multiply_adds = number($0, "multiply_adds_per_token") }
-        FILENAME ~ /metrics/ && /"kind": "step"/ { steps = number($0, "step") }
+        FILENAME ~ /metrics/ && /"kind": "step"/ { steps = number($0, "step"); course[int((steps - 1) / 100)] += number($0, "loss") / 100 }
         FILENAME ~ /eval/ && /"loss"/ && !loss { loss = number($0, "loss") }
         FILENAME ~ /eval/ && /"bits_per_byte"/ && !bits { bits = number($0, "bits_per_byte") }
         FILENAME ~ /routing/ && /"kind": "step"/ {
@@ -53,7 +53,8 @@ for run in "$runs"/*/seed-*; do
                 routing = most * experts / sum OFS variation(load) OFS variation(importance) OFS effective / lines OFS idle
                 if (experts <= 256) early = correlation(first, load) OFS correlation(second, load) OFS correlation(third, load)
             }
-            print name, seed, loss, exp(loss), bits, lines ? routing : "-\t-\t-\t-\t-", early ? early : "-\t-\t-", half_dead ? half_dead : "never", all, multiply_adds
+            print name, seed, loss, exp(loss), bits, lines ? routing : "-\t-\t-\t-\t-", early ? early : "-\t-\t-", half_dead ? half_dead : "never", all, multiply_adds,
+                course[3], course[6], course[11], course[17]
         }' "$run/price.json" "$run/metrics.jsonl" "$run/routing.jsonl" "$run/eval.json"
 done > "$runs/summary.tsv"
 
@@ -62,8 +63,8 @@ done > "$runs/summary.tsv"
 tables=$runs/tables
 mkdir -p "$tables"
 awk -F '\t' -v tables="$tables" '
-    { n[$1]++; for (i = 3; i <= 16; i++) { sum[$1, i] += $i; value[$1, $2, i] = $i } if ($2 > seeds) seeds = $2 }
-    BEGIN { LOSS = 3; BITS = 5; MOST = 6; LOAD = 7; IMPORTANCE = 8; AT_WORK = 9; IDLE = 10; EARLY = 11; HALF_IDLE = 14; PARAMETERS = 15; OPERATIONS = 16 }
+    { n[$1]++; for (i = 3; i <= 20; i++) { sum[$1, i] += $i; value[$1, $2, i] = $i } if ($2 > seeds) seeds = $2 }
+    BEGIN { LOSS = 3; BITS = 5; MOST = 6; LOAD = 7; IMPORTANCE = 8; AT_WORK = 9; IDLE = 10; EARLY = 11; HALF_IDLE = 14; PARAMETERS = 15; OPERATIONS = 16; COURSE = 17 }
     function mean(name, i) { return sum[name, i] / n[name] }
     function against(name, other, s, d, total, count, least, most) {
         for (s = 1; s <= seeds; s++) if ((name, s, LOSS) in value && (other, s, LOSS) in value) {
@@ -89,6 +90,10 @@ awk -F '\t' -v tables="$tables" '
         if (name in n) printf "| %s | %s | %.1f | %.2f | %s | %.2f | %d |\n", says, theirs, mean(name, PARAMETERS) / 1e6, exp(mean(name, LOSS)),
             against(name, "moe-256-h"), mean(name, MOST), n[name] >> file
     }
+    function course(says, name) {
+        if (name in n) printf "| %s | %.3f | %.3f | %.3f | %.3f | %d |\n", says, mean(name, COURSE), mean(name, COURSE + 1), mean(name, COURSE + 2),
+            mean(name, COURSE + 3), n[name] >> file
+    }
     function rich(says, name, s) {
         for (s = 1; s <= seeds; s++) if ((name, s, LOSS) in value) printf "| %s | %d | %+.2f | %+.2f | %+.2f | %s | %.0f | %d | %.1f | %.2f |\n", says, s,
             value[name, s, EARLY], value[name, s, EARLY + 1], value[name, s, EARLY + 2], value[name, s, HALF_IDLE], value[name, s, AT_WORK], value[name, s, IDLE],
@@ -106,6 +111,9 @@ awk -F '\t' -v tables="$tables" '
         table7("MoE-1024-h", "8.5 | 1079.0 | 34.6", "moe-1024-h"); table7("MoE-4096-h", "8.9 | 4303.4 | 34.1", "moe-4096-h")
         open("table8", "| model | theirs: after a tenth of the words | after all | ours: parameters (M) | perplexity | loss, against MoE-256-h | max/mean | seeds |")
         table8("MoE-256-h", "42.8 | 35.3", "moe-256-h"); table8("MoE-1024-h", "40.3 | 32.7", "moe-1024-h"); table8("MoE-4096-h", "38.9 | 30.9", "moe-4096-h")
+        open("course", "| model | steps 301 to 400 | 601 to 700 | 1101 to 1200 | 1701 to 1800 | seeds |")
+        course("MoE-4", "moe-4"); course("MoE-32", "moe-32"); course("MoE-256", "moe-256"); course("MoE-256-h", "moe-256-h")
+        course("MoE-1024-h", "moe-1024-h"); course("MoE-4096-h", "moe-4096-h")
         open("rich", "| router | seed | ranks: steps 1 to 10 | 41 to 50 | 91 to 100 | more than half idle, first in step | experts at work at the end | idle then | max/mean | perplexity |")
         rich("no noise, 32 experts", "naive"); rich("no noise, 256 experts", "naive-256"); rich("noise, 256 experts", "without")
     }' "$runs/summary.tsv"

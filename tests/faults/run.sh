@@ -16,12 +16,15 @@ case $BUILD in
 esac
 points=${FAULT_POINTS:-$default}
 IFS=/ read -r part parts <<<"${FAULT_PART:-1/1}"
+golden=$PWD/tests/golden
 TMP=$(make_scratch faults) && cd "$TMP" || exit 1
 trap 'rm -rf "$TMP"' EXIT
 
 lamp() { "$BUILD/lamp" "$@"; }
 
 mkdir world && cd world && make_world && make_runs 1 4 && lamp convert tiny tiny.gguf --quiet >/dev/null || exit 1
+cp "$golden/gguf/deepseek_v3/model.gguf" latent.gguf && cp "$golden/gguf/llama3/model.gguf" scaled.gguf &&
+    cp "$golden/tokenizer/sentencepiece.gguf" . || exit 1
 cat text/stone/*.c | gzip >packed.txt.gz
 cd ..
 
@@ -50,6 +53,9 @@ scenarios=(
     "gguf-generate  reads   {} generate tiny.gguf --prompt river --tokens 4"
     "gguf-in        writes  {} convert tiny new.gguf"
     "gguf-out       writes  {} convert tiny.gguf new"
+    "gguf-latent    writes  {} convert latent.gguf new"
+    "gguf-scaled    writes  {} quantize scaled.gguf new.gguf --type q8_0"
+    "gguf-words     reads   {} tokenize sentencepiece.gguf text/river/1.txt"
     "quantize       writes  {} quantize tiny new.gguf --type q8_0 --data text/river/1.txt"
 )
 

@@ -8,7 +8,7 @@ Then tokenizers, kind by kind: llama.cpp must make the same ids of many texts as
 for those that the names mean, and it composes no characters: how many texts differ is told, by what is in them, and fails only where there is no
 such reason.
 
-Last, a trained run, if one is given: both must cut its text into the same tokens.
+Last, a trained run, if one is given: both must cut its text into the same tokens, and continue prompts of it alike.
 
     python3 -m venv build/venv && build/venv/bin/pip install torch transformers safetensors tokenizers sentencepiece llama-cpp-python
     build/venv/bin/python tools/llama_cpp_check.py [--models NAME,...] [--tokenizers KIND,...] [--texts N] [RUN TEXT]
@@ -32,7 +32,7 @@ import tokenizer_kinds
 from golden_models import randomise
 
 LAMP = "build/lamp"
-T, G, V = 24, 64, 96
+T, G, V, PROMPTS = 24, 64, 96, 4
 SIZES = dict(vocab_size=V, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
              initializer_range=0.15, bos_token_id=None, pad_token_id=None, eos_token_id=V - 1, use_cache=False)
 YARN = dict(rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=32)
@@ -159,14 +159,24 @@ def check_tokenizer(kind, folder, n_texts):
     return len(unexplained) + sum(a != b for a, b in zip(ours, theirs))
 
 
-def check_text(run, text, folder):
-    file = folder / "run.gguf"
-    lamp("convert", run, file)
-    ours = [int(i) for i in lamp("tokenize", file, text).split()]
-    model = llama_cpp.Llama(str(file), vocab_only=True, verbose=False)
-    theirs = model.tokenize(pathlib.Path(text).read_bytes(), add_bos=False, special=False)
-    print(f"{run}: {len(ours)} tokens of {text}, {'the same' if ours == theirs else 'others'} by llama.cpp")
-    return ours != theirs
+def check_run(run, text, folder):
+    """Of the text: the same tokens, and prompts of it continued by both."""
+    wrong = 0
+    for kind in TYPES:
+        file = folder / f"run-{kind}.gguf"
+        lamp("quantize", run, file, "--type", kind)
+        ours = [int(i) for i in lamp("tokenize", file, text).split()]
+        if kind == TYPES[0]:
+            theirs = llama_cpp.Llama(str(file), vocab_only=True, verbose=False).tokenize(pathlib.Path(text).read_bytes(), add_bos=False, special=False)
+            print(f"{run}: {len(ours)} tokens of {text}, {'the same' if ours == theirs else 'others'} by llama.cpp")
+            wrong += ours != theirs
+        for i in range(PROMPTS):
+            ids = ours[i * len(ours) // PROMPTS:][:T]
+            tokens, logits = continue_greedily(file, ids)
+            exact = logits_of_lamp(file, tokens[:-1], folder, "--exact") if kind != "f32" else None
+            differ = report("trained", f"{kind}, prompt {i}", tokens, logits_of_lamp(file, tokens[:-1], folder), logits, exact)
+            wrong += differ if kind == "f32" else differ > G // 4
+    return wrong
 
 
 def main():
@@ -184,7 +194,7 @@ def main():
         failed = sum(check(name, folder) for name in arguments.models.split(",") if name)
         failed += sum(check_tokenizer(kind, folder, arguments.texts) for kind in arguments.tokenizers.split(",") if kind)
         if len(arguments.run) == 2:
-            failed += check_text(*arguments.run, folder)
+            failed += check_run(*arguments.run, folder)
     print(f"{failed} failed")
     sys.exit(failed > 0)
 

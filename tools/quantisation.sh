@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # quantisation.sh RUN DATASET: what each stored type costs a trained mixture, as the tables of docs/quantisation.md. Files of the model as each
-# type are made in a folder that goes again; the validation text of the dataset is run through all of them. BUILD names the build folder, TOKENS how
-# much of each domain's text is used (16384).
+# type are made in a folder that goes again; the validation text of the dataset is run through all of them: first with rows as they are, so that only
+# weights lose, then as models run, with rows in eight bits. BUILD names the build folder, TOKENS how much of each domain's text is used (16384).
 set -eu
 export LC_ALL=C
-[ $# = 2 ] || { sed -n '2,4s/^# //p' "$0" >&2; exit 2; }
+[ $# = 2 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }
 run=$1 data=$2 tokens=${TOKENS:-16384}
 lamp=$(dirname "$0")/../${BUILD:-build}/lamp
 work=$(mktemp -d)
@@ -14,21 +14,28 @@ value() { # key of an object in the file, the first of its name
     sed -n "s/^ *\"$1\": \([^,]*\),*$/\1/p" "$2" | head -n 1
 }
 
+perplexity_of() { # options...
+    "$lamp" eval "$work/model.gguf" --data "$data" --tokens "$tokens" --json --quiet "$@" >"$work/eval"
+    value perplexity "$work/eval"
+}
+
 row() { # name options...
-    local name=$1 json=$work/json
+    local name=$1 json=$work/json exact rounded
     shift
     "$lamp" quantize "$run" "$work/model.gguf" --data "$data" --tokens "$tokens" --json --quiet "$@" >"$json"
+    exact=$(perplexity_of --exact) rounded=$(perplexity_of)
     rm "$work/model.gguf"
-    printf '| %s | %s | %s | %s | %s | %s |\n' "$name" \
+    printf '| %s | %s | %s | %s | %s | %s | %s |\n' "$name" \
         "$(value bytes "$json" | awk '{ printf "%.2f", $1 / 1e6 }')" \
         "$(value perplexity "$json" | awk -v before="$(value perplexity_before "$json")" '{ printf "%.4f | %+.4f %%", $1, 100 * ($1 / before - 1) }')" \
         "$(value logits_error "$json" | awk '{ printf "%.3f %%", 100 * $1 }')" \
         "$(value divergence "$json" | awk '{ printf "%.2e", $1 }')" \
-        "$(value agreement "$json" | awk '{ printf "%.2f %%", 100 * $1 }')"
+        "$(value agreement "$json" | awk '{ printf "%.2f %%", 100 * $1 }')" \
+        "$(awk -v exact="$exact" -v rounded="$rounded" 'BEGIN { printf "%+.4f %%", 100 * (rounded / exact - 1) }')"
 }
 
-echo "| matrices | MB | perplexity | change | logits off by | divergence, nats | same first choice |"
-echo "|---|---|---|---|---|---|---|"
+echo "| matrices | MB | perplexity | change | logits off by | divergence, nats | same first choice | rows in eight bits |"
+echo "|---|---|---|---|---|---|---|---|"
 row "f32" --type f32
 row "f16" --type f16
 row "bf16" --type bf16

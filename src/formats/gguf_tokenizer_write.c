@@ -158,12 +158,13 @@ static int compare_ranked(const void *a, const void *b) {
  * score. Tokens that are not made have lower ones. */
 static int find_scores(float *scores, const tokenizer *t, ranked *order) {
     int64_t ways = 0, last = 0;
-    int place = 0;
+    int place = 0, n = 0;
     for (int32_t id = 0; id < t->size; id++) scores[id] = 0, ways += count_ways(t, id);
-    for (int i = 0; i < t->n_merges; i++) order[i] = (ranked){rank_of(t, &t->merges[i]), t->merges[i].result};
-    if (t->n_merges > 0) qsort(order, (size_t)t->n_merges, sizeof *order, compare_ranked);
-    bool follow = ways == t->n_merges;
-    for (int i = 0; i < t->n_merges && follow; i++) {
+    for (int i = 0; i < t->n_merges; i++) /* what stands for no text has no score */
+        if (can_be_merged(t, t->merges[i].result)) order[n++] = (ranked){rank_of(t, &t->merges[i]), t->merges[i].result};
+    if (n > 0) qsort(order, (size_t)n, sizeof *order, compare_ranked);
+    bool follow = ways == n;
+    for (int i = 0; i < n && follow; i++) {
         if (i > 0 && order[i].result == order[i - 1].result) continue;
         if (i == 0 || order[i].rank != last) place++;
         last = order[i].rank;

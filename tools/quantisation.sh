@@ -14,6 +14,10 @@ value() { # key of an object in the file, the first of its name
     sed -n "s/^ *\"$1\": \([^,]*\),*$/\1/p" "$2" | head -n 1
 }
 
+quantize() { # options...
+    "$lamp" quantize "$run" "$work/model.gguf" --data "$data" --tokens "$tokens" --quiet "$@" 2>"$work/complaints" || { cat "$work/complaints" >&2; return 1; }
+}
+
 perplexity_of() { # options...
     "$lamp" eval "$work/model.gguf" --data "$data" --tokens "$tokens" --json --quiet "$@" >"$work/eval"
     value perplexity "$work/eval"
@@ -22,7 +26,7 @@ perplexity_of() { # options...
 row() { # name options...
     local name=$1 json=$work/json exact rounded
     shift
-    "$lamp" quantize "$run" "$work/model.gguf" --data "$data" --tokens "$tokens" --json --quiet "$@" >"$json"
+    quantize --json "$@" >"$json"
     exact=$(perplexity_of --exact) rounded=$(perplexity_of)
     rm "$work/model.gguf"
     printf '| %s | %s | %s | %s | %s | %s | %s |\n' "$name" \
@@ -47,10 +51,10 @@ row "experts mxfp4, the rest q8_0" --type q8_0 --experts mxfp4
 row "experts q8_0, the rest q4_0" --type q4_0 --experts q8_0
 row "head and embeddings q8_0, the rest q4_0" --type q4_0 --head q8_0 --embeddings q8_0
 echo
-"$lamp" quantize "$run" "$work/model.gguf" --data "$data" --tokens "$tokens" --quiet --type q4_0 | sed -n '/^experts that/,/^on /p'
+quantize --type q4_0 | sed -n '/^experts that/,/^on /p'
 rm "$work/model.gguf"
 echo
-"$lamp" quantize "$run" "$work/model.gguf" --data "$data" --tokens "$tokens" --quiet --type q4_0 --json |
+quantize --type q4_0 --json |
     awk '/"layer"/ { layer = $2 + 0 } /"relative_error"/ && layer != "" { e = $2 + 0; if (!n++ || e < least) least = e; if (e > most) most = e }
          /"share"/ { s = $2 + 0; if (!m++ || s < rare) rare = s; if (s > often) often = s }
          END { printf "errors of experts from %.2f to %.2f %%, shares from %.2f to %.2f\n", 100 * least, 100 * most, rare, often }'

@@ -1,6 +1,6 @@
 #!/bin/sh
-# 2017_report.sh RUNS DOCS: from the runs of tools/experiment.sh 2017, summary.tsv (a line per run) in RUNS, and the tables of DOCS.md. Runs that
-# are missing are left out.
+# 2017_report.sh RUNS DOCS: from the runs of tools/experiment.sh 2017, summary.tsv (a line per run) in RUNS, the tables of DOCS.md, and its picture
+# in DOCS. Runs that are missing are left out.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -118,3 +118,58 @@ awk -F '\t' -v tables="$tables" '
         rich("no noise, 32 experts", "naive"); rich("no noise, 256 experts", "naive-256"); rich("noise, 256 experts", "without")
     }' "$runs/summary.tsv"
 tools/fill_tables.sh "$docs.md" "$tables"
+
+# The picture: perplexity over that of MoE-4 against experts, theirs and ours; and the share of experts at work against step, a line a seed.
+mkdir -p "$docs"
+for name in naive naive-256 without moe-256; do
+    for run in "$runs/$name"/seed-*; do
+        [ ! -f "$run/routing.jsonl" ] || awk -v name="$name" -v run="$run" '/"kind": "step"/ {
+            match($0, /"step": [0-9]*/); step = substr($0, RSTART + 8, RLENGTH - 8) + 0
+            if (step > 1 && step < 1.12 * last) next
+            last = step; layers = split($0, layer, /\{"load_max_over_mean"/)
+            for (l = 2; l <= layers && layer[l] ~ /"pairs": 0,/; l++);
+            match(layer[l], /"load": \[[^]]*/); experts = split(substr(layer[l], RSTART, RLENGTH), value, ", ")
+            match(layer[l], /"effective_experts": [0-9.]*/); print "work", name, run, step, substr(layer[l], RSTART + 21, RLENGTH - 21) / experts
+        }' "$run/routing.jsonl"
+    done
+done | cat - "$runs/summary.tsv" | awk '
+    $1 == "work" { if (!($3 in runs)) { runs[$3]; run[++n_runs] = $3; router[n_runs] = $2 } path[$3] = path[$3] (path[$3] ? "L" : "M") x_of_step($4) " " y_of_share($5); next }
+    { loss[$1] += $3; n[$1]++ }
+    function x_of_step(step) { return sprintf("%.1f", 560 + log(step) / log(1800) * 360) }
+    function y_of_share(share) { return sprintf("%.1f", 320 - share * 220) }
+    function x_of(experts) { return 70 + log(experts / 4) / log(1024) * 360 }
+    function y_of(ratio) { return 320 - (ratio - 0.7) / 0.5 * 220 }
+    function text(x, y, says, rest) { printf "<text x=\"%.1f\" y=\"%.1f\" %s>%s</text>\n", x, y, rest, says }
+    function line(color, dash, experts, ratio, count, i, d) {
+        for (i = 1; i <= count; i++) d = d sprintf("%s%.1f %.1f", i == 1 ? "M" : "L", x_of(experts[i]), y_of(ratio[i]))
+        printf "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"2\" stroke-dasharray=\"%s\"/>\n", d, color, dash
+        for (i = 1; i <= count; i++) printf "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", x_of(experts[i]), y_of(ratio[i]), color
+    }
+    function lines(color, flat, grouped) {
+        split("4 32 256", experts, " "); split(flat, ratio, " "); line(color, "none", experts, ratio, 3)
+        split("256 1024 4096", experts, " "); split(grouped, ratio, " "); line(color, "5 4", experts, ratio, 3)
+    }
+    function over(name) { return exp(loss[name] / n[name] - loss["moe-4"] / n["moe-4"]) " " }
+    END {
+        if (!("moe-4" in n && "moe-32" in n && "moe-256" in n && "moe-256-h" in n && "moe-1024-h" in n && "moe-4096-h" in n)) exit
+        print "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\" height=\"390\" viewBox=\"0 0 960 390\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\" fill=\"#222\">"
+        print "<rect width=\"960\" height=\"390\" fill=\"#fdfcf8\"/>"
+        text(30, 40, "Perplexity over that of four experts, against experts", "font-size=\"16\""); text(520, 40, "Share of the experts at work, against step", "font-size=\"16\"")
+        print "<path d=\"M60 90V326H440M550 90V326H930\" fill=\"none\" stroke=\"#999\"/>"
+        for (i = 0; i <= 5; i++) text(54, y_of(0.7 + i / 10) + 4, sprintf("%.1f", 0.7 + i / 10), "text-anchor=\"end\" fill=\"#777\"")
+        for (i = 0; i <= 4; i++) text(544, y_of_share(i / 4) + 4, sprintf("%.2f", i / 4), "text-anchor=\"end\" fill=\"#777\"")
+        for (i = 1; i <= split("4 32 256 1024 4096", tick, " "); i++) text(x_of(tick[i]), 343, tick[i], "text-anchor=\"middle\" fill=\"#777\"")
+        for (i = 1; i <= split("1 10 100 1000", tick, " "); i++) text(x_of_step(tick[i]), 343, tick[i], "text-anchor=\"middle\" fill=\"#777\"")
+        lines("#3f7f93", "1 " 39.7 / 45 " " 35.7 / 45, 36 / 45 " " 34.6 / 45 " " 34.1 / 45)
+        lines("#c2642a", over("moe-4") over("moe-32") over("moe-256"), over("moe-256-h") over("moe-1024-h") over("moe-4096-h"))
+        split("naive naive-256 without moe-256", name, " "); split("#7fb069 #c2383d #9b5de5 #3f7f93", color, " ")
+        split("no losses, no noise, 32|no losses, no noise, 256|no losses, noise, 256|both losses, noise, 256", says, "|")
+        for (k = 1; k <= 4; k++) for (i = 1; i <= n_runs; i++) if (router[i] == name[k]) printf "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"1.3\"/>\n", path[run[i]], color[k]
+        text(86, 371, "theirs", ""); text(176, 371, "ours; dashed: in groups", "")
+        print "<rect x=\"66\" y=\"361\" width=\"12\" height=\"12\" fill=\"#3f7f93\"/><rect x=\"156\" y=\"361\" width=\"12\" height=\"12\" fill=\"#c2642a\"/>"
+        for (k = 1; k <= 4; k++) {
+            printf "<rect x=\"%d\" y=\"%d\" width=\"12\" height=\"12\" fill=\"%s\"/>\n", 540 + (k - 1) % 2 * 190, 353 + int((k - 1) / 2) * 18, color[k]
+            text(558 + (k - 1) % 2 * 190, 363 + int((k - 1) / 2) * 18, says[k], "")
+        }
+        print "</svg>"
+    }' > "$docs/picture.svg"

@@ -28,7 +28,8 @@ enum {
     MANY_EXPERTS = 64,
     PART_BYTES = 1 << 20,   /* of one matrix of a part's experts: a fraction of a thread's caches, */
     SHARED_BYTES = 1 << 23, /* or where experts are few and all threads work on a part, of theirs together */
-    PART_EXPERTS = 64
+    PART_EXPERTS = 64,
+    ROWS_AT_ONCE = 1 << 12 /* of a part of several experts, about, where memory is short */
 };
 
 /* Neighbouring experts; their rows are a batch of its own, which begins at row `row` of the whole. */
@@ -41,7 +42,7 @@ typedef struct {
 
 /* How all experts are cut: into parts of so many, which so many workers take. */
 typedef struct {
-    ptrdiff_t experts, parts, room; /* room: rows of the largest part. Of several, a power of two, so that the same memory does from step to step */
+    ptrdiff_t experts, parts, room; /* room: rows of the largest part. Of several, rounded up, so that the same memory does from step to step */
     int workers;
 } cut;
 
@@ -54,16 +55,18 @@ static int workers_of(const weight *w) { return w->groups >= MANY_EXPERTS && exp
 
 ptrdiff_t experts_gradient_values(const weight *w) { return experts_in_part(w) * workers_of(w) * w->out * w->in; }
 
-static cut cut_experts(const weight *w, row_groups all, bool in_parts) {
+static cut cut_experts(const weight *w, row_groups all, bool in_parts, bool recompute) {
     cut c = {all.groups, 1, 0, 1};
-    if (in_parts) c.experts = experts_in_part(w), c.workers = workers_of(w), c.parts = (all.groups + c.experts - 1) / c.experts;
+    if (in_parts) c.experts = experts_in_part(w), c.workers = workers_of(w);
+    while (in_parts && recompute && c.experts > 1 && all.start[all.groups] / all.groups * c.experts > ROWS_AT_ONCE) c.experts--;
+    c.parts = (all.groups + c.experts - 1) / c.experts;
     for (ptrdiff_t e = 0; e < all.groups; e += c.experts) {
         ptrdiff_t end = e + c.experts < all.groups ? e + c.experts : all.groups, rows = all.start[end] - all.start[e];
         if (rows > c.room) c.room = rows;
     }
-    ptrdiff_t rounded = 1;
-    while (rounded < c.room) rounded *= 2;
-    if (c.parts > 1) c.room = rounded;
+    ptrdiff_t step = 1;
+    while (8 * step < c.room) step *= 2;
+    if (c.parts > 1) c.room = (c.room + step - 1) / step * step;
     return c;
 }
 
@@ -191,7 +194,7 @@ static void part_backward(tape *t, const struct saved *s, const part *p, const s
 static void experts_backward(tape *t, void *saved) {
     struct saved *s = saved;
     const bool in_parts = tape_takes_parts(t, s->w.down);
-    const cut c = cut_experts(s->w.down, s->groups, in_parts);
+    const cut c = cut_experts(s->w.down, s->groups, in_parts, s->recompute);
     const scratch all = scratch_borrow(t, s, &c, true, in_parts);
     tape_gradient(t, s->x);
 #pragma omp parallel for schedule(dynamic) if (c.workers > 1)
@@ -227,7 +230,7 @@ static void run(tape *t, tensor *y, tensor *x, const mlp_weights *w, tensor *pai
     const size_t bytes = sizeof(real) * (size_t)(x->rows * w->down->in);
     struct saved s = {*w, x, y, pair_weights, recompute, NULL, NULL, row_weight, row, groups};
     if (!recompute) s.gate = w->gate ? tape_keep(t, bytes) : NULL, s.up = tape_keep(t, bytes);
-    const cut c = cut_experts(w->down, groups, t->training && w->down->step->passing);
+    const cut c = cut_experts(w->down, groups, t->training && w->down->step->passing, recompute);
     const scratch all = scratch_borrow(t, &s, &c, false, false);
 #pragma omp parallel for schedule(dynamic) if (c.workers > 1)
     for (ptrdiff_t i = 0; i < c.parts; i++) {

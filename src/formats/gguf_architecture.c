@@ -104,7 +104,14 @@ static const gguf_architecture architectures[] = {
     {.name = "qwen3moe", .family = "qwen3_moe", .normalizes = true, KEYS(narrow_mixture_keys)},
     {.name = "deepseek2", .family = "deepseek_v2", .gating = 1, .latent = true, KEYS(deepseek_keys), NAMES(deepseek_names)},
     {.name = "deepseek2", .family = "deepseek_v3", .gating = 2, .latent = true, KEYS(deepseek_keys), NAMES(deepseek_names)},
-    {.name = "gpt-oss", .family = "gpt_oss", .normalizes = true, .biased = true, .needs_head = true, KEYS(gpt_oss_keys), NAMES(gpt_oss_names)},
+    {.name = "gpt-oss",
+     .family = "gpt_oss",
+     .normalizes = true,
+     .biased = true,
+     .needs_biases = true,
+     .needs_head = true,
+     KEYS(gpt_oss_keys),
+     NAMES(gpt_oss_names)},
     {.name = "llama4", .family = "llama4_text", .stretches = true, .window = 8192, .unnormed_experts = 128, KEYS(llama4_keys)},
 };
 
@@ -248,6 +255,19 @@ static int check_layers(const gguf_architecture *a, const model_config *c, const
     return LAMP_OK;
 }
 
+/* What this program reads in a file, and llama.cpp does not, or otherwise. */
+static void warn_of_llama_cpp(const gguf_architecture *a, const model_config *c, const char *where) {
+    if (a->plain && c->num_key_value_heads != c->num_attention_heads)
+        log_warning("%s: llama.cpp's %s has no grouped heads (num_key_value_heads %" PRId64 " of %" PRId64
+                    "): this program reads the file, llama.cpp does not",
+                    where, a->name, c->num_key_value_heads, c->num_attention_heads);
+    if (a->needs_biases && !c->biased)
+        log_warning("%s: llama.cpp's %s has biases in attention: this program reads the file, llama.cpp does not", where, a->name);
+    if (a->latent && a->gating == 1 && c->moe.groups > 1)
+        log_warning("%s: llama.cpp's %s takes groups by the sum of their two best experts, not by the best as this model does: it says other things",
+                    where, a->name);
+}
+
 static int check_granted(const gguf_architecture *a, const model_config *c, const char *where) {
     const model_config usual = gguf_defaults(a);
     for (size_t i = 0; i < sizeof granted / sizeof *granted; i++) {
@@ -257,10 +277,6 @@ static int check_granted(const gguf_architecture *a, const model_config *c, cons
             FAIL(LAMP_UNSUPPORTED, "%s: \"%s\": expected %g, which GGUF's architecture %s takes for granted, found %g", where, granted[i].key,
                  expected, a->name, found);
     }
-    if (a->plain && c->num_key_value_heads != c->num_attention_heads)
-        log_warning("%s: llama.cpp's %s has no grouped heads (num_key_value_heads %" PRId64 " of %" PRId64
-                    "): this program reads the file, llama.cpp does not",
-                    where, a->name, c->num_key_value_heads, c->num_attention_heads);
     if (c->biased && !a->biased)
         FAIL(LAMP_UNSUPPORTED, "%s: \"attention_bias\": expected false, as GGUF's architecture %s has no biases, found true", where, a->name);
     if (a->unnormed_experts > 0 && (c->normed > 0) != gguf_is_normed(a, c))
@@ -268,24 +284,21 @@ static int check_granted(const gguf_architecture *a, const model_config *c, cons
              c->normed > 0 ? "false" : "true", a->name, c->moe.experts);
     if (a->latent && !c->rope_neighbours)
         FAIL(LAMP_UNSUPPORTED, "%s: \"rope_interleave\": expected true, which GGUF's architecture %s takes for granted, found false", where, a->name);
-    if (a->latent && a->gating == 1 && c->moe.groups > 1)
-        log_warning(
-            "%s: llama.cpp chooses groups of experts as DeepSeek-V3 does, by the sum of their two best, and not as this model by the best: it will "
-            "say other things",
-            where);
+    warn_of_llama_cpp(a, c, where);
     TRY(check_layers(a, c, where));
     return check_rope(a, c, where);
 }
 
 int gguf_architecture_of_model(const gguf_architecture **a, const model_config *c, const char *where) {
     const family *f;
+    int i = 0;
     TRY(family_find(&f, c->family, where));
+    while (i < N_ARCHITECTURES && strcmp(architectures[i].family, c->family)) i++;
+    if (i == N_ARCHITECTURES) FAIL(LAMP_UNSUPPORTED, "%s: family %s has no architecture in GGUF", where, c->family);
     if (lamplighter_is_needed(c, f))
         FAIL(LAMP_UNSUPPORTED, "%s: expected a model as transformers has it, found a mixture (router %s) that no architecture of GGUF describes",
              where, c->moe.kind);
-    for (int i = 0; i < N_ARCHITECTURES; i++)
-        if (!strcmp(architectures[i].family, c->family)) return check_granted(*a = &architectures[i], c, where);
-    FAIL(LAMP_UNSUPPORTED, "%s: family %s has no architecture in GGUF", where, c->family);
+    return check_granted(*a = &architectures[i], c, where);
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------------------ */

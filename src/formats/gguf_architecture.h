@@ -33,6 +33,7 @@ typedef struct {
     int64_t unnormed_experts; /* with so many, queries and keys have no norm, which no setting says either; 0: they are all alike */
     bool latent;              /* settings of attention are those of latent attention (formats/gguf_latent.h) */
     bool plain;               /* llama.cpp has it only with as many heads for keys as for queries */
+    bool needs_biases;        /* llama.cpp has it only with biases in attention */
     const gguf_key *keys;
     int n_keys;
     const family_tensor *names; /* where they differ from the usual ones */

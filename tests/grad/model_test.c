@@ -70,8 +70,20 @@ static void lstms(void) {
     check("LSTM, experts, LSTM", &c);
     c.dense_size = 9, c.moe.experts = 1, c.moe.top_k = 1, c.tie_word_embeddings = true;
     check("projected LSTMs and one expert, tied", &c);
-    c.mlp_depth = 3;
+    c.softmax_samples = 4;
+    check("the same, its softmax sampled", &c);
+    c.softmax_samples = 0, c.mlp_depth = 3;
     check("projected LSTMs and one deep expert", &c);
+}
+
+/* As in 2017 the tree of gates, whose noise too is the same each time; dropout, and experts' inner values made again. */
+static void a_tree_of_gates_between_lstms(void) {
+    model_config c = base;
+    c.backbone = &lstm_moe_backbone, c.num_hidden_layers = 3, c.sparse_step = 2, c.dense_size = 6, c.dropout = 0.2;
+    c.moe.router = &router_hierarchical, c.moe.experts = 6, c.moe.top_k = 4, c.moe.groups = 3, c.moe.top_groups = 2;
+    c.moe.relu = c.moe.normalize = c.moe.recompute = true;
+    c.moe.balance[BALANCE_IMPORTANCE] = 0.1, c.moe.balance[BALANCE_LOAD] = 0.2;
+    check("LSTM, a tree of experts, LSTM", &c);
 }
 
 static void sinks_and_windows(void) {
@@ -106,8 +118,13 @@ static void latents(void) {
 }
 
 static const test_case cases[] = {
-    {"plain", plain}, {"biases and bounds", biases_and_bounds}, {"sinks and windows", sinks_and_windows}, {"ropes", ropes}, {"latents", latents},
+    {"plain", plain},
+    {"biases and bounds", biases_and_bounds},
+    {"sinks and windows", sinks_and_windows},
+    {"ropes", ropes},
+    {"latents", latents},
     {"LSTMs", lstms},
+    {"a tree of gates between LSTMs", a_tree_of_gates_between_lstms},
 };
 
 int main(void) { return test_run("gradients of models", cases, sizeof cases / sizeof *cases); }

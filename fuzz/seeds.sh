@@ -5,13 +5,19 @@ set -eu
 cd "$(dirname "$0")/.."
 corpus=fuzz/corpus
 rm -rf $corpus
-mkdir -p $corpus/{safetensors,gguf,index,tokenizer_json,config,recipe,tokenizer,manifest,dataset,shard,trainer,corpus,packed,logs}
+mkdir -p $corpus/{safetensors,header,gguf,index,tokenizer_json,config,recipe,tokenizer,manifest,dataset,shard,trainer,corpus,packed,logs}
 
 # The length of a header as the format has it, and then the header; its data is to follow.
 header() { printf "$(printf '\\x%02x\\x%02x' $((${#1} % 256)) $((${#1} / 256)))\\0\\0\\0\\0\\0\\0%s" "$1"; }
 { header '{}'; } >$corpus/safetensors/none
 { header '{"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[3],"data_offsets":[8,11]}}'; printf 01234567890; } >$corpus/safetensors/two
 { header '{"__metadata__":{"format":"pt"},"h":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},"f":{"dtype":"F4","shape":[2],"data_offsets":[2,3]}}  '; printf 012; } >$corpus/safetensors/halves
+
+number=0
+for model in gpt_oss_mxfp4 deepseek_v3_fp8 gpt_oss_full llama4_full; do
+    file=tests/golden/models/$model/model.safetensors
+    { printf "\\x$((number++))"; tail -c +9 $file | head -c $(od -An -t u4 -N 4 $file); } >$corpus/header/$model
+done
 
 u32() { printf "$(printf '\\x%02x' $(($1 & 255)) $(($1 >> 8 & 255)) $(($1 >> 16 & 255)) $(($1 >> 24 & 255)))"; }
 u64() { u32 $(($1 & 0xffffffff)); u32 $(($1 >> 32)); }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../test.h"
+#include "base/log.h"
 #include "formats/safetensors.h"
 #include "infer/loaded_model.h"
 #include "lamp.h"
@@ -49,6 +50,13 @@ static void copy_config(const char *to, const char *from) {
     EXPECT_OK(file_join(path, to, "config.json"));
     EXPECT_OK(file_write_whole(path, text.bytes, text.length));
     buffer_release(&text);
+}
+
+static char warning[512];
+
+static void keep_warning(void *context, log_level level, const char *text) {
+    (void)context;
+    if (level == LOG_WARNING) snprintf(warning, sizeof warning, "%s", text);
 }
 
 static void expect_same_values(const char *folder, const char *other) {
@@ -126,20 +134,29 @@ static void experts_lie_alone_or_together(void) {
 
 /* ---- several files --------------------------------------------------------------------------------------------------------------- */
 
+/* All of a file's, as they are. */
+static void open_pieces(piece *p, safetensors **file, const char *folder) {
+    char path[PATH_BYTES];
+    EXPECT_OK(file_join(path, folder, "model.safetensors"));
+    EXPECT_OK(safetensors_open(file, path));
+    for (size_t i = 0; i < (*file)->n; i++) {
+        const safetensors_entry *e = &(*file)->entry[i];
+        p[i] = (piece){.type = safetensors_type_name(e), .rank = e->rank, .bytes = e->bytes, .length = (size_t)(e->end - e->begin)};
+        snprintf(p[i].name, sizeof p[i].name, "%s", e->name), memcpy(p[i].shape, e->shape, sizeof e->shape);
+    }
+}
+
 /* Neighbours by name, as values and their scales are, never in one file. */
 static void write_apart(const char *to, const char *from) {
     static piece pieces[MOST_TENSORS];
     char path[PATH_BYTES], name[64];
     buffer index = {0};
     safetensors *file = NULL;
-    EXPECT_OK(file_join(path, from, "model.safetensors"));
-    EXPECT_OK(safetensors_open(&file, path));
+    open_pieces(pieces, &file, from);
     copy_config(to, from);
     buffer_append_text(&index, "{\"metadata\": {}, \"weight_map\": {");
     for (size_t i = 0; i < file->n; i++) {
         const safetensors_entry *e = &file->entry[i];
-        pieces[i] = (piece){.type = safetensors_type_name(e), .rank = e->rank, .bytes = e->bytes, .length = (size_t)(e->end - e->begin)};
-        snprintf(pieces[i].name, sizeof pieces[i].name, "%s", e->name), memcpy(pieces[i].shape, e->shape, sizeof e->shape);
         buffer_printf(&index, "%s\"%s\": \"part-%zu\"", i ? ", " : "", e->name, i % FILES);
     }
     buffer_append_text(&index, "}}");
@@ -166,9 +183,62 @@ static void values_lie_in_one_file_or_in_several(void) {
     }
 }
 
+/* DeepSeek-V3's files hold one layer more, which only training had a use for. */
+static void what_only_training_used_is_ignored(void) {
+    static piece pieces[MOST_TENSORS];
+    static const real nothing[144];
+    static const char *const extra[] = {"model.layers.2.enorm.weight", "model.layers.2.hnorm.weight"};
+    char to[PATH_BYTES], path[PATH_BYTES];
+    safetensors *file = NULL;
+    open_pieces(pieces, &file, "tests/golden/models/deepseek_v3_fp8");
+    int n = (int)file->n;
+    for (int i = 0; i < 2; i++) {
+        pieces[n] = (piece){.type = "F32", .rank = 1, .shape = {144}, .bytes = nothing, .length = sizeof nothing};
+        strcpy(pieces[n++].name, extra[i]);
+    }
+    strcpy(to, test_path("one-more"));
+    copy_config(to, "tests/golden/models/deepseek_v3_fp8");
+    EXPECT_OK(file_join(path, to, "model.safetensors"));
+    write_pieces(path, pieces, n, 0, 1);
+    *warning = 0;
+    log_set_sink(keep_warning, NULL);
+    expect_same_values("tests/golden/models/deepseek_v3_fp8", to);
+    log_set_sink(NULL, NULL);
+    EXPECT(strstr(warning, "2 tensors that this model has no use for are ignored: model.layers.2.enorm.weight, model.layers.2.hnorm.weight"), "%s",
+           warning);
+    safetensors_close(file);
+}
+
+/* The upper halves of scales, as Qwen's files have them, against scales that are these. */
+static void scales_may_be_halves(void) {
+    static piece pieces[MOST_TENSORS];
+    static uint32_t cut[MOST_TENSORS][4];
+    static uint16_t half[MOST_TENSORS][4];
+    char to[2][PATH_BYTES], path[PATH_BYTES];
+    safetensors *file = NULL;
+    for (int halves = 0; halves < 2; halves++) {
+        open_pieces(pieces, &file, "tests/golden/models/deepseek_v3_fp8");
+        for (size_t i = 0; i < file->n; i++) {
+            if (!strstr(pieces[i].name, "_scale_inv")) continue;
+            memcpy(cut[i], pieces[i].bytes, pieces[i].length);
+            for (size_t j = 0; j < pieces[i].length / 4; j++) cut[i][j] &= 0xFFFF0000u, half[i][j] = (uint16_t)(cut[i][j] >> 16);
+            pieces[i].bytes = cut[i];
+            if (halves) pieces[i].bytes = half[i], pieces[i].length /= 2, pieces[i].type = "BF16";
+        }
+        strcpy(to[halves], test_path(halves ? "half-scales" : "cut-scales"));
+        copy_config(to[halves], "tests/golden/models/deepseek_v3_fp8");
+        EXPECT_OK(file_join(path, to[halves], "model.safetensors"));
+        write_pieces(path, pieces, (int)file->n, 0, 1);
+        safetensors_close(file);
+    }
+    expect_same_values(to[0], to[1]);
+}
+
 static const test_case cases[] = {
     {"experts lie alone or together", experts_lie_alone_or_together},
     {"values lie in one file or in several", values_lie_in_one_file_or_in_several},
+    {"what only training used is ignored", what_only_training_used_is_ignored},
+    {"scales may be halves", scales_may_be_halves},
 };
 
 int main(void) { return test_run("layouts", cases, sizeof cases / sizeof *cases); }

@@ -37,6 +37,7 @@ pad() { head -c $((32 - $1 % 32)) /dev/zero; }
 pad $(stat -c %s $corpus/gguf/two) >>$corpus/gguf/two
 printf '%050d' 0 >>$corpus/gguf/two
 cp tests/golden/tokenizer/{deepseek_v2,llama3,sentencepiece}.gguf $corpus/gguf/
+for model in deepseek_v3 gpt_oss; do cp tests/golden/gguf/$model/model.gguf $corpus/gguf/$model; done
 
 echo '{"metadata": {"total_size": 111}, "weight_map": {"model.norm.weight": "a", "lm_head.weight": "b", "spare": "b"}}' >$corpus/index/sound
 echo '{"weight_map": {"model.norm.weight": "../a", "lm_head.weight": "model.safetensors.index.json"}}' >$corpus/index/climbs

@@ -239,13 +239,13 @@ static int check_version(uint32_t version, const char *path) {
 
 static int read_all(gguf *file) {
     static const char magic[] = "GGUF", pointer[] = "version https://git-lfs";
-    cursor c = {file->map.bytes, file->map.bytes + file->map.length, file->path};
     char found[sizeof magic - 1];
     uint32_t version = 0;
     uint64_t n_tensors = 0, n_settings = 0;
+    if (file->map.length == 0) FAIL(LAMP_MALFORMED, "%s: expected a GGUF file, found an empty one", file->path);
+    cursor c = {file->map.bytes, file->map.bytes + file->map.length, file->path};
     if (file->map.length >= sizeof pointer && !memcmp(c.next, pointer, sizeof pointer - 1))
         FAIL(LAMP_MALFORMED, "%s: expected a GGUF file, found a Git LFS pointer to it: run git lfs pull in the folder it came from", c.path);
-    if (file->map.length == 0) FAIL(LAMP_MALFORMED, "%s: expected a GGUF file, found an empty one", c.path);
     TRY(take(found, &c, sizeof found, "the word GGUF"));
     if (memcmp(found, magic, sizeof found)) FAIL(LAMP_MALFORMED, "%s: expected a file that begins with GGUF, found another", c.path);
     TRY(take(&version, &c, sizeof version, "a version"));

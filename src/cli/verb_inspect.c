@@ -10,6 +10,7 @@
 #include "cli/inspect_experts.h"
 #include "cli/print_price.h"
 #include "formats/checkpoint.h"
+#include "formats/gguf.h"
 #include "formats/gguf_architecture.h"
 #include "models/families/family.h"
 #include "train/recipe.h"
@@ -19,13 +20,13 @@ static bool is_json(const char *name) {
     return length > suffix && !strcmp(name + length - suffix, ".json");
 }
 
-static bool is_model(const char *name) { return file_is_folder(name) || model_source_is_gguf(name); }
+static bool is_model(const char *name) { return file_is_folder(name) || gguf_is_named(name); }
 
 /* What is priced and not inside: training as the run's recipe has it, or by default. */
 static int read_config(recipe *r, const char *name) {
     char folder[PATH_BYTES], path[PATH_BYTES];
     if (is_json(name)) return family_read_config(&r->model, name);
-    if (model_source_is_gguf(name)) return gguf_read_config_of(&r->model, name);
+    if (gguf_is_named(name)) return gguf_read_config_of(&r->model, name);
     TRY(file_join(path, name, "recipe.ini"));
     if (file_exists(path)) TRY(options_read_file(&recipe_options, r, path));
     TRY(checkpoint_resolve(folder, name));

@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/find_data.h"
 #include "cli/print_conversion.h"
+#include "formats/gguf.h"
 #include "formats/quantise.h"
 #include "infer/comparison.h"
 #include "infer/loaded_model.h"
@@ -244,7 +245,7 @@ int verb_quantize(int argc, char **argv) {
     TRY(cli_parse(&arguments, &json, &(cli_command){"quantize", details, rows, sizeof rows / sizeof *rows, 2, 2}, argc, argv));
     conversion_request q = {.from = arguments.item[0], .to = arguments.item[1]};
     if (!all) FAIL(LAMP_INVALID, "lamp quantize: --type TYPE is needed, such as q8_0");
-    if (!model_source_is_gguf(q.to)) FAIL(LAMP_INVALID, "lamp quantize: expected a new file whose name ends in .gguf, found %s", q.to);
+    if (!gguf_is_named(q.to)) FAIL(LAMP_INVALID, "lamp quantize: expected a new file whose name ends in .gguf, found %s", q.to);
     for (int p = 0; p < SAVED_PARTS; p++) TRY(read_type(&q.type[p], part[p] ? options[p] : "type", part[p], all));
     return quantize(&q, data, tokens, json);
 }

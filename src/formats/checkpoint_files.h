@@ -8,7 +8,4 @@
 /* Writes and syncs every file, and the manifest last. */
 int checkpoint_write_files(const char *folder, int64_t step, const checkpoint *contents);
 
-/* A tensor has one type: where weights of several would lie in it, all of them become reals. */
-int checkpoint_join_types(stored_type *type, const weights *table, const model_config *config);
-
 #endif

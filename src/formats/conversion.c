@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "formats/checkpoint_files.h"
+#include "formats/checkpoint_weights.h"
+#include "formats/gguf.h"
 #include "formats/manifest.h"
 #include "formats/quantise.h"
 
@@ -177,7 +179,7 @@ static ptrdiff_t count_groups(const weights *table) {
 }
 
 static int check_request(const conversion_request *q) {
-    bool folder = !model_source_is_gguf(q->to);
+    bool folder = !gguf_is_named(q->to);
     for (int p = 0; p < SAVED_PARTS && folder; p++)
         if (q->type[p] != q->type[0] || (q->type[p] > STORED_BF16 && q->type[p] != STORED_TYPES))
             FAIL(LAMP_INVALID, "%s: expected a name that ends in .gguf for types of parts, or blocks; a folder has f32, f16 or bf16", q->to);
@@ -196,9 +198,9 @@ int conversion_run(conversion *c, const conversion_request *q) {
     TRY_TO(done, model_source_open(&c->source, c->path));
     TRY_TO(done, model_open(&c->model, model_source_config(c->source)));
     TRY_TO(done, model_source_find(c->source, &c->model.weights));
-    if (!file_is_folder(c->path) || model_source_is_gguf(out)) TRY_TO(done, model_source_tokenizer(&c->tokenizer, c->source));
+    if (!file_is_folder(c->path) || gguf_is_named(out)) TRY_TO(done, model_source_tokenizer(&c->tokenizer, c->source));
     TRY_TO(done, memory_new(&c->loss, (size_t)count_groups(&c->model.weights), sizeof *c->loss, "what experts lose"));
-    status = model_source_is_gguf(out) ? write_file(c, partial, q) : write_folder(c, partial, q);
+    status = gguf_is_named(out) ? write_file(c, partial, q) : write_folder(c, partial, q);
     if (status >= 0) status = file_rename(partial, out);
     if (status < 0) file_remove_folder(partial);
     else add_bytes(c);

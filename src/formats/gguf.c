@@ -256,6 +256,11 @@ static int read_all(gguf *file) {
     return take_tensors(file, &c, n_tensors);
 }
 
+bool gguf_is_named(const char *path) {
+    size_t length = strlen(path), suffix = strlen(".gguf");
+    return length > suffix && !strcmp(path + length - suffix, ".gguf");
+}
+
 int gguf_open(gguf **result, const char *path) {
     int status = LAMP_OK;
     gguf *file = NULL;

@@ -76,6 +76,9 @@ typedef struct {
     size_t n_settings, n_tensors;
 } gguf;
 
+/* Whether a path is the name of such a file: "x.gguf". */
+bool gguf_is_named(const char *path);
+
 int gguf_open(gguf **file, const char *path);
 void gguf_close(gguf *file);
 

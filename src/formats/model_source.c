@@ -20,11 +20,6 @@ struct model_source {
     char *owned;          /* what the files do not hold as it is wanted */
 };
 
-bool model_source_is_gguf(const char *path) {
-    size_t length = strlen(path), suffix = strlen(".gguf");
-    return length > suffix && !strcmp(path + length - suffix, ".gguf");
-}
-
 int model_source_open(model_source **result, const char *path) {
     int status = LAMP_OK;
     model_source *s = NULL;

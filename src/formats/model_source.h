@@ -12,9 +12,6 @@
 
 typedef struct model_source model_source;
 
-/* Whether a path is the name of a GGUF file: "x.gguf". */
-bool model_source_is_gguf(const char *path);
-
 /* Reads the config and maps the files; a config that asks for more parameters than they hold is refused. */
 int model_source_open(model_source **source, const char *path);
 void model_source_close(model_source *source);

@@ -4,8 +4,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "formats/checkpoint.h"
+#include "formats/gguf.h"
 #include "formats/gguf_tokenizer.h"
-#include "formats/model_source.h"
 #include "formats/tokenizer_json.h"
 #include "formats/tokenizer_sections.h"
 
@@ -64,7 +64,7 @@ int tokenizer_folder_read(tokenizer **result, const char *folder) {
 
 int tokenizer_open(tokenizer **t, const char *name) {
     char folder[PATH_BYTES];
-    if (model_source_is_gguf(name)) {
+    if (gguf_is_named(name)) {
         TRY(gguf_read_tokenizer_of(t, name));
         if (!*t) FAIL(LAMP_CHECKPOINT, "%s: expected a tokenizer, found none", name);
         return LAMP_OK;

@@ -50,7 +50,7 @@ static const way ways[] = {
     {"biases, the input weighed", {.kind = "gshard", .biases = true, .weigh_input = true}},
     {"ReLU experts, one of them shared", {.kind = "softmax", .shared_experts = 1, .shared_size = 5, .relu = true}},
 };
-enum { N_WAYS = sizeof ways / sizeof *ways, MOST_TOKENS = 64 };
+enum { N_WAYS = sizeof ways / sizeof *ways, MOST_TOKENS = 2048 };
 
 /* A router of one's own, as a program that uses the library would add it: odd experts first, and heavier. */
 static inline void prefer_odd(void *context, float *want, float *factor, const float *score, int experts) {

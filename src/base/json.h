@@ -22,6 +22,9 @@ enum { JSON_MAX_FILE_BYTES = 256 << 20 };
 enum { JSON_LINE_VALUES = 1 << 18 }; /* {} takes two bytes of a line and over two hundred of memory */
 int json_read_line(json_t **document, const char *line, size_t length, const char *where);
 
+/* object[key]; NULL if it is absent or null. */
+const json_t *json_find(const json_t *object, const char *key);
+
 /* object[key] as the named type; LAMP_MALFORMED with where, key, expected and found if it is absent or of another type. */
 int json_get_object(json_t **value, const json_t *object, const char *key, const char *where);
 int json_get_array(json_t **value, const json_t *object, const char *key, const char *where);

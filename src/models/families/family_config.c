@@ -11,16 +11,11 @@
 #include "base/problems.h"
 #include "models/families/family.h"
 #include "models/families/lamplighter.h"
-#include "models/families/rope_config.h"
 #include "models/families/layers_config.h"
+#include "models/families/rope_config.h"
 #include "moe/route.h"
 
-/* Found, and not null: transformers reads a null as the default. */
-static const json_t *setting(const json_t *root, const char *key) {
-    const json_t *value = json_object_get(root, key);
-    return json_is_null(value) ? NULL : value;
-}
-
+/* transformers reads a null as the default. */
 static bool is_off(const json_t *value) {
     if (json_is_integer(value)) return json_integer_value(value) == 0;
     if (json_is_array(value)) return json_array_size(value) == 0;
@@ -43,8 +38,8 @@ static bool is_known(const family *f, const char *key) {
 /* How values lie in the files is seen there; here is what they do not say (formats/placed_values.h). */
 static int check_quantization(const json_t *root, const char *where) {
     static const char expected[] = "quant_method mxfp4, or fp8 in squares of 128 (weight_block_size [128, 128])";
-    const json_t *quantization = setting(root, "quantization_config"), *size = setting(quantization, "weight_block_size");
-    const char *method = json_string_value(setting(quantization, "quant_method"));
+    const json_t *quantization = json_find(root, "quantization_config"), *size = json_find(quantization, "weight_block_size");
+    const char *method = json_string_value(json_find(quantization, "quant_method"));
     if (is_off(json_object_get(root, "quantization_config"))) return LAMP_OK;
     if (!method || (strcmp(method, "mxfp4") && strcmp(method, "fp8"))) return refuse(root, "quantization_config", expected, where);
     if (!strcmp(method, "mxfp4")) return LAMP_OK;
@@ -57,7 +52,8 @@ static int check_quantization(const json_t *root, const char *where) {
 static int check_supported(const json_t *root, const family *f, int64_t context, const char *where) {
     static const char *const must_be_off[] = {"attention_bias",   "mlp_bias",           "clip_qkv",
                                               "n_shared_experts", "num_shared_experts", "shared_expert_intermediate_size"};
-    const json_t *act = setting(root, "hidden_act"), *window = setting(root, "sliding_window"), *rotary = setting(root, "partial_rotary_factor");
+    const json_t *act = json_find(root, "hidden_act"), *window = json_find(root, "sliding_window"),
+                 *rotary = json_find(root, "partial_rotary_factor");
     problem_list p = {0};
     for (size_t i = 0; i < sizeof must_be_off / sizeof *must_be_off; i++)
         if (!is_known(f, must_be_off[i]) && !is_off(json_object_get(root, must_be_off[i])))
@@ -93,7 +89,7 @@ static int read_size(int64_t *size, const json_t *root, const char *key, const c
 /* max 0: family_complete knows what goes, which is at least 1. */
 static int read_key(model_config *c, const json_t *root, const family_key *k, const char *key, const char *where) {
     void *at = (char *)c + k->offset;
-    if (k->optional && !setting(root, key)) return LAMP_OK;
+    if (k->optional && !json_find(root, key)) return LAMP_OK;
     if (k->type == OPTION_BOOL) return json_get_bool(at, root, key, where);
     if (k->type == OPTION_INTEGER) return k->max > 0 ? json_get_integer(at, root, key, 0, (int64_t)k->max, where) : read_size(at, root, key, where);
     TRY(json_get_number(at, root, key, where));
@@ -115,10 +111,10 @@ static int read_keys(model_config *c, const json_t *root, const family *f, const
 
 /* mlp_only_layers: only the first ones, in order. */
 static int read_dense_layers(model_config *c, const json_t *root, const family *f, const char *where) {
-    const json_t *list = setting(root, "mlp_only_layers");
+    const json_t *list = json_find(root, "mlp_only_layers");
     if (!f->dense_key) {
         if (!is_off(list)) return refuse(root, "mlp_only_layers", "nothing, false or null", where);
-        if (setting(root, "decoder_sparse_step") && json_integer_value(setting(root, "decoder_sparse_step")) != 1)
+        if (json_find(root, "decoder_sparse_step") && json_integer_value(json_find(root, "decoder_sparse_step")) != 1)
             return refuse(root, "decoder_sparse_step", "1", where);
         return LAMP_OK;
     }
@@ -127,7 +123,7 @@ static int read_dense_layers(model_config *c, const json_t *root, const family *
         if (!json_is_integer(json_array_get(list, i)) || json_integer_value(json_array_get(list, i)) != (json_int_t)i)
             return refuse(root, "mlp_only_layers", "the first layers: 0, 1, ...", where);
     c->dense_layers = (int64_t)json_array_size(list);
-    if (setting(root, "decoder_sparse_step")) TRY(json_get_integer(&c->sparse_step, root, "decoder_sparse_step", 1, 1 << 14, where));
+    if (json_find(root, "decoder_sparse_step")) TRY(json_get_integer(&c->sparse_step, root, "decoder_sparse_step", 1, 1 << 14, where));
     if (c->dense_layers > 0 || c->sparse_step > 1) TRY(read_size(&c->dense_size, root, f->dense_key, where));
     return LAMP_OK;
 }
@@ -150,10 +146,11 @@ static int check_groups(const moe_config *m, const char *where) {
 static int read_choice(moe_config *m, const json_t *root, const family *f, const char *where) {
     const char *scores = m->kind, *chosen = f->choice.plain;
     if (!f->choice.key) return LAMP_OK;
-    if (setting(root, "moe_layer_freq") && json_number_value(setting(root, "moe_layer_freq")) != 1) return refuse(root, "moe_layer_freq", "1", where);
-    if (setting(root, "scoring_func")) TRY(json_get_word(&scores, root, "scoring_func", where));
+    if (json_find(root, "moe_layer_freq") && json_number_value(json_find(root, "moe_layer_freq")) != 1)
+        return refuse(root, "moe_layer_freq", "1", where);
+    if (json_find(root, "scoring_func")) TRY(json_get_word(&scores, root, "scoring_func", where));
     if (strcmp(scores, m->kind)) return refuse(root, "scoring_func", m->kind, where);
-    if (setting(root, f->choice.key)) TRY(json_get_word(&chosen, root, f->choice.key, where));
+    if (json_find(root, f->choice.key)) TRY(json_get_word(&chosen, root, f->choice.key, where));
     if (!strcmp(chosen, f->choice.grouped)) return check_groups(m, where);
     if (strcmp(chosen, f->choice.plain)) return refuse(root, f->choice.key, f->choice.grouped, where);
     m->groups = 0, m->top_groups = 1;
@@ -166,16 +163,16 @@ static int read_experts(model_config *c, const json_t *root, const family *f, co
     if (!f->experts_key) return LAMP_OK;
     static const char *const spellings[] = {"num_experts", "num_local_experts"};
     const char *other = spellings[!strcmp(f->experts_key, spellings[0])];
-    const char *key = setting(root, f->experts_key) || !setting(root, other) ? f->experts_key : other;
+    const char *key = json_find(root, f->experts_key) || !json_find(root, other) ? f->experts_key : other;
     TRY(read_size(&m->experts, root, key, where));
     for (int i = 0; i < 2; i++)
-        if (setting(root, spellings[i]) && json_integer_value(json_object_get(root, spellings[i])) != m->experts)
+        if (json_find(root, spellings[i]) && json_integer_value(json_object_get(root, spellings[i])) != m->experts)
             FAIL(LAMP_MALFORMED, "%s: \"%s\": expected %" PRId64 " as in \"%s\", found another number", where, spellings[i], m->experts, key);
-    if (f->top_k == 0 || setting(root, "num_experts_per_tok")) TRY(read_size(&m->top_k, root, "num_experts_per_tok", where));
+    if (f->top_k == 0 || json_find(root, "num_experts_per_tok")) TRY(read_size(&m->top_k, root, "num_experts_per_tok", where));
     m->normalize = f->always_normalizes;
-    if (!f->always_normalizes && setting(root, "norm_topk_prob")) TRY(json_get_bool(&m->normalize, root, "norm_topk_prob", where));
+    if (!f->always_normalizes && json_find(root, "norm_topk_prob")) TRY(json_get_bool(&m->normalize, root, "norm_topk_prob", where));
     TRY(read_choice(m, root, f, where));
-    if (setting(root, "router_aux_loss_coef")) TRY(json_get_number(&m->balance[BALANCE_SWITCH], root, "router_aux_loss_coef", where));
+    if (json_find(root, "router_aux_loss_coef")) TRY(json_get_number(&m->balance[BALANCE_SWITCH], root, "router_aux_loss_coef", where));
     if (m->balance[BALANCE_SWITCH] < 0)
         FAIL(LAMP_MALFORMED, "%s: \"router_aux_loss_coef\": expected 0 or more, found %g", where, m->balance[BALANCE_SWITCH]);
     return LAMP_OK;
@@ -183,7 +180,7 @@ static int read_experts(model_config *c, const json_t *root, const family *f, co
 
 /* One id, or a list whose first we take. */
 static int read_end_of_text(model_config *c, const json_t *root, const char *where) {
-    const json_t *id = setting(root, "eos_token_id");
+    const json_t *id = json_find(root, "eos_token_id");
     if (json_is_array(id)) id = json_array_get(id, 0);
     c->end_of_text = -1;
     if (!id) return LAMP_OK;
@@ -195,7 +192,7 @@ static int read_end_of_text(model_config *c, const json_t *root, const char *whe
 /* What attention may have or not. key NULL: the family always has it, or never. */
 static int read_whether(int64_t *has, const json_t *root, const char *key, bool usual, const char *where) {
     if (!key) return LAMP_OK;
-    if (setting(root, key)) TRY(json_get_bool(&usual, root, key, where));
+    if (json_find(root, key)) TRY(json_get_bool(&usual, root, key, where));
     *has = usual;
     return LAMP_OK;
 }
@@ -203,7 +200,7 @@ static int read_whether(int64_t *has, const json_t *root, const char *key, bool 
 /* T5 says in a word what experts and dense layers compute between their matrices. */
 static int read_activation(model_config *c, const json_t *root, const char *where) {
     const char *word = "relu";
-    if (setting(root, "feed_forward_proj")) TRY(json_get_word(&word, root, "feed_forward_proj", where));
+    if (json_find(root, "feed_forward_proj")) TRY(json_get_word(&word, root, "feed_forward_proj", where));
     c->moe.relu = strncmp(word, "gated-", strlen("gated-")) != 0;
     return LAMP_OK;
 }
@@ -213,7 +210,7 @@ static int read_config(model_config *c, const json_t *root, const char *where) {
     const family *f;
     problem_list p = {0};
     if (!json_is_object(root)) FAIL(LAMP_MALFORMED, "%s: expected an object", where);
-    if (json_is_object(setting(root, "text_config"))) root = setting(root, "text_config"); /* of a model that also sees */
+    if (json_is_object(json_find(root, "text_config"))) root = json_find(root, "text_config"); /* of a model that also sees */
     TRY(json_get_word(&model_type, root, "model_type", where));
     bool own = !strcmp(model_type, LAMPLIGHTER_MODEL_TYPE);
     if (own) TRY(json_get_word(&model_type, root, "backbone", where));
@@ -231,7 +228,7 @@ static int read_config(model_config *c, const json_t *root, const char *where) {
     if (!f->backbone) problems_add(&p, rope_config_read(c, root, where)), problems_add(&p, layers_config_read(c, root, f, where));
     if (!f->missing) problems_add(&p, check_supported(root, f, c->max_position_embeddings, where)); /* a price does not depend on it */
     TRY(problems_end(&p));
-    if (setting(root, "auto_map")) log_warning("%s: \"auto_map\" is ignored: no code from a model folder is ever run", where);
+    if (json_find(root, "auto_map")) log_warning("%s: \"auto_map\" is ignored: no code from a model folder is ever run", where);
     return family_complete(c, where);
 }
 

@@ -6,8 +6,8 @@
 #include "base/json.h"
 #include "models/families/family.h"
 #include "models/families/lamplighter.h"
-#include "models/families/rope_config.h"
 #include "models/families/layers_config.h"
+#include "models/families/rope_config.h"
 #include "moe/route.h"
 
 static void put_none(json_writer *w, const family_key *k, const char *key) {

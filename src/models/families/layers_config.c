@@ -10,8 +10,6 @@ enum { USUAL_WINDOW_LAYERS = 28 /* of Qwen */ };
 static const char full_word[] = "full_attention";
 static const char *windowed_word(const family *f) { return f->windows.chunked ? "chunked_attention" : "sliding_attention"; }
 
-static bool is_there(const json_t *object, const char *key) { return json_object_get(object, key) && !json_is_null(json_object_get(object, key)); }
-
 static int check_words(const json_t *list, const model_config *c, const family *f, const char *where) {
     const json_t *word;
     size_t i;
@@ -60,16 +58,16 @@ static int find_layers(model_config *c, const json_t *list, const char *where) {
 static int read_size(model_config *c, const json_t *root, const family *f, const char *where) {
     const family_windows *w = &f->windows;
     bool counts = !w->flag;
-    if (w->flag && is_there(root, w->flag)) TRY(json_get_bool(&counts, root, w->flag, where));
-    if (!counts || !is_there(root, w->key)) return LAMP_OK;
+    if (w->flag && json_find(root, w->flag)) TRY(json_get_bool(&counts, root, w->flag, where));
+    if (!counts || !json_find(root, w->key)) return LAMP_OK;
     return json_get_integer(&c->window.size, root, w->key, 0, 1 << 30, where);
 }
 
 static int read_windows(model_config *c, const json_t *root, const family *f, const char *where) {
     int64_t layers = USUAL_WINDOW_LAYERS;
-    const json_t *list = is_there(root, "layer_types") ? json_object_get(root, "layer_types") : NULL;
+    const json_t *list = json_find(root, "layer_types");
     if (f->windows.key) TRY(read_size(c, root, f, where));
-    if (f->windows.layers && is_there(root, f->windows.layers)) TRY(json_get_integer(&layers, root, f->windows.layers, 0, 1 << 14, where));
+    if (f->windows.layers && json_find(root, f->windows.layers)) TRY(json_get_integer(&layers, root, f->windows.layers, 0, 1 << 14, where));
     if (list) TRY(check_words(list, c, f, where));
     if (c->window.size == 0) return LAMP_OK;
     c->window.full_step = f->unrotated.step > 0 ? c->unrotated.step : f->windows.full_step;
@@ -106,8 +104,8 @@ static int find_unrotated(model_config *c, const json_t *list, const char *where
 
 /* Of a list of the layers that have experts, which must be every n-th. */
 static int read_sparse_layers(model_config *c, const json_t *root, const char *where) {
-    const json_t *list = json_object_get(root, "moe_layers");
-    if (!is_there(root, "moe_layers")) return LAMP_OK;
+    const json_t *list = json_find(root, "moe_layers");
+    if (!list) return LAMP_OK;
     if (!json_is_array(list)) FAIL(LAMP_MALFORMED, "%s: \"moe_layers\": expected an array", where);
     const size_t n = json_array_size(list);
     c->sparse_step = n > 0 && json_is_integer(json_array_get(list, 0)) ? json_integer_value(json_array_get(list, 0)) + 1 : 0;
@@ -122,19 +120,19 @@ static int read_sparse_layers(model_config *c, const json_t *root, const char *w
 /* "attn_temperature_tuning" was a number at first. */
 static int read_growth(unrotated_layers *u, const json_t *root, const char *where) {
     const json_t *tuning = json_object_get(root, "attn_temperature_tuning");
-    if (is_there(root, "attn_scale")) TRY(json_get_number(&u->scale, root, "attn_scale", where));
+    if (json_find(root, "attn_scale")) TRY(json_get_number(&u->scale, root, "attn_scale", where));
     if (!(u->scale >= 0)) FAIL(LAMP_MALFORMED, "%s: \"attn_scale\": expected 0 or more, found %g", where, u->scale);
-    if (is_there(root, "floor_scale")) TRY(json_get_integer(&u->floor, root, "floor_scale", 1, 1 << 30, where));
+    if (json_find(root, "floor_scale")) TRY(json_get_integer(&u->floor, root, "floor_scale", 1, 1 << 30, where));
     if (json_is_false(tuning) || (json_is_integer(tuning) && json_integer_value(tuning) == 0)) u->scale = 0;
-    else if (is_there(root, "attn_temperature_tuning") && !json_is_true(tuning) && !json_is_integer(tuning))
+    else if (json_find(root, "attn_temperature_tuning") && !json_is_true(tuning) && !json_is_integer(tuning))
         FAIL(LAMP_MALFORMED, "%s: \"attn_temperature_tuning\": expected a boolean", where);
     return LAMP_OK;
 }
 
 static int read_unrotated(model_config *c, const json_t *root, const family *f, const char *where) {
     if (f->unrotated.step == 0) return LAMP_OK;
-    if (is_there(root, "no_rope_layer_interval")) TRY(json_get_integer(&c->unrotated.step, root, "no_rope_layer_interval", 1, 1 << 15, where));
-    bool listed = is_there(root, "no_rope_layers") && json_array_size(json_object_get(root, "no_rope_layers")) > 0;
+    if (json_find(root, "no_rope_layer_interval")) TRY(json_get_integer(&c->unrotated.step, root, "no_rope_layer_interval", 1, 1 << 15, where));
+    bool listed = json_array_size(json_find(root, "no_rope_layers")) > 0;
     if (listed || json_is_string(json_object_get(root, "no_rope_layers"))) TRY(find_unrotated(c, json_object_get(root, "no_rope_layers"), where));
     TRY(read_sparse_layers(c, root, where));
     return read_growth(&c->unrotated, root, where);

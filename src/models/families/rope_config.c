@@ -29,13 +29,11 @@ static const struct {
 
 enum { N_NUMBERS = sizeof numbers / sizeof *numbers };
 
-static bool is_there(const json_t *object, const char *key) { return json_object_get(object, key) && !json_is_null(json_object_get(object, key)); }
-
 static bool is_stretched(const rope_scaling *s) { return !strcmp(s->kind, "llama3") || !strcmp(s->kind, "yarn"); }
 
 static int read_kind(rope_scaling *s, const json_t *rope, const char *where) {
-    const char *key = is_there(rope, "rope_type") ? "rope_type" : "type", *kind = "default";
-    if (is_there(rope, key)) TRY(json_get_word(&kind, rope, key, where));
+    const char *key = json_find(rope, "rope_type") ? "rope_type" : "type", *kind = "default";
+    if (json_find(rope, key)) TRY(json_get_word(&kind, rope, key, where));
     for (const char *known = ROPE_KINDS; known; known = strchr(known, '|') ? strchr(known, '|') + 1 : NULL)
         if (!strncmp(known, kind, strlen(kind)) && strchr("|", known[strlen(kind)])) return strcpy(s->kind, kind), LAMP_OK;
     FAIL(LAMP_UNSUPPORTED, "%s: \"%s\": expected one of %s, found \"%.40s\"", where, key, ROPE_KINDS, kind);
@@ -44,8 +42,8 @@ static int read_kind(rope_scaling *s, const json_t *rope, const char *where) {
 /* Phi-3 has it beside the others, where it is also looked for first. */
 static int read_original(model_config *c, const json_t *root, const json_t *rope, const char *where) {
     static const char key[] = "original_max_position_embeddings";
-    const json_t *object = is_there(root, key) ? root : rope;
-    if (is_there(object, key)) TRY(json_get_integer(&c->rope.original, object, key, 1, 1 << 30, where));
+    const json_t *object = json_find(root, key) ? root : rope;
+    if (json_find(object, key)) TRY(json_get_integer(&c->rope.original, object, key, 1, 1 << 30, where));
     return LAMP_OK;
 }
 
@@ -53,13 +51,13 @@ static int read_numbers(model_config *c, const json_t *root, const json_t *rope,
     rope_scaling *s = &c->rope;
     for (int i = 0; i < N_NUMBERS; i++) {
         double *number = (double *)(void *)((char *)s + numbers[i].offset);
-        bool wanted = !strcmp(numbers[i].kind, s->kind) && (!numbers[i].optional || is_there(rope, numbers[i].key));
+        bool wanted = !strcmp(numbers[i].kind, s->kind) && (!numbers[i].optional || json_find(rope, numbers[i].key));
         if (wanted) TRY(json_get_number(number, rope, numbers[i].key, where));
     }
     if (is_stretched(s)) TRY(read_original(c, root, rope, where));
     if (strcmp(s->kind, "yarn")) return LAMP_OK;
-    if (is_there(rope, "truncate")) TRY(json_get_bool(&s->truncate, rope, "truncate", where));
-    if (!is_there(rope, "factor") && s->original > 0) s->factor = (double)c->max_position_embeddings / (double)s->original;
+    if (json_find(rope, "truncate")) TRY(json_get_bool(&s->truncate, rope, "truncate", where));
+    if (!json_find(rope, "factor") && s->original > 0) s->factor = (double)c->max_position_embeddings / (double)s->original;
     return LAMP_OK;
 }
 
@@ -72,10 +70,10 @@ static int read_object(model_config *c, const json_t *root, const char *key, con
     if (!json_is_object(rope)) FAIL(LAMP_UNSUPPORTED, "%s: expected an object", place);
     json_object_foreach((json_t *)(uintptr_t)rope, member, value) if (json_is_object(value))
         FAIL(LAMP_UNSUPPORTED, "%s: \"%.60s\": expected one RoPE for all layers, found another object", place, member);
-    if (is_there(rope, "partial_rotary_factor") && json_number_value(json_object_get(rope, "partial_rotary_factor")) != 1)
+    if (json_find(rope, "partial_rotary_factor") && json_number_value(json_object_get(rope, "partial_rotary_factor")) != 1)
         FAIL(LAMP_UNSUPPORTED, "%s: \"partial_rotary_factor\": expected 1", place);
     c->rope = rope_usual;
-    if (is_there(rope, "rope_theta")) TRY(json_get_number(&c->rope_theta, rope, "rope_theta", place));
+    if (json_find(rope, "rope_theta")) TRY(json_get_number(&c->rope_theta, rope, "rope_theta", place));
     TRY(read_kind(&c->rope, rope, place));
     return read_numbers(c, root, rope, place);
 }

@@ -282,7 +282,7 @@ static int check_granted(const gguf_architecture *a, const model_config *c, cons
     if (a->unnormed_experts > 0 && (c->normed > 0) != gguf_is_normed(a, c))
         FAIL(LAMP_UNSUPPORTED, "%s: \"use_qk_norm\": expected %s, as GGUF's architecture %s has it with %" PRId64 " experts", where,
              c->normed > 0 ? "false" : "true", a->name, c->moe.experts);
-    if (a->latent && !c->rope_neighbours)
+    if (a->latent && !c->interleaved)
         FAIL(LAMP_UNSUPPORTED, "%s: \"rope_interleave\": expected true, which GGUF's architecture %s takes for granted, found false", where, a->name);
     warn_of_llama_cpp(a, c, where);
     TRY(check_layers(a, c, where));

@@ -49,6 +49,7 @@ typedef struct {
     double mscale, mscale_all_dim;        /* yarn */
     bool truncate;                        /* yarn */
 } rope_scaling;
+
 enum { MOST_MLP_DEPTH = 4 };
 
 typedef struct {
@@ -78,7 +79,6 @@ typedef struct {
     double clip_qkv;     /* queries, keys and values are held within -clip_qkv .. clip_qkv; 0: they are not */
     qk_norm qk_norm;     /* this and what follows is set by the family: */
     attention_bias attention_bias;
-    bool rope_neighbours;
     bool attention_sinks; /* a logit per head that takes probability and gives nothing (GPT-OSS) */
     int64_t end_of_text;  /* token id, or -1 */
 } model_config;

@@ -156,7 +156,7 @@ static positions positions_make(tape *t, const model_config *c, const token_batc
     double *frequency = tape_keep(t, sizeof *frequency * (size_t)(turned / 2));
     rope_frequencies(frequency, c, turned);
     rotary_angles angles = rotary_angles_make(t, position, batch->n_tokens, frequency, turned / 2, rope_length(&c->rope));
-    angles.neighbours = c->rope_neighbours;
+    angles.neighbours = c->interleaved;
     return (positions){angles, growth_make(t, c, position, batch->n_tokens), {batch->n_sequences, batch->sequence_start, key_start, key_end}};
 }
 

@@ -91,7 +91,7 @@ static void sinks_and_windows(void) {
     c.attention_sinks = true, c.attention_bias = BIAS_ALL, c.window = (attention_window){.size = 3, .full_step = 2};
     c.moe.biases = c.moe.normalize = true, c.moe.swiglu_limit = 0.5, c.moe.swiglu_alpha = 1.7;
     check("GPT-OSS, but for its RoPE", &c);
-    c.window = (attention_window){.size = 2, .from = 1, .chunked = true}, c.rope_neighbours = true;
+    c.window = (attention_window){.size = 2, .from = 1, .chunked = true}, c.interleaved = true;
     check("chunks, neighbours turned", &c);
 }
 
@@ -109,9 +109,9 @@ static void latents(void) {
     c.num_key_value_heads = 2, c.head_dim = 5;
     c.latent = (latent_attention){.query_rank = 3, .key_rank = 4, .plain_dim = 3, .rotary_dim = 2, .value_dim = 3};
     c.rope = (rope_scaling){.kind = "yarn", .factor = 4, .original = 8, .beta_fast = 2, .beta_slow = 0.5, .mscale = 0.7, .mscale_all_dim = 0.9};
-    c.rope_neighbours = true;
+    c.interleaved = true;
     check("latent attention", &c);
-    c.latent.query_rank = 0, c.latent.rotary_dim = 2, c.rope_neighbours = false, c.dense_layers = 1, c.dense_size = 7;
+    c.latent.query_rank = 0, c.latent.rotary_dim = 2, c.interleaved = false, c.dense_layers = 1, c.dense_size = 7;
     c.moe = (moe_config){.router = &router_sigmoid, .experts = 4, .top_k = 2, .groups = 2, .top_groups = 1, .scale = 2.5, .normalize = true};
     c.moe.shared_experts = 2, c.moe.shared_size = 3;
     check("latent attention, as DeepSeek-V3 has it", &c);

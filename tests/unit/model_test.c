@@ -200,7 +200,7 @@ static void latents(void) {
     c.num_key_value_heads = 4, c.head_dim = 11;
     c.latent = (latent_attention){.query_rank = 0, .key_rank = 10, .plain_dim = 5, .rotary_dim = 6, .value_dim = 7};
     check_model("latent attention", &c);
-    c.latent.query_rank = 9, c.rope_neighbours = true, c.moe.shared_experts = 1, c.moe.shared_size = 7;
+    c.latent.query_rank = 9, c.interleaved = true, c.moe.shared_experts = 1, c.moe.shared_size = 7;
     c.rope = (rope_scaling){.kind = "yarn", .factor = 4, .original = 32, .beta_fast = 8, .beta_slow = 1, .mscale = 0.7, .mscale_all_dim = 0.9};
     check_model("latent attention, narrow queries, yarn", &c);
 }
@@ -210,7 +210,7 @@ static void windows_sinks_and_biases(void) {
     c.window = (attention_window){.size = 9, .full_step = 2}, c.attention_sinks = true, c.attention_bias = BIAS_ALL;
     c.moe.biases = c.moe.normalize = true, c.moe.swiglu_limit = 0.7, c.moe.swiglu_alpha = 1.7;
     check_model("windows, sinks, biases", &c);
-    c.window = (attention_window){.size = 16, .chunked = true}, c.rope_neighbours = true, c.num_key_value_heads = 1;
+    c.window = (attention_window){.size = 16, .chunked = true}, c.interleaved = true, c.num_key_value_heads = 1;
     check_model("chunks", &c);
 }
 

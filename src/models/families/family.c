@@ -146,7 +146,6 @@ static void take_differences(model_config *c, const family *f) {
     if (c->unrotated.scale < 0) c->unrotated.scale = f->unrotated.scale;
     if (c->unrotated.floor == 0) c->unrotated.floor = f->unrotated.floor;
     if (c->interleaved < 0 || !f->neighbours_key) c->interleaved = f->rope_neighbours;
-    c->rope_neighbours = c->interleaved;
     if (f->choice.key && c->moe.groups <= 1) c->moe.groups = 0, c->moe.top_groups = 1;
     if (c->biased < 0) c->biased = !f->bias_key ? f->attention_bias != BIAS_NONE : f->biased;
     c->attention_bias = c->biased ? f->attention_bias : BIAS_NONE;

@@ -37,12 +37,11 @@ typedef struct {
 
 /* How config.json speaks of windows of attention. */
 typedef struct {
-    const char *key;  /* of their size; NULL: there are none */
-    const char *flag; /* which must be true for them to count; NULL: they always do */
-    const char
-        *layers; /* of how many layers see all before those with windows, or of how many have them before those that see all; NULL: all have them */
-    bool layers_end; /* the second of these */
-    bool chunked;    /* as in model_config, and where config.json is silent */
+    const char *key;    /* of their size; NULL: there are none */
+    const char *flag;   /* which must be true for them to count; NULL: they always do */
+    const char *layers; /* of how many layers see all before those with windows; NULL: all have them */
+    bool layers_end;    /* instead: of how many have windows before those that see all */
+    bool chunked;       /* as in model_config, and where config.json is silent */
     int64_t full_step;
 } family_windows;
 

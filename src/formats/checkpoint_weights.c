@@ -28,8 +28,9 @@ static int write_stored_rows(safetensors_writer *writer, const row_room *room, c
         TRY(stored_group_read(room->values, from, first, n, in));
         return safetensors_writer_write(writer, room->values, n * in);
     }
-    if (from->bytes && from->type == type) stored_group_copy(room->bytes, from, first, n, in);
-    else {
+    if ((from->bytes || from->copy) && from->type == type) {
+        TRY(stored_group_copy(room->bytes, from, first, n, in));
+    } else {
         TRY(stored_group_read(room->values, from, first, n, in));
         TRY(quantise(room->bytes, type, room->values, n * in));
     }

@@ -95,13 +95,13 @@ static const char *type_name(const json_t *value) {
     }
 }
 
-#define EXPECT(test, expected)                                                                                                                       \
-    if (!(test)) FAIL(LAMP_MALFORMED, "%s: \"%s\": expected %s, found %s", where, key, expected, type_name(found))
-
 const json_t *json_find(const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);
     return json_is_null(value) ? NULL : value;
 }
+
+#define EXPECT(test, expected)                                                                                                                       \
+    if (!(test)) FAIL(LAMP_MALFORMED, "%s: \"%s\": expected %s, found %s", where, key, expected, type_name(found))
 
 int json_get_object(json_t **value, const json_t *object, const char *key, const char *where) {
     json_t *found = json_object_get(object, key);

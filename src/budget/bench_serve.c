@@ -37,7 +37,7 @@ static int read_text(void *context) {
     return session_feed(&s->session, &s->logits, s->text, s->prompt);
 }
 
-/* For at least one token and as many as `asked`, or `usual` of them if the context holds so many. */
+/* With a text of `asked` tokens; 0: of `usual`, or of as many as the context holds. */
 static int open_server(bench *b, server *s, const char *path, ptrdiff_t asked, ptrdiff_t usual) {
     s->how = sampling_defaults();
     double begin = clock_seconds();

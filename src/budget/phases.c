@@ -80,8 +80,8 @@ const struct kernels *phases_watch(tape *t) {
     watched_products.linear = linear, watched_products.linear_dx = linear_dx, watched_products.linear_dw = linear_dw;
     watched_products.attention = attention, watched_products.attention_backward = attention_backward;
     watched.swiglu = swiglu, watched.swiglu_backward = swiglu_backward;
-    watched.swiglu_bounded = swiglu_bounded, watched.swiglu_bounded_backward = swiglu_bounded_backward, watched.relu = relu,
-    watched.relu_backward = relu_backward;
+    watched.swiglu_bounded = swiglu_bounded, watched.swiglu_bounded_backward = swiglu_bounded_backward;
+    watched.relu = relu, watched.relu_backward = relu_backward;
     watched.sum_squares = sum_squares, watched.adamw = adamw, watched.factored = factored, watched.factored_product = factored_product;
     t->k = &watched, t->products = &watched_products;
     phases_clear();

@@ -10,8 +10,8 @@
 #include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
 #include "formats/tokenizer_json.h"
-#include "text/tokenizer_parts.h"
 #include "models/families/family.h"
+#include "text/tokenizer_parts.h"
 
 enum { MOMENT_NAME_BYTES = 128 };
 

@@ -125,8 +125,6 @@ static void put_merges(gguf_writer *w, buffer *spelling, const tokenizer *t) {
 
 /* ---- scores of characters ---------------------------------------------------------------------------------------------------------- */
 
-static bool can_be_merged(const tokenizer *t, int32_t id) { return id >= 0 && t->tokens[id].kind == TOKEN_TEXT && id != t->unknown; }
-
 static int64_t rank_of(const tokenizer *t, const merge *m) { return index_map_find(&t->merge_of_pair, pair_key(m->left, m->right)) >> 32; }
 
 /* How many ways there are to make a token of two others. */
@@ -134,11 +132,11 @@ static int count_ways(const tokenizer *t, int32_t id) {
     const char *bytes = t->text.bytes + t->tokens[id].start;
     const uint32_t length = t->tokens[id].length;
     int n = 0;
-    for (uint32_t at = 0; can_be_merged(t, id);) {
+    for (uint32_t at = 0; tokenizer_can_merge(t, id);) {
         size_t step = character_length(bytes + at, length - at, NULL);
         at += step ? (uint32_t)step : 1;
         if (at >= length) break;
-        n += can_be_merged(t, tokenizer_find(t, bytes, at)) && can_be_merged(t, tokenizer_find(t, bytes + at, length - at));
+        n += tokenizer_can_merge(t, tokenizer_find(t, bytes, at)) && tokenizer_can_merge(t, tokenizer_find(t, bytes + at, length - at));
     }
     return n;
 }
@@ -161,7 +159,7 @@ static int find_scores(float *scores, const tokenizer *t, ranked *order) {
     int place = 0, n = 0;
     for (int32_t id = 0; id < t->size; id++) scores[id] = 0, ways += count_ways(t, id);
     for (int i = 0; i < t->n_merges; i++) /* what stands for no text has no score */
-        if (can_be_merged(t, t->merges[i].result)) order[n++] = (ranked){rank_of(t, &t->merges[i]), t->merges[i].result};
+        if (tokenizer_can_merge(t, t->merges[i].result)) order[n++] = (ranked){rank_of(t, &t->merges[i]), t->merges[i].result};
     if (n > 0) qsort(order, (size_t)n, sizeof *order, compare_ranked);
     bool follow = ways == n;
     for (int i = 0; i < n && follow; i++) {

@@ -196,7 +196,7 @@ static void experts_backward(tape *t, void *saved) {
     const bool in_parts = tape_takes_parts(t, s->w.down);
     const cut c = cut_experts(s->w.down, s->groups, in_parts, s->recompute);
     const scratch all = scratch_borrow(t, s, &c, true, in_parts);
-    tape_gradient(t, s->x);
+    tape_gradient(t, s->x); /* is there before threads add to it */
 #pragma omp parallel for schedule(dynamic) if (c.workers > 1)
     for (ptrdiff_t i = 0; i < c.parts; i++) {
         part p;

@@ -111,6 +111,6 @@ static int run_step(normalizer *n, size_t i, const char **bytes, size_t *length)
 }
 
 int normalizer_run(normalizer *n, const char **bytes, size_t *length) {
-    for (size_t i = 0; i<n->n && * length> 0; i++) TRY(run_step(n, i, bytes, length));
+    for (size_t i = 0; *length > 0 && i < n->n; i++) TRY(run_step(n, i, bytes, length));
     return LAMP_OK;
 }

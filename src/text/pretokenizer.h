@@ -41,7 +41,6 @@ int pretokenizer_next(pretokenizer *p, piece *next); /* 1, or 0 after the last p
 extern const char PRETOKENIZER_QWEN2[];
 extern const char PRETOKENIZER_GPT2[];
 extern const char PRETOKENIZER_WORDS[]; /* words, and runs of signs */
-extern const char
-    PRETOKENIZER_DIGIT[]; /* a digit, as the step Digits of Hugging Face's tokenizers knows them: a year younger than those of its patterns */
+extern const char PRETOKENIZER_DIGIT[]; /* as the step Digits of Hugging Face's tokenizers has it, which knows a year's digits more than \p{N} */
 
 #endif

@@ -18,8 +18,6 @@ static int compare_scores(const void *a, const void *b) {
     return x->score != y->score ? (x->score > y->score ? -1 : 1) : x->id - y->id;
 }
 
-static bool can_be_merged(const tokenizer *t, int32_t id) { return id >= 0 && t->tokens[id].kind == TOKEN_TEXT && id != t->unknown; }
-
 static int add_ways(tokenizer *t, int32_t result, int64_t rank) {
     const token whole = t->tokens[result];
     for (uint32_t at = 0;;) {
@@ -28,7 +26,7 @@ static int add_ways(tokenizer *t, int32_t result, int64_t rank) {
         at += step ? (uint32_t)step : 1;
         if (at >= whole.length) return LAMP_OK;
         int32_t left = tokenizer_find(t, bytes, at), right = tokenizer_find(t, bytes + at, whole.length - at);
-        if (can_be_merged(t, left) && can_be_merged(t, right)) TRY(tokenizer_set_merge(t, (merge){left, right, result}, rank));
+        if (tokenizer_can_merge(t, left) && tokenizer_can_merge(t, right)) TRY(tokenizer_set_merge(t, (merge){left, right, result}, rank));
     }
 }
 
@@ -39,7 +37,7 @@ int tokenizer_merge_by_scores(tokenizer *t, const float *scores) {
     size_t n = 0;
     TRY(memory_new(&order, (size_t)t->size, sizeof *order, "the order of scores"));
     for (int32_t id = 0; id < t->size; id++)
-        if (can_be_merged(t, id) && t->tokens[id].length > 0) order[n++] = (scored){scores[id], id};
+        if (tokenizer_can_merge(t, id) && t->tokens[id].length > 0) order[n++] = (scored){scores[id], id};
     if (n > 0) qsort(order, n, sizeof *order, compare_scores);
     for (size_t i = 0; i < n; i++) {
         if (i > 0 && order[i].score < order[i - 1].score) rank++;

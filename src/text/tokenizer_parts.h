@@ -5,7 +5,7 @@
  *     settings                       the fields marked so below, and steps (tokenizer_add_step, tokenizer_add_normalization)
  *     tokenizer_add_token            in the order of the ids
  *     tokenizer_add_merge            in the order of the ranks, or tokenizer_merge_by_scores
- *     tokenizer_add_begin, _end      what stands around a whole text
+ *     begin, end                     what stands around a whole text
  *     tokenizer_complete             checks, and makes what encoding needs
  *
  * A vocabulary of bytes holds bytes (text/byte_alphabet.h reads what files hold in their place). One of characters holds what it is made
@@ -67,7 +67,7 @@ struct tokenizer {
     index_map merge_of_pair; /* pair_key(left, right) -> rank << 32 | result */
     int32_t byte_id[256];    /* -1: no token */
     added_tokens added, added_normalized;
-    token_list begin, end; /* what stands around a text whose template is asked for */
+    token_list begin, end;        /* what stands around a text whose template is asked for */
     buffer source, config_source; /* the files it was read from, to be written as they were; empty: none */
 
     /* settings */
@@ -94,9 +94,12 @@ int tokenizer_show_tokens(tokenizer *t);                            /* the part 
 int32_t tokenizer_find(const tokenizer *t, const char *bytes, size_t length); /* the id of these bytes in the vocabulary, or -1 */
 int32_t tokenizer_find_name(const tokenizer *t, const char *name);            /* likewise, and of added tokens */
 
+/* Whether scores may make a token of it and another. */
+static inline bool tokenizer_can_merge(const tokenizer *t, int32_t id) { return id >= 0 && t->tokens[id].kind == TOKEN_TEXT && id != t->unknown; }
+
 static inline uint64_t pair_key(int32_t left, int32_t right) { return (uint64_t)(uint32_t)left << 32 | (uint32_t)right; }
 
-extern const char SPACE_MARK[4];    /* U+2581, with which vocabularies of characters spell spaces */
+extern const char SPACE_MARK[4];   /* U+2581, with which vocabularies of characters spell spaces */
 extern const char END_OF_TEXT[14]; /* what trainers call the token between documents */
 
 #endif

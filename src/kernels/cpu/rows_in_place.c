@@ -10,7 +10,7 @@
 
 enum {
     IN_PLACE_ROWS = 32,
-    TILE_OF_X = (int)VECTOR_BYTES == 32 ? 2 : 4, /* rows */
+    TILE_OF_X = (int)VECTOR_BYTES == 32 ? 2 : 4, /* rows; AVX2 has registers for sixteen vectors only */
     TILE_OF_W = 4,
     INPUT_VECTORS = 3,
     INPUT_ROWS = PANEL_ROWS * PANEL_VECTORS / INPUT_VECTORS,

@@ -116,8 +116,8 @@ struct products {
     void (*linear_dw)(real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate, bool soon);
     /* Products that do not wait for one another, with what w stands for (kernels/stored.h). A few rows of x are never rounded to bf16; but in
      * products_int8, where w is in blocks, all are to eight bits: a block of a row has the scale s = max|x| / 127, and each number in it becomes
-     * s round(x (1 / s)), ties to even, or 0 where s is below FLT_MIN. Then sums of neighbours, four at least, are exact integers, which s and d
-     * multiply. */
+     * s round(x (1 / s)), ties to even, or 0 where s is below FLT_MIN. Then sums of values of a block, four at least, are exact integers, which s
+     * and d multiply. */
     void (*linear_stored)(const stored_product *each, int n);
 
     /* y (queries, heads * value_dim) = softmax(scale q k^T) v over the keys a query sees; log_sum (queries, heads) = logarithm of the softmax's

@@ -153,8 +153,9 @@ static void add_to_bias(tape *t, real *gradient, const weight *b, rows_of dy, re
 
 /* g and u; gate NULL: ReLU */
 static void inner(tape *t, real *gate, real *up, rows_of x, const mlp_weights *w, row_groups groups) {
-    if (gate) weight_linear(t, gate, x, w->gate, groups), add_bias_of(t, gate, w->gate_bias, NULL, groups);
-    weight_linear(t, up, x, w->up, groups), add_bias_of(t, up, w->up_bias, NULL, groups);
+    weight_linear_each(t, (real *[]){up, gate}, x, (const weight *[]){w->up, w->gate}, gate ? 2 : 1, groups);
+    if (gate) add_bias_of(t, gate, w->gate_bias, NULL, groups);
+    add_bias_of(t, up, w->up_bias, NULL, groups);
 }
 
 static void activate(tape *t, real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t F,

@@ -5,7 +5,7 @@
 
 enum {
     FEW_ROWS = 2,            /* up to so many, packing does not pay */
-    RUN_ROWS = 128,          /* of a weight */
+    RUN_BYTES = 1 << 16,     /* of a weight, about */
     FETCH_BYTES = 1 << 13,   /* how far ahead */
     FETCH_MOST_ROWS = 32,    /* but no more rows than these */
     SMALL_PRODUCT = 1 << 16, /* is not worth a second thread */
@@ -34,8 +34,10 @@ static inline void fetch_bytes(const unsigned char *from, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i += CACHE_LINE) __builtin_prefetch(from + i, 0, 2);
 }
 
+static ptrdiff_t rows_of_runs(const stored_product *p) { return RUN_BYTES / product_stride(p) + 1; }
+
 static ptrdiff_t runs_of(const stored_product *p, int group) {
-    return p->groups.start[group] < p->groups.start[group + 1] ? ceiling(p->out, RUN_ROWS) : 0;
+    return p->groups.start[group] < p->groups.start[group + 1] ? ceiling(p->out, rows_of_runs(p)) : 0;
 }
 
 /* The run after all that were taken before; *r is what this thread took last, or {0}. */
@@ -47,7 +49,8 @@ static bool take_run(run *r, run_queue *q) {
         const stored_product *p = &q->each[r->product];
         for (; r->group < p->groups.groups; r->before += runs_of(p, r->group++)) {
             if (mine >= r->before + runs_of(p, r->group)) continue;
-            r->first = (mine - r->before) * RUN_ROWS, r->n = smaller(p->out - r->first, RUN_ROWS);
+            const ptrdiff_t rows = rows_of_runs(p);
+            r->first = (mine - r->before) * rows, r->n = smaller(p->out - r->first, rows);
             r->w = (const unsigned char *)p->w.group[r->group] + r->first * product_stride(p);
             return true;
         }

@@ -28,10 +28,50 @@ static inline ptrdiff_t first_seen(const attention_shape *shape, ptrdiff_t posit
 /* Where the first block of keys begins that a query at `position`, or one after it, sees. */
 static inline ptrdiff_t first_block(const attention_shape *shape, ptrdiff_t position) { return first_seen(shape, position) / KEYS * KEYS; }
 
+/* One query reads each key and each value once: what counts is how fast they stream in, and packing them does not pay. They lie a whole token apart,
+ * which processors do not foresee. */
+enum { KEYS_AHEAD = 8 };
+
+static inline void fetch_key(const real *x, ptrdiff_t width) { fetch_bytes((const unsigned char *)x, width * (ptrdiff_t)sizeof(real)); }
+
+/* scores (rows, KEYS) of the heads of one query */
+static void score_heads(real *scores, const query_block *b, const real *k, ptrdiff_t stride, ptrdiff_t keys, ptrdiff_t width) {
+    for (ptrdiff_t j = 0; j < keys; j++, k += stride) {
+        if (j + KEYS_AHEAD < keys) fetch_key(k + KEYS_AHEAD * stride, width);
+        for (ptrdiff_t i = 0; i < b->rows; i++) scores[i * KEYS + j] = dot(b->q.x + i * b->q.stride, k, width);
+    }
+}
+
+/* y (rows, width) += weights (rows, KEYS) v (keys, width) */
+static void add_values(const query_block *b, const real *weights, const real *v, ptrdiff_t stride, ptrdiff_t keys, ptrdiff_t width) {
+    enum { WIDE = 8 };
+    for (ptrdiff_t i = 0; i < b->rows; i++) {
+        const real *weight = weights + i * KEYS;
+        real *y = b->y + i * b->y_stride;
+        ptrdiff_t d = 0;
+        for (; d + WIDE * LANES <= width; d += WIDE * LANES) {
+            V sum[WIDE];
+            for (int c = 0; c < WIDE; c++) sum[c] = load(y + d + c * LANES);
+            for (ptrdiff_t j = 0; j < keys; j++) {
+                const real *from = v + j * stride + d;
+                if (j + KEYS_AHEAD < keys) fetch_key(from + KEYS_AHEAD * stride, WIDE * LANES);
+                for (int c = 0; c < WIDE; c++) sum[c] += weight[j] * load(from + c * LANES);
+            }
+            for (int c = 0; c < WIDE; c++) store(y + d + c * LANES, sum[c]);
+        }
+        for (; d < width; d += LANES) {
+            V sum = load_left(y + d, width - d, 0);
+            for (ptrdiff_t j = 0; j < keys; j++) sum += weight[j] * load_left(v + j * stride + d, width - d, 0);
+            store_left(y + d, sum, width - d);
+        }
+    }
+}
+
 /* scores (rows, KEYS) against keys j0 .. j0 + keys, scaled */
 static void score_block(const arithmetic *how, real *scores, const query_block *b, const operand *k, ptrdiff_t j0, ptrdiff_t keys,
                         const attention_shape *shape, room *r) {
-    multiply_tile(how, scores, KEYS, &b->q, 0, b->rows, k, j0, keys, shape->head_dim, false, r);
+    if (b->later == 0) score_heads(scores, b, k->x + j0 * k->stride, k->stride, keys, shape->head_dim);
+    else multiply_tile(how, scores, KEYS, &b->q, 0, b->rows, k, j0, keys, shape->head_dim, false, r);
     for (ptrdiff_t i = 0; i < b->rows; i++) {
         const ptrdiff_t position = b->position + i * b->later, before = first_seen(shape, position) - j0, seen = position + 1 - j0;
         real *row = scores + i * KEYS;
@@ -67,7 +107,8 @@ static void attend_block(const arithmetic *how, const query_block *b, const oper
         }
         operand weights = {scores, KEYS, NULL, ACROSS}, values = *v;
         values.x += j0 * v->stride;
-        multiply_tile(how, b->y, b->y_stride, &weights, 0, b->rows, &values, 0, shape->value_dim, wide, true, &r);
+        if (b->later == 0) add_values(b, scores, values.x, v->stride, wide, shape->value_dim);
+        else multiply_tile(how, b->y, b->y_stride, &weights, 0, b->rows, &values, 0, shape->value_dim, wide, true, &r);
     }
     for (ptrdiff_t i = 0; i < b->rows; i++) {
         real inverse = 1 / sum[i];
@@ -112,7 +153,7 @@ static void attention_by(const arithmetic *how, real *y, real *log_sum, const at
         if (keys > most_keys) most_keys = keys;
     }
     const ptrdiff_t parts = shape.heads * ceiling(longest, QUERIES);
-#pragma omp parallel for schedule(dynamic) if (span.n * parts > 1 && longest * most_keys * shape.heads > 4096)
+#pragma omp parallel for schedule(dynamic) if (span.n * parts > 1 && longest * most_keys * shape.heads * shape.head_dim > SMALL_PRODUCT)
     for (ptrdiff_t task = 0; task < span.n * parts; task++) {
         const ptrdiff_t s = task / parts, first = span.query_start[s], queries = span.query_start[s + 1] - first, row = span.key_start[s];
         query_block b;

@@ -21,7 +21,7 @@ void memory_clear(void *block, size_t bytes) {
     for (size_t at = 0; at < bytes; at += PIECE) memset(begin + at, 0, bytes - at < PIECE ? bytes - at : PIECE);
 }
 
-int memory_new_block(void *pointer, size_t count, size_t size, const char *purpose) {
+int memory_new_room(void *pointer, size_t count, size_t size, const char *purpose) {
     enum { LINE = 64, LARGE_PAGE = 1 << 21 };
     size_t alignment = count > 0 && size > LARGE_PAGE / count ? LARGE_PAGE : LINE, bytes;
     char *block = NULL;
@@ -29,7 +29,14 @@ int memory_new_block(void *pointer, size_t count, size_t size, const char *purpo
     bytes = (bytes + alignment - 1) / alignment * alignment;
     if (bytes > 0 && !(block = aligned_alloc(alignment, bytes))) FAIL(LAMP_NO_MEMORY, "no memory for %s: %zu x %zu bytes", purpose, count, size);
     if (alignment == LARGE_PAGE) madvise(block, bytes, MADV_HUGEPAGE); /* a wish; without it all works, slower */
-    memory_clear(block, bytes);
+    memcpy(pointer, &block, sizeof block);
+    return LAMP_OK;
+}
+
+int memory_new_block(void *pointer, size_t count, size_t size, const char *purpose) {
+    void *block = NULL;
+    TRY(memory_new_room(&block, count, size, purpose));
+    memory_clear(block, count * size);
     memcpy(pointer, &block, sizeof block);
     return LAMP_OK;
 }

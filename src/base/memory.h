@@ -1,5 +1,5 @@
 /* Heap memory that names its purpose. Every allocation of the library goes through here, so that a failure says what was asked for
- * and why, and so that tests can count them. Memory is zeroed. */
+ * and why, and so that tests can count them. Memory is zeroed, unless it says otherwise. */
 #ifndef MEMORY_H
 #define MEMORY_H
 
@@ -10,6 +10,9 @@ int memory_new(void *pointer, size_t count, size_t size, const char *purpose);
 
 /* The same for what is streamed through again and again: aligned to cache lines, or if it is large, to large pages. */
 int memory_new_block(void *pointer, size_t count, size_t size, const char *purpose);
+
+/* The same, not zeroed: what is never written takes no memory, but for the rest of a large page. */
+int memory_new_room(void *pointer, size_t count, size_t size, const char *purpose);
 
 /* Zeroes; by all threads, if it is large. */
 void memory_clear(void *block, size_t bytes);

@@ -17,8 +17,10 @@ static ptrdiff_t rows_of_kind(const state *s, int i) { return state_grows((state
 
 int state_allocate(state *s, ptrdiff_t capacity, int sequences) {
     s->capacity = capacity, s->sequences = sequences;
-    for (int i = 0; i < s->layers * STATE_KINDS; i++)
-        TRY(memory_new(&s->rows[i].x, (size_t)(rows_of_kind(s, i) * s->rows[i].width), sizeof(real), "what a model remembers"));
+    for (int i = 0; i < s->layers * STATE_KINDS; i++) {
+        const size_t values = (size_t)(rows_of_kind(s, i) * s->rows[i].width);
+        TRY((state_is_replaced(s, i) ? memory_new_block : memory_new_room)(&s->rows[i].x, values, sizeof(real), "what a model remembers"));
+    }
     return LAMP_OK;
 }
 

@@ -16,7 +16,7 @@ enum {
 /* In blocks of s value, with s = max |x| / 127. begin: of the sums with four values each, or, in bundles, with four of the low half and four of the
  * high one; without an excess not used. */
 typedef struct {
-    int8_t value[ROW_BLOCKS * STORED_BLOCK];
+    int8_t value[ROW_BLOCKS * STORED_BLOCK] __attribute__((aligned(64)));
     int32_t begin[ROW_BLOCKS * QUADS];
     float scale[ROW_BLOCKS];
 } rounded_row;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -13,14 +14,16 @@
 
 enum { PRECISIONS = 3, BANDWIDTH = PRECISIONS, PROBES }; /* a peak of each precision, and memory */
 enum { ROUNDS = 9, FEW_ROUNDS = 3 /* where one takes LONG seconds and more */, LONG = 5 };
-enum { STREAM_BYTES = 1 << 28, STREAM_REALS = STREAM_BYTES / (int)sizeof(real) };
+enum { STREAM_BYTES = 1 << 28, STREAM_CACHES = 4 /* what is read comes from memory if it is so many times what the last cache holds */ };
 
 int bench_open(bench *b, double seconds) {
     *b = (bench){.threads = omp_get_max_threads(), .seconds = seconds};
     TRY(kernels_choose(&b->k));
-    TRY(memory_new(&b->stream, STREAM_REALS, sizeof *b->stream, "the bandwidth probe"));
+    const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    b->stream_reals = (cache > STREAM_BYTES / STREAM_CACHES ? STREAM_CACHES * cache : STREAM_BYTES) / (ptrdiff_t)sizeof(real);
+    TRY(memory_new_room(&b->stream, (size_t)b->stream_reals, sizeof *b->stream, "the bandwidth probe"));
 #pragma omp parallel for schedule(static)
-    for (ptrdiff_t i = 0; i < STREAM_REALS; i++) b->stream[i] = 1; /* pages that were never written are all the same page */
+    for (ptrdiff_t i = 0; i < b->stream_reals; i++) b->stream[i] = 1; /* pages that were never written are all the same page */
     return LAMP_OK;
 }
 
@@ -92,7 +95,7 @@ static double rate_of_sweeps(const bench_probe *p, sweep *once, double bytes_eac
     double sum = 0;
 #pragma omp parallel num_threads(p->threads) reduction(+ : sum)
     {
-        ptrdiff_t page = 4096, pages = STREAM_REALS / page, mine = omp_get_thread_num(), all = omp_get_num_threads();
+        ptrdiff_t page = 4096, pages = p->b->stream_reals / page, mine = omp_get_thread_num(), all = omp_get_num_threads();
         ptrdiff_t first = pages * mine / all * page, last = pages * (mine + 1) / all * page;
         double begin = clock_seconds(), now = begin, bytes = 0, seen = 0;
         while (now - begin < seconds || bytes == 0) {

@@ -47,6 +47,7 @@ typedef struct {
     int threads;
     double seconds; /* for each row, in all rounds together */
     real *stream;   /* what is read to learn the bandwidth */
+    ptrdiff_t stream_reals;
     bench_row *row;
     int n;
     size_t capacity;

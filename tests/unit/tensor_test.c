@@ -292,10 +292,11 @@ static void a_state_appends_layer_by_layer(void) {
     for (int l = 0; l < 2; l++) state_append(&s, l, STATE_KEY, key, 3), state_append(&s, l, STATE_VALUE, value, 3);
     EXPECT(s.length == 0, "append moved the length to %td", s.length);
     s.length = 3;
+    state_of(&s, 0, STATE_KEY)[6] = -1;
     state_append(&s, 1, STATE_KEY, key + 4, 1), state_append(&s, 1, STATE_VALUE, value + 4, 1);
     const real *first_key = state_of(&s, 0, STATE_KEY), *second_key = state_of(&s, 1, STATE_KEY), *second_value = state_of(&s, 1, STATE_VALUE);
     EXPECT(!memcmp(first_key, key, sizeof key) && !memcmp(second_value, value, sizeof value), "the first three rows changed");
-    EXPECT(second_key[6] == 5 && second_value[7] == 12 && first_key[6] == 0, "row 4 is (%g, %g)", (double)second_key[6], (double)second_key[7]);
+    EXPECT(second_key[6] == 5 && second_value[7] == 12 && first_key[6] == -1, "row 4 is (%g, %g)", (double)second_key[6], (double)second_key[7]);
     state_close(&s);
     state_close(&s);
     EXPECT(!s.rows && s.capacity == 0, "a closed state holds something");

@@ -85,11 +85,11 @@ static const cli_verb *find_verb(const char *name) {
  * long. So waiting threads spin briefly and sleep. And where there is one for each core, each keeps to its own: those that wake often otherwise
  * meet on one of them. OpenMP's library reads this before main begins, hence the second start. */
 static void restart_with_patient_threads(char **argv) {
-    static const char *const said[] = {"OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"};
+    static const char *const wishes[] = {"OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"};
     bool bind = true;
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
     setenv("GOMP_SPINCOUNT", "10000", 1);
-    for (size_t i = 0; i < sizeof said / sizeof *said; i++) bind &= !getenv(said[i]);
+    for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++) bind &= !getenv(wishes[i]);
     if (bind) setenv("OMP_PROC_BIND", "true", 1);
     execv("/proc/self/exe", argv);
 }

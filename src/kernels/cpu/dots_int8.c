@@ -1,5 +1,5 @@
 /* A row of a weight in blocks of q8_0, q4_0 or mxfp4 times a row of x that is rounded to eight bits: what one token takes when it is generated. The
- * weight is read once, as it lies. Four neighbours are summed in integers.
+ * weight is read once, as it lies. Four neighbours are summed in integers, of nibbles eight.
  *
  * The dot instruction multiplies unsigned bytes by signed ones. So there the values of a weight are taken with an excess added, and sums begin at
  * minus that times the sum of the values of x: EXCESS, or, where nibbles are multiplied without being made signed, the least that they stand for.
@@ -68,7 +68,7 @@ static inline bundle_bytes load_bundle(const void *bytes) {
     return b;
 }
 
-/* sum + four bytes of u, without a sign, times four of s. Of u two together are below 2^8. */
+/* sum + four bytes of u, without a sign, times four of s. Two of u together are below 2^8, or their products, in 16 bits, would not fit. */
 static inline bundle_fours add_fours(bundle_fours sum, bundle_bytes u, bundle_bytes s) {
 #if EXCESS > 0
     return (bundle_fours)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)u, (__m512i)s);

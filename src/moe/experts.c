@@ -128,6 +128,25 @@ static scratch scratch_of(const scratch *all, const struct saved *s, const cut *
     return mine;
 }
 
+typedef void work(tape *t, const struct saved *s, const part *p, const scratch *m);
+
+static void work_on_part(tape *t, const struct saved *s, const cut *c, const scratch *all, work *do_part, ptrdiff_t i) {
+    part p;
+    part_make(&p, s->groups, c, i);
+    const scratch mine = scratch_of(all, s, c, &p);
+    do_part(t, s, &p, &mine);
+}
+
+/* Where all threads work on a part there must be no region around it, not even of one thread: products inside would start new threads each time. */
+static void work_on_parts(tape *t, const struct saved *s, const cut *c, const scratch *all, work *do_part) {
+    if (c->workers == 1) {
+        for (ptrdiff_t i = 0; i < c->parts; i++) work_on_part(t, s, c, all, do_part, i);
+        return;
+    }
+#pragma omp parallel for schedule(dynamic)
+    for (ptrdiff_t i = 0; i < c->parts; i++) work_on_part(t, s, c, all, do_part, i);
+}
+
 /* dW += dy^T x, the last use of W. Where only few rows reached each expert, an update can do without dW itself. */
 static void add_to_weight(tape *t, weight *w, rows_of dy, rows_of x, const part *p, real *gradient) {
     if (!gradient) {
@@ -198,13 +217,7 @@ static void experts_backward(tape *t, void *saved) {
     const cut c = cut_experts(s->w.down, s->groups, in_parts, s->recompute);
     const scratch all = scratch_borrow(t, s, &c, true, in_parts);
     tape_gradient(t, s->x); /* is there before threads add to it */
-#pragma omp parallel for schedule(dynamic) if (c.workers > 1)
-    for (ptrdiff_t i = 0; i < c.parts; i++) {
-        part p;
-        part_make(&p, s->groups, &c, i);
-        const scratch mine = scratch_of(&all, s, &c, &p);
-        part_backward(t, s, &p, &mine);
-    }
+    work_on_parts(t, s, &c, &all, part_backward);
     if (in_parts) {
         tape_end_use_in_parts(t, s->w.down), tape_end_use_in_parts(t, s->w.up);
         if (s->w.gate) tape_end_use_in_parts(t, s->w.gate);
@@ -233,13 +246,7 @@ static void run(tape *t, tensor *y, tensor *x, const mlp_weights *w, tensor *pai
     if (!recompute) s.gate = w->gate ? tape_keep(t, bytes) : NULL, s.up = tape_keep(t, bytes);
     const cut c = cut_experts(w->down, groups, t->training && w->down->step->passing, recompute);
     const scratch all = scratch_borrow(t, &s, &c, false, false);
-#pragma omp parallel for schedule(dynamic) if (c.workers > 1)
-    for (ptrdiff_t i = 0; i < c.parts; i++) {
-        part p;
-        part_make(&p, groups, &c, i);
-        const scratch mine = scratch_of(&all, &s, &c, &p);
-        part_forward(t, &s, &p, &mine);
-    }
+    work_on_parts(t, &s, &c, &all, part_forward);
     scratch_return(t, &all);
     RECORD(t, y, experts_backward, s);
     if (w->gate) tape_use(t, w->gate);

@@ -1,8 +1,10 @@
 /* Products. Each of the three (forward, d-input, d-weight) is C = A B over a depth. C is cut into tiles; a tile packs what it needs of A and
  * B (packing.c) and one micro-kernel makes panels of PANEL_ROWS x PANEL_COLUMNS sums in registers: at each step of the depth, a broadcast
- * of each row of A times one row of B. While a block is multiplied, the source rows of the next are fetched.
+ * of each row of A times one row of B. While panels are multiplied, what comes next is fetched, evenly: many lines at once would keep the caches'
+ * own traffic waiting.
  *
- * Weights are used many times between updates and may come packed: then only the rows of a batch are packed here.
+ * Weights are used many times between updates and may come packed: then only the rows of a batch are packed here. So it is where B's source, but
+ * for the distance of its rows, already is what its panels would be.
  *
  * Element (i, j) is always summed in the same order, however tiles are cut and spread over threads. */
 #include <stdint.h>
@@ -13,7 +15,7 @@ enum {
     B_UNITS = 256 * DEPTH,
     FETCH_AHEAD = 16, /* units of B */
     TILES_PER_THREAD = 2,
-    FEW_PANELS = 3 * PANEL_ROWS, /* up to so many rows packing does not pay where B lies as the micro-kernel reads it */
+    NARROW = 768, /* B's rows may be so wide where they are read in place; further apart, they would compete for the same sets of the caches */
 };
 
 /* One call of the micro-kernel: c (rows, columns) (+)= A panel times B panel. */
@@ -25,6 +27,8 @@ typedef struct {
     ptrdiff_t b_step; /* between units of B: PANEL_COLUMNS where it is packed */
     ptrdiff_t units, rows, columns;
     bool accumulate;
+    const real *ahead; /* fetched meanwhile: at each unit so much of it */
+    ptrdiff_t ahead_step;
     real *square;     /* receives the sum of c's squares; may be NULL */
     bool past_caches; /* c is written once, in whole lines, and not read soon */
 } panels;
@@ -87,10 +91,11 @@ static inline __attribute__((always_inline)) V keep_sums(V sum[PANEL_ROWS][PANEL
 static inline __attribute__((always_inline)) void micro_kernel(add_unit *add, const panels *p, const ptrdiff_t a_row, const ptrdiff_t a_step,
                                                                const ptrdiff_t b_step, const int most) {
     V sum[PANEL_ROWS][PANEL_VECTORS];
-    const real *a = p->a, *b = p->b;
+    const real *a = p->a, *b = p->b, *ahead = p->ahead;
     begin_sums(sum, p, most);
-    for (ptrdiff_t k = p->units; k > 0; k--, a += a_step, b += b_step) {
+    for (ptrdiff_t k = p->units; k > 0; k--, a += a_step, b += b_step, ahead += p->ahead_step) {
         V b0 = load(b), b1 = load(b + LANES);
+        __builtin_prefetch(ahead, 0, 2), __builtin_prefetch(ahead + p->ahead_step / 2, 0, 2);
         __builtin_prefetch(b + FETCH_AHEAD * b_step), __builtin_prefetch(b + FETCH_AHEAD * b_step + LANES);
 #pragma GCC unroll 16
         for (int i = 0; i < most; i++) sum[i][0] = add(sum[i][0], a + i * a_row, b0), sum[i][1] = add(sum[i][1], a + i * a_row, b1);
@@ -163,33 +168,45 @@ typedef struct {
 } room;
 
 /* Whether B, unpacked, is already what its panels would be, but for the distance of units. */
-static inline bool reads_in_place(const arithmetic *how, const block *t) {
-    const bool lies_so = how->values == 1 && t->a.lies == ACROSS && t->b.lies == ALONG && !t->b.row && t->n % PANEL_COLUMNS == 0;
-    return !t->packed && !t->stored.bytes && lies_so && t->m <= FEW_PANELS;
+static bool reads_in_place(const arithmetic *how, const operand *a, const operand *b, ptrdiff_t columns) {
+    const bool lies_so = a->lies == ACROSS && b->lies == ALONG && !b->row && b->stride <= NARROW;
+    return how->values == 1 && lies_so && columns % PANEL_COLUMNS == 0;
 }
+
+/* Whether all columns are taken of rows that follow one another. */
+static bool lies_in_one_piece(const operand *b, ptrdiff_t columns) { return b->lies == ALONG && !b->row && columns == b->stride; }
 
 /* One thread. next, if any, is what it multiplies afterwards. */
 static void multiply_block(const arithmetic *how, const block *t, const block *next, room *r) {
     ptrdiff_t units = units_of(how, t->deep), a_panel = a_panel_units(t->a.lies, units);
-    const bool in_place = reads_in_place(how, t);
+    const bool in_place = !t->packed && !t->stored.bytes && reads_in_place(how, &t->a, &t->b, t->n);
     ptrdiff_t b_panel = in_place ? PANEL_COLUMNS : (t->packed ? units_of(how, t->depth) : units) * PANEL_COLUMNS;
     const real *b = in_place ? source_row(&t->b, t->k0) + t->column : t->packed ? t->packed + units_of(how, t->k0) * PANEL_COLUMNS : r->b;
     const bool last = t->k0 + t->deep == t->depth, past_caches = t->past_caches && last && !t->accumulate;
+    const ptrdiff_t passes = ceiling(t->m, PANEL_ROWS), calls = passes * ceiling(t->n, PANEL_COLUMNS);
     upcoming a_next = {0}, b_next = {0};
+    const real *ahead = b;
+    ptrdiff_t ahead_step = t->packed ? ceiling(PANEL_COLUMNS, passes) : 0;
     if (next) a_next = upcoming_rows(&next->a, next->row, next->m, next->k0, next->deep);
-    if (next && !next->packed && !next->stored.bytes) b_next = upcoming_rows(&next->b, next->column, next->n, next->k0, next->deep);
-    ptrdiff_t fetches = ceiling(a_next.end - a_next.row + b_next.end - b_next.row, ceiling(t->n, PANEL_COLUMNS) * ceiling(t->m, PANEL_ROWS));
+    if (next && !next->packed && !next->stored.bytes) {
+        if (lies_in_one_piece(&next->b, next->n) && units > 0)
+            ahead = source_row(&next->b, next->k0), ahead_step = ceiling(next->deep * next->b.stride, calls * units);
+        else b_next = upcoming_rows(&next->b, next->column, next->n, next->k0, next->deep);
+    }
+    ptrdiff_t fetches = ceiling(a_next.end - a_next.row + b_next.end - b_next.row, calls);
     how->pack_a(r->a, &t->a, t->row, t->m, t->k0, t->deep);
     if (t->stored.bytes) how->pack_stored(r->b, b_panel, &t->stored, t->column, t->n, t->k0, t->deep);
     else if (!t->packed && !in_place) how->pack_b(r->b, b_panel, &t->b, t->column, t->n, t->k0, t->deep);
-    for (ptrdiff_t j = 0; j < t->n; j += PANEL_COLUMNS, b += b_panel)
-        for (ptrdiff_t i = 0; i < t->m; i += PANEL_ROWS) {
+    for (ptrdiff_t j = 0; j < t->n; j += PANEL_COLUMNS, b += b_panel) {
+        if (t->packed) ahead = b + b_panel;
+        for (ptrdiff_t i = 0; i < t->m; i += PANEL_ROWS, ahead += units * ahead_step) {
             fetch_rows(a_next.row < a_next.end ? &a_next : &b_next, fetches);
             real *square = t->squares && last ? t->squares + i / PANEL_ROWS * t->squares_stride + j / PANEL_COLUMNS : NULL;
             how->multiply(&(panels){t->c + i * t->stride + j, t->stride, r->a + i / PANEL_ROWS * a_panel, b, t->a.lies,
-                                    in_place ? t->b.stride : PANEL_COLUMNS, units, smaller(t->m - i, PANEL_ROWS), t->n - j, t->accumulate, square,
-                                    past_caches});
+                                    in_place ? t->b.stride : PANEL_COLUMNS, units, smaller(t->m - i, PANEL_ROWS), t->n - j, t->accumulate, ahead,
+                                    ahead_step, square, past_caches});
         }
+    }
 }
 
 /* c (m, n) (+)= A B, from row `row` of A and column `column` of B on. One thread. */
@@ -226,7 +243,7 @@ static void cut_tiles(grouped_product *p) {
     const ptrdiff_t most = most_rows(p->groups), m = p->m < 0 ? most : p->m, depth = p->depth < 0 ? most : p->depth;
     const ptrdiff_t units = depth > 0 ? smaller(units_of(p->how, depth), DEPTH) : 1, threads = threads_here(), enough = TILES_PER_THREAD * threads;
     p->height = smaller(p->a.lies == ACROSS ? TILE_ROWS : A_UNITS / a_panel_units(ALONG, units) * PANEL_ROWS, ceiling(m, PANEL_ROWS) * PANEL_ROWS);
-    p->width = p->packed ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
+    p->width = p->packed || reads_in_place(p->how, &p->a, &p->b, p->n) ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
     for (;;) {
         p->down = ceiling(m, p->height), p->across = ceiling(p->n, p->width);
         if (p->groups.groups * p->down * p->across >= enough) break;
@@ -352,7 +369,10 @@ static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matr
         .how = how, .c = dx, .a = {dy.x, out, dy.row, ACROSS}, .b = {NULL, in, NULL, ALONG}, .w = w, .groups = g, .m = -1, .n = in, .depth = out};
     p.accumulate = accumulate;
     if (w->packed) p.packed = w->packed + panels_size(how, out, in), p.packed_stride = packed_size_by(how, in, out);
-    if (how->values == 1) input_in_place(dx, dy, w, g, in, out, accumulate), p.least = IN_PLACE_ROWS + 1;
+    if (how->values == 1) {
+        const ptrdiff_t most = reads_in_place(how, &p.a, &p.b, in) ? IN_PLACE_ROWS_OF_NARROW : IN_PLACE_ROWS;
+        input_in_place(dx, dy, w, g, in, out, accumulate, most), p.least = most + 1;
+    }
     multiply_groups(&p);
 }
 

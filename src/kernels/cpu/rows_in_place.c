@@ -4,12 +4,14 @@
  *     y = x w^T     a tile is a few rows of x and of w: vectors of both run along the depth, and each sum's lanes are added at its end
  *     dx = dy w     rows of w are vectors as they lie, rows of dy give the factors; w comes in strips, each whole while it is near
  *
- * What is read after this is fetched meanwhile, a line or two at a time: many at once would keep the caches' own traffic waiting.
+ * What is read after this is fetched meanwhile, evenly: many lines at once would keep the caches' own traffic waiting.
  *
- * Every sum runs over the depth in order, whatever the tiles, and which path a group takes depends on its own rows alone. */
+ * Every sum runs over the depth in order, whatever the tiles,
+ * and which path a group takes depends on its own rows and the shape of w alone, not on whether w came packed. */
 
 enum {
     IN_PLACE_ROWS = 32,
+    IN_PLACE_ROWS_OF_NARROW = 24,                /* of d-input: beyond, a narrow w is read by panels (products.c) */
     TILE_OF_X = (int)VECTOR_BYTES == 32 ? 2 : 4, /* rows; AVX2 has registers for sixteen vectors only */
     TILE_OF_W = 4,
     INPUT_VECTORS = 3,
@@ -53,14 +55,14 @@ static inline __attribute__((always_inline)) void add_lanes(real total[TILE_OF_X
 }
 #endif
 
-/* y (rows, columns) = rows of x times rows of w. `fetches` rows of what is read later are fetched, `apart` bytes from one to the next. */
+/* y (rows, columns) = rows of x times rows of w. What is read later is fetched meanwhile, from `ahead` on. */
 typedef struct {
     real *y;
     ptrdiff_t stride;
     const real *x[TILE_OF_X];
     const unsigned char *w[TILE_OF_W], *ahead;
-    stored_type type; /* of w */
-    ptrdiff_t depth, rows, columns, fetches, apart;
+    stored_type type;                           /* of w */
+    ptrdiff_t depth, rows, columns, ahead_step; /* bytes, at each vector of the depth */
 } forward_tile;
 
 /* high is a constant, at least t->rows; size is that of a value of w. */
@@ -68,11 +70,12 @@ static inline __attribute__((always_inline)) void multiply_forward(const forward
     V sum[TILE_OF_X * TILE_OF_W];
     real total[TILE_OF_X * TILE_OF_W];
     const ptrdiff_t whole = t->depth / LANES * LANES;
+    const unsigned char *ahead = t->ahead;
 #pragma GCC unroll 16
     for (int i = 0; i < TILE_OF_X * TILE_OF_W; i++) sum[i] = (V){0};
     for (ptrdiff_t k = 0; k < whole; k += LANES) {
         V w[TILE_OF_W];
-        for (ptrdiff_t i = 0; i < t->fetches; i++) __builtin_prefetch(t->ahead + i * t->apart + k * size, 0, 2);
+        fetch_bytes(ahead, t->ahead_step), ahead += t->ahead_step;
 #pragma GCC unroll 4
         for (int j = 0; j < TILE_OF_W; j++) w[j] = load_w(t->w[j] + k * size);
 #pragma GCC unroll 4
@@ -89,7 +92,8 @@ static inline __attribute__((always_inline)) void multiply_forward(const forward
     }
     add_lanes(total, sum);
     for (ptrdiff_t i = 0; i < t->rows; i++)
-        for (ptrdiff_t j = 0; j < t->columns; j++) t->y[i * t->stride + j] = total[i * TILE_OF_W + j];
+        if (t->columns == TILE_OF_W) memcpy(t->y + i * t->stride, total + i * TILE_OF_W, sizeof(real) * TILE_OF_W);
+        else memcpy(t->y + i * t->stride, total + i * TILE_OF_W, sizeof(real) * (size_t)t->columns);
 }
 
 static inline __attribute__((always_inline)) void multiply_forward_by(const forward_tile *t, load_values *load_w, const ptrdiff_t size) {
@@ -110,7 +114,8 @@ static void forward_part(const stored_product *p, int group, ptrdiff_t first, pt
     const ptrdiff_t start = p->groups.start[group], rows = p->groups.start[group + 1] - start, passes = ceiling(rows, TILE_OF_X);
     const ptrdiff_t stride = product_stride(p), ahead = (NEAR_BYTES / (TILE_OF_W * stride) + 1) * TILE_OF_W;
     const unsigned char *w = p->w.group[group];
-    forward_tile t = {.stride = p->out, .depth = p->in, .apart = passes * stride, .type = p->w.type};
+    const ptrdiff_t share = ceiling(TILE_OF_W * stride, passes);
+    forward_tile t = {.stride = p->out, .depth = p->in, .ahead_step = ceiling(share, ceiling(p->in, LANES)), .type = p->w.type};
     for (ptrdiff_t o = first; o < end; o += TILE_OF_W) {
         t.columns = smaller(end - o, TILE_OF_W);
         for (ptrdiff_t j = 0; j < TILE_OF_W; j++) t.w[j] = w + (o + (j < t.columns ? j : 0)) * stride;
@@ -118,7 +123,7 @@ static void forward_part(const stored_product *p, int group, ptrdiff_t first, pt
             const ptrdiff_t row = start + pass * TILE_OF_X;
             t.rows = smaller(start + rows - row, TILE_OF_X), t.y = p->y + row * p->out + o;
             for (ptrdiff_t i = 0; i < TILE_OF_X; i++) t.x[i] = product_x(p, row + (i < t.rows ? i : 0));
-            t.ahead = w + (o + ahead + pass) * stride, t.fetches = pass < TILE_OF_W ? ceiling(TILE_OF_W - pass, passes) : 0;
+            t.ahead = w + (o + ahead) * stride + pass * share;
             multiply_forward_tile(&t);
         }
     }
@@ -131,7 +136,8 @@ static void linear_in_place(const stored_product *p) {
 #pragma omp parallel for schedule(dynamic) if (p->groups.groups * parts > 1)
     for (ptrdiff_t task = 0; task < p->groups.groups * parts; task++) {
         const int group = (int)(task / parts);
-        if (p->groups.start[group + 1] - p->groups.start[group] > IN_PLACE_ROWS) continue;
+        const ptrdiff_t rows = p->groups.start[group + 1] - p->groups.start[group];
+        if (rows == 0 || rows > IN_PLACE_ROWS) continue;
         forward_part(p, group, part_start(p->out, TILE_OF_W, task % parts, parts), part_start(p->out, TILE_OF_W, task % parts + 1, parts));
     }
 }
@@ -210,15 +216,15 @@ static void input_part(real *dx, const operand *dy, ptrdiff_t rows, const real *
     }
 }
 
-/* Of the groups that have at most IN_PLACE_ROWS rows. */
-static void input_in_place(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
+/* Of the groups that have at most so many rows. */
+static void input_in_place(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate, ptrdiff_t most) {
     const ptrdiff_t columns = INPUT_VECTORS * LANES, parts = parts_of_group(g, in, columns);
-    if (!some_have(g, 1, IN_PLACE_ROWS)) return;
+    if (!some_have(g, 1, most)) return;
 #pragma omp parallel for schedule(dynamic) if (g.groups * parts > 1)
     for (ptrdiff_t task = 0; task < g.groups * parts; task++) {
         const ptrdiff_t group = task / parts, start = g.start[group], rows = g.start[group + 1] - start;
         const operand of_dy = rows_of_group(dy, g, group, out);
-        if (rows == 0 || rows > IN_PLACE_ROWS) continue;
+        if (rows == 0 || rows > most) continue;
         input_part(dx + start * in, &of_dy, rows, w->value[group], in, out, part_start(in, columns, task % parts, parts),
                    part_start(in, columns, task % parts + 1, parts), accumulate);
     }

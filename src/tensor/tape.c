@@ -31,9 +31,9 @@ void tape_close(tape *t) {
 }
 
 void tape_reset(tape *t) {
-    t->n_entries = 0, t->n_uses = 0, t->n_losses = 0, t->random.first_token = 0;
+    t->n_entries = 0, t->n_uses = 0, t->n_losses = 0, t->n_blocks = 0, t->random.first_token = 0;
     arena_rewind(&t->kept, 0);
-    for (int i = 0; i < t->n_blocks; i++) t->block[i].taken = false;
+    arena_rewind(&t->passing, 0);
 }
 
 random_key tape_random_key(const tape *t, random_use use, int layer) {
@@ -49,7 +49,7 @@ tensor *tape_tensor(tape *t, ptrdiff_t rows, ptrdiff_t cols) {
     return a;
 }
 
-/* The smallest free block that fits without wasting more than half of it; sizes repeat from step to step, so it nearly always exists. */
+/* The smallest free block that fits without wasting more than half of it; sizes repeat from layer to layer, so it nearly always exists. */
 real *tape_borrow(tape *t, ptrdiff_t n) {
     size_t bytes = sizeof(real) * (size_t)(n > 0 ? n : 1);
     passing_block *best = NULL;
@@ -119,9 +119,7 @@ static void make_ready(tape *t, const weight *w) {
     if (s->passing) tape_return(t, s->gradient), s->gradient = NULL;
 }
 
-bool tape_takes_parts(const tape *t, const weight *w) {
-    return t->gradient_ready && w->step->passing && w->step->uses == 1 && !w->step->written;
-}
+bool tape_takes_parts(const tape *t, const weight *w) { return t->gradient_ready && w->step->passing && w->step->uses == 1 && !w->step->written; }
 
 void tape_hand_over(tape *t, const weight *w, const gradient_part *part) {
     for (ptrdiff_t e = 0; e < part->groups; e++) w->step->rows[part->first + e] += part->rows.start[e + 1] - part->rows.start[e];

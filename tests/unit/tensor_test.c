@@ -73,6 +73,11 @@ static void borrowed_memory_comes_back(void) {
     EXPECT(less != large, "400 numbers wasted a block of 1000");
     tape_reset(&t);
     EXPECT(taken(&t) == 0 && tape_borrow(&t, 1000) == large, "reset kept something");
+    const size_t bytes = tape_bytes(&t);
+    for (ptrdiff_t n = 100; n <= 1000; n += 100) {
+        tape_reset(&t);
+        EXPECT(tape_borrow(&t, n) == large && tape_bytes(&t) == bytes, "%td numbers lie beside those of a step before", n);
+    }
     tape_close(&t);
 }
 

@@ -3,8 +3,8 @@
  * of each row of A times one row of B. While panels are multiplied, what comes next is fetched, evenly: many lines at once would keep the caches'
  * own traffic waiting.
  *
- * Weights are used many times between updates and may come packed: then only the rows of a batch are packed here. So it is where B's source, but
- * for the distance of its rows, already is what its panels would be.
+ * Weights are used many times between updates and may come packed: then only the rows of a batch are packed here. Nor is B packed where, but for the
+ * distance of its rows, its source already is what its panels would be.
  *
  * Element (i, j) is always summed in the same order, however tiles are cut and spread over threads. */
 #include <stdint.h>

@@ -6,8 +6,8 @@
  *
  * What is read after this is fetched meanwhile, evenly: many lines at once would keep the caches' own traffic waiting.
  *
- * Every sum runs over the depth in order, whatever the tiles,
- * and which path a group takes depends on its own rows and the shape of w alone, not on whether w came packed. */
+ * Every sum runs over the depth in order, whatever the tiles, and which path a group takes depends on its own rows and the shape of w alone, not on
+ * whether w came packed. */
 
 enum {
     IN_PLACE_ROWS = 32,

@@ -11,7 +11,7 @@ enum {
     PANEL_ROWS = (int)VECTOR_BYTES == 64 ? 12 : (int)VECTOR_BYTES == 32 ? 6 : (int)VECTOR_BYTES == 16 ? 8 : 4,
     PANEL_VECTORS = 2,
     PANEL_COLUMNS = PANEL_VECTORS * LANES,
-    DEPTH = 256,           /* units */
+    DEPTH = 512,           /* units */
     A_STRIDE = DEPTH + 16, /* no power of two, or rows would compete for the same sets of the cache */
 };
 

@@ -10,12 +10,13 @@
 #include <stdint.h>
 
 enum {
-    TILE_ROWS = 240,
-    A_UNITS = TILE_ROWS * A_STRIDE, /* room for the packed part of A, and of B: both stay in the second cache */
-    B_UNITS = 256 * DEPTH,
+    TILE_ROWS = (int)VECTOR_BYTES == 64 ? 240 : 120,
+    A_UNITS = TILE_ROWS * A_STRIDE, /* room for the packed part of A, which stays in the second cache, and of B, whose panels go through it */
+    B_UNITS = 512 * DEPTH,
     FETCH_AHEAD = 16, /* units of B */
-    TILES_PER_THREAD = 2,
-    NARROW = 768, /* B's rows may be so wide where they are read in place; further apart, they would compete for the same sets of the caches */
+    FEW_TILES = 8,    /* a thread: with fewer, all get equally many */
+    NARROW = 768,     /* B's rows may be so wide where they are read in place; further apart, they would compete for the same sets of the caches */
+    DEEP = 256,       /* of two factors that lie along the depth, the second is read in place from here on */
 };
 
 /* One call of the micro-kernel: c (rows, columns) (+)= A panel times B panel. */
@@ -119,8 +120,10 @@ static inline __attribute__((always_inline)) void multiply_rows_by(panel_kernel 
 }
 
 static inline __attribute__((always_inline)) void multiply_panels_by(add_unit *add, const panels *p) {
-    if (p->a_lies == ALONG) micro_kernel(add, p, 1, PANEL_ROWS, PANEL_COLUMNS, PANEL_ROWS);
-    else if (p->b_step == PANEL_COLUMNS) multiply_rows_by(micro_kernel, add, p, PANEL_COLUMNS);
+    const bool packed = p->b_step == PANEL_COLUMNS;
+    if (p->a_lies == ALONG && packed) micro_kernel(add, p, 1, PANEL_ROWS, PANEL_COLUMNS, PANEL_ROWS);
+    else if (p->a_lies == ALONG) micro_kernel(add, p, 1, PANEL_ROWS, p->b_step, PANEL_ROWS);
+    else if (packed) multiply_rows_by(micro_kernel, add, p, PANEL_COLUMNS);
     else multiply_rows_by(micro_kernel, add, p, p->b_step);
 }
 
@@ -168,9 +171,9 @@ typedef struct {
 } room;
 
 /* Whether B, unpacked, is already what its panels would be, but for the distance of units. */
-static bool reads_in_place(const arithmetic *how, const operand *a, const operand *b, ptrdiff_t columns) {
-    const bool lies_so = a->lies == ACROSS && b->lies == ALONG && !b->row && b->stride <= NARROW;
-    return how->values == 1 && lies_so && columns % PANEL_COLUMNS == 0;
+static bool reads_in_place(const arithmetic *how, const operand *a, const operand *b, ptrdiff_t columns, ptrdiff_t depth) {
+    const bool lies_so = b->lies == ALONG && !b->row && b->stride <= NARROW;
+    return how->values == 1 && lies_so && columns % PANEL_COLUMNS == 0 && (a->lies == ACROSS || depth >= DEEP);
 }
 
 /* Whether all columns are taken of rows that follow one another. */
@@ -179,7 +182,7 @@ static bool lies_in_one_piece(const operand *b, ptrdiff_t columns) { return b->l
 /* One thread. next, if any, is what it multiplies afterwards. */
 static void multiply_block(const arithmetic *how, const block *t, const block *next, room *r) {
     ptrdiff_t units = units_of(how, t->deep), a_panel = a_panel_units(t->a.lies, units);
-    const bool in_place = !t->packed && !t->stored.bytes && reads_in_place(how, &t->a, &t->b, t->n);
+    const bool in_place = !t->packed && !t->stored.bytes && reads_in_place(how, &t->a, &t->b, t->n, t->depth);
     ptrdiff_t b_panel = in_place ? PANEL_COLUMNS : (t->packed ? units_of(how, t->depth) : units) * PANEL_COLUMNS;
     const real *b = in_place ? source_row(&t->b, t->k0) + t->column : t->packed ? t->packed + units_of(how, t->k0) * PANEL_COLUMNS : r->b;
     const bool last = t->k0 + t->deep == t->depth, past_caches = t->past_caches && last && !t->accumulate;
@@ -241,20 +244,21 @@ static ptrdiff_t halved(ptrdiff_t size, ptrdiff_t panel) { return ceiling(ceilin
 /* As large as the caches allow, but enough of them for all threads. */
 static void cut_tiles(grouped_product *p) {
     const ptrdiff_t most = most_rows(p->groups), m = p->m < 0 ? most : p->m, depth = p->depth < 0 ? most : p->depth;
-    const ptrdiff_t units = depth > 0 ? smaller(units_of(p->how, depth), DEPTH) : 1, threads = threads_here(), enough = TILES_PER_THREAD * threads;
+    const ptrdiff_t units = depth > 0 ? smaller(units_of(p->how, depth), DEPTH) : 1, threads = threads_here();
     p->height = smaller(p->a.lies == ACROSS ? TILE_ROWS : A_UNITS / a_panel_units(ALONG, units) * PANEL_ROWS, ceiling(m, PANEL_ROWS) * PANEL_ROWS);
-    p->width = p->packed || reads_in_place(p->how, &p->a, &p->b, p->n) ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
+    p->width = p->packed || reads_in_place(p->how, &p->a, &p->b, p->n, depth) ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
     for (;;) {
         p->down = ceiling(m, p->height), p->across = ceiling(p->n, p->width);
-        if (p->groups.groups * p->down * p->across >= enough) break;
+        if (p->groups.groups * p->down * p->across >= threads) break;
         bool tall = p->height > 4 * PANEL_ROWS, wide = p->width > 4 * PANEL_COLUMNS;
         if (tall && (p->packed || p->height >= p->width || !wide)) p->height = halved(p->height, PANEL_ROWS);
         else if (wide) p->width = halved(p->width, PANEL_COLUMNS);
         else break;
     }
-    /* few tiles: as many for every thread */
-    while (p->groups.groups * p->down * p->across < 4 * enough && p->groups.groups * p->down * p->across % threads && p->height > PANEL_ROWS)
-        p->height = ceiling(ceiling(m, ++p->down), PANEL_ROWS) * PANEL_ROWS;
+    for (; p->height > PANEL_ROWS; p->height = ceiling(ceiling(m, ++p->down), PANEL_ROWS) * PANEL_ROWS) {
+        const ptrdiff_t tiles = p->groups.groups * p->down * p->across;
+        if (tiles >= FEW_TILES * threads || tiles % threads == 0) break;
+    }
 }
 
 /* false: there is nothing to do in this tile */
@@ -282,19 +286,25 @@ static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
     return true;
 }
 
-/* The tile's next depth block, or the first block of a tile that nobody has taken. */
-static bool next_block(block *t, const grouped_product *p, ptrdiff_t *taken) {
-    if (t->k0 + t->deep < t->depth) {
-        t->k0 += t->deep, t->deep = smaller(t->depth - t->k0, p->how->deep), t->accumulate = true;
-        return true;
-    }
-    for (;;) {
-        ptrdiff_t tile;
+static ptrdiff_t next_tile(ptrdiff_t *taken) {
+    ptrdiff_t before;
 #pragma omp atomic capture
-        tile = (*taken)++;
-        if (tile >= p->groups.groups * p->down * p->across) return false;
+    before = (*taken)++;
+    return omp_get_num_threads() + before; /* every thread has begun with one */
+}
+
+/* The first block of this tile or, if there is nothing to do in it, of the next that nobody has taken. */
+static bool begin_tile(block *t, const grouped_product *p, ptrdiff_t tile, ptrdiff_t *taken) {
+    for (; tile < p->groups.groups * p->down * p->across; tile = next_tile(taken))
         if (find_tile(t, p, tile)) return true;
-    }
+    return false;
+}
+
+/* The tile's next depth block, or another tile's first. */
+static bool next_block(block *t, const grouped_product *p, ptrdiff_t *taken) {
+    if (t->k0 + t->deep >= t->depth) return begin_tile(t, p, next_tile(taken), taken);
+    t->k0 += t->deep, t->deep = smaller(t->depth - t->k0, p->how->deep), t->accumulate = true;
+    return true;
 }
 
 static void multiply_groups(grouped_product *p) {
@@ -304,8 +314,8 @@ static void multiply_groups(grouped_product *p) {
 #pragma omp parallel if (p->groups.groups * p->down * p->across > 1)
     {
         room r;
-        block now = {0}, next;
-        for (bool more = next_block(&now, p, &taken); more; now = next) {
+        block now, next;
+        for (bool more = begin_tile(&now, p, omp_get_thread_num(), &taken); more; now = next) {
             next = now;
             more = next_block(&next, p, &taken);
             multiply_block(p->how, &now, more ? &next : NULL, &r);
@@ -370,7 +380,7 @@ static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matr
     p.accumulate = accumulate;
     if (w->packed) p.packed = w->packed + panels_size(how, out, in), p.packed_stride = packed_size_by(how, in, out);
     if (how->values == 1) {
-        const ptrdiff_t most = reads_in_place(how, &p.a, &p.b, in) ? IN_PLACE_ROWS_OF_NARROW : IN_PLACE_ROWS;
+        const ptrdiff_t most = reads_in_place(how, &p.a, &p.b, in, out) ? IN_PLACE_ROWS_OF_NARROW : IN_PLACE_ROWS;
         input_in_place(dx, dy, w, g, in, out, accumulate, most), p.least = most + 1;
     }
     multiply_groups(&p);

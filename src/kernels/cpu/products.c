@@ -1,7 +1,6 @@
 /* Products. Each of the three (forward, d-input, d-weight) is C = A B over a depth. C is cut into tiles; a tile packs what it needs of A and
- * B (packing.c) and one micro-kernel makes panels of PANEL_ROWS x PANEL_COLUMNS sums in registers: at each step of the depth, a broadcast
- * of each row of A times one row of B. While panels are multiplied, what comes next is fetched, evenly: many lines at once would keep the caches'
- * own traffic waiting.
+ * B (packing.c) and multiplies its panels (panels.c). While panels are multiplied, what comes next is fetched, evenly: many lines at once would
+ * keep the caches' own traffic waiting.
  *
  * Weights are used many times between updates and may come packed: then only the rows of a batch are packed here. Nor is B packed where, but for the
  * distance of its rows, its source already is what its panels would be.
@@ -13,123 +12,10 @@ enum {
     TILE_ROWS = (int)VECTOR_BYTES == 64 ? 240 : 120,
     A_UNITS = TILE_ROWS * A_STRIDE, /* room for the packed part of A, which stays in the second cache, and of B, whose panels go through it */
     B_UNITS = 512 * DEPTH,
-    FETCH_AHEAD = 16, /* units of B */
-    FEW_TILES = 8,    /* a thread: with fewer, all get equally many */
-    NARROW = 768,     /* B's rows may be so wide where they are read in place; further apart, they would compete for the same sets of the caches */
-    DEEP = 256,       /* of two factors that lie along the depth, the second is read in place from here on */
+    FEW_TILES = 8, /* a thread: with fewer, all get equally many */
+    NARROW = 768,  /* B's rows may be so wide where they are read in place; further apart, they would compete for the same sets of the caches */
+    DEEP = 256,    /* of two factors that lie along the depth, the second is read in place from here on */
 };
-
-/* One call of the micro-kernel: c (rows, columns) (+)= A panel times B panel. */
-typedef struct {
-    real *c;
-    ptrdiff_t stride;
-    const real *a, *b;
-    direction a_lies;
-    ptrdiff_t b_step; /* between units of B: PANEL_COLUMNS where it is packed */
-    ptrdiff_t units, rows, columns;
-    bool accumulate;
-    const real *ahead; /* fetched meanwhile: at each unit so much of it */
-    ptrdiff_t ahead_step;
-    real *square;     /* receives the sum of c's squares; may be NULL */
-    bool past_caches; /* c is written once, in whole lines, and not read soon */
-} panels;
-
-/* What differs between precisions. k0 and depth count values along the depth, of which `values` take `units` of B. */
-typedef struct {
-    int values, units;
-    ptrdiff_t deep; /* values in a depth block, at most */
-    void (*pack_a)(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth);
-    void (*pack_b)(real *b, ptrdiff_t panel_units, const operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth);
-    void (*multiply)(const panels *p);
-    void (*pack_stored)(real *b, ptrdiff_t panel_units, const stored_operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth);
-} arithmetic;
-
-static inline ptrdiff_t units_of(const arithmetic *how, ptrdiff_t depth) { return ceiling(depth, how->values) * how->units; }
-
-/* ---- the micro-kernel -------------------------------------------------------------------------------------------------------------------- */
-
-/* sum + unit a times units b */
-typedef V add_unit(V sum, const real *a, V b);
-static inline __attribute__((always_inline)) V add_number(V sum, const real *a, V b) { return sum + *a * b; }
-
-static inline V keep_sum(real *c, V sum, ptrdiff_t there, bool accumulate, bool past_caches) {
-    if (there >= LANES) {
-        if (accumulate) sum += load(c);
-        if (past_caches) store_past_caches(c, sum);
-        else store(c, sum);
-    } else if (there > 0) {
-        if (accumulate) sum += load_part(c, there, 0);
-        store_part(c, sum, there);
-    }
-    return sum * sum;
-}
-
-/* c's lines are on their way while the sums that go there are made. */
-static inline __attribute__((always_inline)) void begin_sums(V sum[PANEL_ROWS][PANEL_VECTORS], const panels *p, const int most) {
-    const real *c = p->c;
-#pragma GCC unroll 16
-    for (int i = 0; i < most; i++) {
-        if (i < p->rows && !p->past_caches) __builtin_prefetch(c + i * p->stride, 1), __builtin_prefetch(c + i * p->stride + PANEL_COLUMNS - 1, 1);
-        sum[i][0] = sum[i][1] = (V){0};
-    }
-}
-
-/* Returns their squares. */
-static inline __attribute__((always_inline)) V keep_sums(V sum[PANEL_ROWS][PANEL_VECTORS], const panels *p, const int most) {
-    V squares = {0};
-    real *c = p->c;
-#pragma GCC unroll 16
-    for (int i = 0; i < most; i++, c += p->stride) {
-        if (i >= p->rows) break;
-        squares += keep_sum(c, sum[i][0], p->columns, p->accumulate, p->past_caches);
-        squares += keep_sum(c + LANES, sum[i][1], p->columns - LANES, p->accumulate, p->past_caches);
-    }
-    return squares;
-}
-
-/* In A, rows lie a_row units apart and steps of the depth a_step. These, add and `most`, at least p->rows, are constants wherever this is
- * called, so that the sums stay in registers. */
-static inline __attribute__((always_inline)) void micro_kernel(add_unit *add, const panels *p, const ptrdiff_t a_row, const ptrdiff_t a_step,
-                                                               const ptrdiff_t b_step, const int most) {
-    V sum[PANEL_ROWS][PANEL_VECTORS];
-    const real *a = p->a, *b = p->b, *ahead = p->ahead;
-    begin_sums(sum, p, most);
-    for (ptrdiff_t k = p->units; k > 0; k--, a += a_step, b += b_step, ahead += p->ahead_step) {
-        V b0 = load(b), b1 = load(b + LANES);
-        __builtin_prefetch(ahead, 0, 2), __builtin_prefetch(ahead + p->ahead_step / 2, 0, 2);
-        __builtin_prefetch(b + FETCH_AHEAD * b_step), __builtin_prefetch(b + FETCH_AHEAD * b_step + LANES);
-#pragma GCC unroll 16
-        for (int i = 0; i < most; i++) sum[i][0] = add(sum[i][0], a + i * a_row, b0), sum[i][1] = add(sum[i][1], a + i * a_row, b1);
-    }
-    V squares = keep_sums(sum, p, most);
-    if (p->square) *p->square = sum_lanes(squares);
-}
-
-typedef void panel_kernel(add_unit *add, const panels *p, ptrdiff_t a_row, ptrdiff_t a_step, ptrdiff_t b_step, int most);
-
-/* Short panels at the end of a group do not pay for full ones. */
-static inline __attribute__((always_inline)) void multiply_rows_by(panel_kernel *kernel, add_unit *add, const panels *p, const ptrdiff_t b_step) {
-    /* clang-format off */
-    switch (p->rows) {
-#define SHORT(r) case r: kernel(add, p, A_STRIDE, 1, b_step, r < PANEL_ROWS ? r : PANEL_ROWS); return;
-        SHORT(1) SHORT(2) SHORT(3) SHORT(4) SHORT(5) SHORT(6) SHORT(7) SHORT(8) SHORT(9) SHORT(10) SHORT(11)
-#undef SHORT
-    default: kernel(add, p, A_STRIDE, 1, b_step, PANEL_ROWS);
-    }
-    /* clang-format on */
-}
-
-static inline __attribute__((always_inline)) void multiply_panels_by(add_unit *add, const panels *p) {
-    const bool packed = p->b_step == PANEL_COLUMNS;
-    if (p->a_lies == ALONG && packed) micro_kernel(add, p, 1, PANEL_ROWS, PANEL_COLUMNS, PANEL_ROWS);
-    else if (p->a_lies == ALONG) micro_kernel(add, p, 1, PANEL_ROWS, p->b_step, PANEL_ROWS);
-    else if (packed) multiply_rows_by(micro_kernel, add, p, PANEL_COLUMNS);
-    else multiply_rows_by(micro_kernel, add, p, p->b_step);
-}
-
-static void multiply_panels(const panels *p) { multiply_panels_by(add_number, p); }
-
-static const arithmetic numbers = {1, 1, DEPTH, pack_a, pack_b, multiply_panels, pack_stored};
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------------------------------ */
 

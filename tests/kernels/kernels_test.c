@@ -192,12 +192,34 @@ static void check_products(const int *sizes, ptrdiff_t in, ptrdiff_t out, bool g
 }
 
 static const int groupings[][MOST_GROUPS] = {
-    {0}, {1}, {2}, {5}, {12}, {13}, {60}, {241}, {1000}, {16}, {32, 0, 9}, {17, 0, 31, 6, 24}, {0, 0, 257, 0, 1}, {0, 3, 0, 13, 1}, {2, 1, 0, 2, 0}, {1, 1, 1, 1, 1}};
+    {0}, {1}, {2}, {5}, {12}, {13}, {60}, {241}, {1000}, {16}, {32, 0, 9}, {29, 64, 100}, {17, 0, 31, 6, 24}, {0, 0, 257, 0, 1}, {0, 3, 0, 13, 1}, {2, 1, 0, 2, 0}, {1, 1, 1, 1, 1}};
 
 static void products_equal_plain_sums(void) {
-    static const int sizes[][2] = {{1, 1}, {3, 17}, {16, 33}, {31, 64}, {100, 31}, {257, 100}, {300, 16}, {513, 3}, {17, 520}};
+    static const int sizes[][2] = {{1, 1}, {3, 17}, {16, 33}, {31, 64}, {100, 31}, {257, 100}, {300, 16}, {513, 3}, {17, 520}, {96, 50}, {520, 100}};
     for (size_t g = 0; g < sizeof groupings / sizeof *groupings; g++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) check_products(groupings[g], sizes[i][0], sizes[i][1], (g + i) % 2);
+}
+
+static void packed_weights_change_no_bit(void) {
+    static const int sizes[][2] = {{1, 1}, {16, 33}, {96, 50}, {257, 100}, {520, 100}, {17, 520}};
+    const struct kernels *tables[KERNEL_TABLES];
+    int n = kernels_available(tables);
+    for (int t = 0; t < n; t++)
+        for (size_t g = 0; g < sizeof groupings / sizeof *groupings; g++)
+            for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+                arguments a = product(groupings[g], sizes[s][0], sizes[s][1], g % 2);
+                real *y[2], *dx[2];
+                for (int packed = 0; packed < 2; packed++) {
+                    a.packed = packed, y[packed] = take(a.rows * a.out, sizeof(real)), dx[packed] = take(a.rows * a.width, sizeof(real));
+                    call_linear(tables[t], &a, &y[packed]), call_linear_dx(tables[t], &a, &dx[packed]);
+                }
+                EXPECT(!memcmp(y[0], y[1], sizeof(real) * (size_t)(a.rows * a.out)), "%s, linear, %td x %td, out %td", tables[t]->name, a.rows, a.width,
+                       a.out);
+                EXPECT(!memcmp(dx[0], dx[1], sizeof(real) * (size_t)(a.rows * a.width)), "%s, linear_dx, %td x %td, out %td", tables[t]->name, a.rows,
+                       a.width, a.out);
+                for (int i = 0; i < pooled; i++) free(pool[i]);
+                pooled = 0;
+            }
 }
 
 /* What d-weight leaves of its squares is the gradient's norm: overwritten, then added to by rows that reach only some groups. */
@@ -1101,6 +1123,7 @@ static void chances_equal_their_formula(void) { for_all_shapes(check_chances); }
 
 static const test_case cases[] = {
     {"products equal plain sums", products_equal_plain_sums},
+    {"packed weights change no bit", packed_weights_change_no_bit},
     {"squares of d-weight sum to its norm", squares_of_d_weight_sum_to_its_norm},
     {"a product passes NaN to its row only", a_product_passes_nan_to_its_row_only},
     {"attention equals plain sums", attention_equals_plain_sums},

@@ -230,14 +230,17 @@ static ptrdiff_t squares_size(ptrdiff_t in, ptrdiff_t out) { return ceiling(out,
 
 /* ---- the three products ------------------------------------------------------------------------------------------------------------------ */
 
-/* One or two rows a group, a few dozen, and more: three ways to the same product. The second is not for numbers that are rounded, which packing does
- * by the way, nor for blocks, which it unpacks. */
+/* One or two rows a group, a few dozen, hundreds, and more: four ways to the same product. The second is not for numbers that are rounded, which
+ * packing does by the way, nor for blocks, which it unpacks; the third for reals alone, as long as nobody packed them. */
 static void multiply_by_rows(grouped_product *p, const stored_product *s) {
     if (have_few_rows(s, 1)) {
         multiply_few_rows(s, 1);
         return;
     }
-    if (p->how->values == 1 && stored_formats[s->w.type].values == 1) linear_in_place(s), p->least = IN_PLACE_ROWS + 1;
+    if (p->how->values == 1 && stored_formats[s->w.type].values == 1) {
+        linear_in_place(s), p->least = FORWARD_ROWS_IN_PLACE + 1;
+        if (s->w.type == STORED_REAL && !p->packed) linear_turned(s), p->least = turned_rows(s->in) + 1;
+    }
     multiply_groups(p);
 }
 
@@ -266,7 +269,7 @@ static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matr
     p.accumulate = accumulate;
     if (w->packed) p.packed = w->packed + panels_size(how, out, in), p.packed_stride = packed_size_by(how, in, out);
     if (how->values == 1) {
-        const ptrdiff_t most = reads_in_place(how, &p.a, &p.b, in, out) ? IN_PLACE_ROWS_OF_NARROW : IN_PLACE_ROWS;
+        const ptrdiff_t most = reads_in_place(how, &p.a, &p.b, in, out) ? INPUT_ROWS_IN_PLACE_OF_NARROW : INPUT_ROWS_IN_PLACE;
         input_in_place(dx, dy, w, g, in, out, accumulate, most), p.least = most + 1;
     }
     multiply_groups(&p);

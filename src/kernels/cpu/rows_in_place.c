@@ -10,8 +10,9 @@
  * whether w came packed. */
 
 enum {
-    IN_PLACE_ROWS = 32,
-    IN_PLACE_ROWS_OF_NARROW = 24,                /* of d-input: beyond, a narrow w is read by panels (products.c) */
+    FORWARD_ROWS_IN_PLACE = (int)VECTOR_BYTES == 32 ? 12 : 24, /* beyond, w is the first factor (turned_product.c), or packed */
+    INPUT_ROWS_IN_PLACE = 32,
+    INPUT_ROWS_IN_PLACE_OF_NARROW = 24,          /* beyond, a narrow w is read by panels (products.c) */
     TILE_OF_X = (int)VECTOR_BYTES == 32 ? 2 : 4, /* rows; AVX2 has registers for sixteen vectors only */
     TILE_OF_W = 4,
     INPUT_VECTORS = 3,
@@ -129,15 +130,15 @@ static void forward_part(const stored_product *p, int group, ptrdiff_t first, pt
     }
 }
 
-/* Of the groups that have at most IN_PLACE_ROWS rows; w is of values, not of blocks. */
+/* Of the groups that have at most FORWARD_ROWS_IN_PLACE rows; w is of values, not of blocks. */
 static void linear_in_place(const stored_product *p) {
     const ptrdiff_t parts = parts_of_group(p->groups, p->out, 8 * TILE_OF_W);
-    if (!some_have(p->groups, 1, IN_PLACE_ROWS)) return;
+    if (!some_have(p->groups, 1, FORWARD_ROWS_IN_PLACE)) return;
 #pragma omp parallel for schedule(dynamic) if (p->groups.groups * parts > 1)
     for (ptrdiff_t task = 0; task < p->groups.groups * parts; task++) {
         const int group = (int)(task / parts);
         const ptrdiff_t rows = p->groups.start[group + 1] - p->groups.start[group];
-        if (rows == 0 || rows > IN_PLACE_ROWS) continue;
+        if (rows == 0 || rows > FORWARD_ROWS_IN_PLACE) continue;
         forward_part(p, group, part_start(p->out, TILE_OF_W, task % parts, parts), part_start(p->out, TILE_OF_W, task % parts + 1, parts));
     }
 }

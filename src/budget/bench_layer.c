@@ -43,7 +43,7 @@ int bench_layer_open(bench_layer *l, const moe_config *c, tape *t, const real *x
     for (int i = 0; i < l->table.n && updated_by; i++) l->table.row[i]->step->passing = optimizer_consumes(updated_by, l->table.row[i]);
     TRY(weights_allocate_values(&l->table));
     TRY(weights_allocate_gradients(&l->table));
-    if (updated_by) TRY(weights_allocate_packed(&l->table, t->products, false)); /* the squares of gradients, which clipping asks for */
+    if (updated_by) TRY(weights_allocate_packed(&l->table, t->products, (packing){PACK_NONE, 0})); /* the squares of gradients, which clipping asks for */
     if (updated_by) TRY(optimizer_open(&l->optimizer, updated_by, &l->table));
     initialize(&l->table);
     return LAMP_OK;

@@ -131,6 +131,8 @@ struct products {
     /* Remakes what depends on rows first .. first + rows of w (out, in). first is a multiple of PACKED_ROWS; rows too, or all the rest. */
     void (*pack_rows)(real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out);
     ptrdiff_t (*squares_size)(ptrdiff_t in, ptrdiff_t out);
+    /* Whether w (out, in) is worth a packed copy, if a group meets so many rows from one update to the next. */
+    bool (*worth_packing)(ptrdiff_t in, double rows);
 };
 
 enum { PACKED_ROWS = 32, PRODUCT_ROWS = 32 /* of factored_product: its work beside the product grows with their square */ };

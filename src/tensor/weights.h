@@ -95,9 +95,15 @@ int weights_allocate_gradients(weights *table); /* of those that are not passing
 /* Every value from its deviation, as a function of (seed, row of the table, element). */
 void weights_initialize(weights *table, uint64_t seed);
 
-/* Room for the packed copies of matrices and experts and for the squares of their gradients, in p's layout; packed: false, squares only. */
-int weights_allocate_packed(weights *table, const struct products *p, bool packed);
-ptrdiff_t weights_packed_values(const weights *table, const struct products *p);
+/* Which matrices and experts have packed copies: none, those that are worth it, or all. */
+typedef struct {
+    enum { PACK_NONE, PACK_WORTHY, PACK_ALL } which;
+    double expert_rows; /* that an expert meets from one update to the next, on average */
+} packing;
+
+/* Room for packed copies, and for the squares of gradients of matrices and experts, in p's layout. */
+int weights_allocate_packed(weights *table, const struct products *p, packing which);
+ptrdiff_t weights_packed_values(const weights *table, const struct products *p, packing which);
 ptrdiff_t weights_square_values(const weights *table, const struct products *p);
 /* Makes every packed copy from the values: after initialisation, and after loading. */
 void weights_pack(weights *table, const struct products *p);

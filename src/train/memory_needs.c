@@ -34,8 +34,8 @@ static double passing_values(const model_config *c) {
 
 memory_needs memory_needs_of(const recipe *r, const model *m, const struct products *products) {
     const weights *table = &m->weights;
-    memory_needs n = {.weights = table->total, .packed = weights_square_values(table, products)};
-    if (r->pack_weights) n.packed += weights_packed_values(table, products);
+    memory_needs n = {.weights = table->total};
+    n.packed = weights_square_values(table, products) + weights_packed_values(table, products, recipe_packing(r));
     ptrdiff_t passing = 0; /* the largest gradient that passes, or part of one: they come one at a time */
     for (int i = 0; i < table->n; i++) {
         const weight *w = table->row[i];

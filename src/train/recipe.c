@@ -210,8 +210,9 @@ static const option rows[] = {
      "of products, except the router's: bf16 factors with f32 sums; auto: bf16 where the machine has instructions for it that are faster; weights stay f32"},
     {"train", "router_precision", OPTION_CHOICE, AT(router_precision), "f32", 0, 0, SCALE_LINEAR, "f32|bf16", "",
      "of the router's products; bf16 chooses other experts now and then, and is there to show it (docs/balance.md)"},
-    {"train", "pack_weights", OPTION_BOOL, AT(pack_weights), "true", 0, 0, SCALE_LINEAR, NULL, "",
-     "keep matrices a second time in the layout of products: faster; without it 8 (f32) or 4 (bf16) bytes less per parameter, same results"},
+    {"train", "pack_weights", OPTION_CHOICE, AT(pack_weights), "auto", 0, 0, SCALE_LINEAR, "auto|true|false", "",
+     "keep matrices a second time in the layout of products, for 8 (f32) or 4 (bf16) bytes a parameter; auto: where that is faster, "
+     "which it is not for experts that few tokens of a step go to; same results"},
     {"train", "recompute_experts", OPTION_BOOL, AT(model.moe.recompute), "false", 0, 0, SCALE_LINEAR, NULL, "",
      "make the experts' inner values again in backward instead of keeping them: a sixth more work in experts, same results"},
     {"train", "dropout", OPTION_NUMBER, AT(model.dropout), "0", 0, 0.9, SCALE_LINEAR, NULL, "",
@@ -251,6 +252,14 @@ int recipe_resolve(recipe *r, const char *where) {
         problems_add(&p, error_set(LAMP_INVALID, "%s: optim.schedule rsqrt falls from the warm-up on: optim.warmup must be above 0", where));
     TRY(problems_end(&p));
     return family_complete(m, where);
+}
+
+packing recipe_packing(const recipe *r) {
+    const double experts = r->model.moe.experts > 1 ? (double)r->model.moe.experts / (double)r->model.moe.top_k : 1;
+    packing p = {PACK_WORTHY, (double)r->batch_tokens / experts};
+    if (!strcmp(r->pack_weights, "true")) p.which = PACK_ALL;
+    if (!strcmp(r->pack_weights, "false")) p.which = PACK_NONE;
+    return p;
 }
 
 void recipe_take_model(recipe *r, const model_config *c) {

@@ -26,13 +26,16 @@ typedef struct {
     int64_t seed, threads;
     char initial[OPTION_TEXT_BYTES];
     char precision[OPTION_TEXT_BYTES], router_precision[OPTION_TEXT_BYTES];
-    bool pack_weights;
+    char pack_weights[OPTION_TEXT_BYTES];
 } recipe;
 
 extern const option_table recipe_options;
 
 /* Fills in what depends on other settings (head_dim, family, micro batch, intervals) and checks that they fit together. */
 int recipe_resolve(recipe *r, const char *where);
+
+/* What train.pack_weights stands for; r is resolved. */
+packing recipe_packing(const recipe *r);
 
 static inline bool recipe_treats(const recipe *r) { return !strcmp(r->guard, "treat"); }
 

@@ -85,7 +85,7 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     TRY_TO(done, optimizer_open(&tr->optimizer, &own->optimizer, &tr->model.weights));
     TRY_TO(done, tape_open(&tr->tape, tr->k));
     tr->tape.products = tr->products, tr->tape.router_products = tr->router_products;
-    TRY_TO(done, weights_allocate_packed(&tr->model.weights, tr->tape.products, own->pack_weights));
+    TRY_TO(done, weights_allocate_packed(&tr->model.weights, tr->tape.products, recipe_packing(own)));
     weights_initialize(&tr->model.weights, (uint64_t)own->seed);
     weights_pack(&tr->model.weights, tr->tape.products);
     TRY_TO(done, open_streams(tr));

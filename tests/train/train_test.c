@@ -184,9 +184,10 @@ static void packing_changes_no_bit(recipe r) {
     dataset *d = world_open(r.data_path);
     trainer packed, plain;
     double loss[8], loss_of_plain[8];
+    strcpy(r.pack_weights, "true");
     EXPECT_OK(trainer_open(&packed, &r, d));
     run_steps(&packed, 8, loss);
-    r.pack_weights = false;
+    strcpy(r.pack_weights, "false");
     EXPECT_OK(trainer_open(&plain, &r, d));
     run_steps(&plain, 8, loss_of_plain);
     EXPECT(packed.model.weights.packed && !plain.model.weights.packed, "both are packed");

@@ -104,6 +104,7 @@ static ptrdiff_t packed_size_bf16(ptrdiff_t in, ptrdiff_t out) { return packed_s
 static void pack_rows_bf16(real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out) {
     pack_rows_by(&pairs, packed, w, first, rows, in, out);
 }
+static bool worth_packing_bf16(ptrdiff_t in, double rows) { return (void)in, (void)rows, true; } /* rounding comes with it */
 static void attention_bf16(real *y, real *log_sum, const attention_inputs *in, attention_span span, attention_shape shape) {
     attention_by(&pairs, y, log_sum, in, span, shape);
 }
@@ -120,7 +121,8 @@ static const struct products products_bf16 = {.linear = linear_bf16,
                                               .attention_backward = attention_backward_bf16,
                                               .packed_size = packed_size_bf16,
                                               .pack_rows = pack_rows_bf16,
-                                              .squares_size = squares_size};
+                                              .squares_size = squares_size,
+                                              .worth_packing = worth_packing_bf16};
 
 static inline V add_square_pairs(V sum, V factor) { return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)factor, (__m512bh)factor); }
 static double peak_flops_bf16(double seconds) { return peak_by(add_square_pairs, (V)_mm512_set1_epi32(0x3F003F00), 2, seconds); } /* halves */

@@ -43,8 +43,8 @@
 
 const struct kernels TABLE_NAME(ISA) = {
     .name = TEXT(ISA),
-    .products = {linear, linear_dx, linear_dw, linear_stored, attention, attention_backward, packed_size, pack_rows, squares_size},
-    .products_int8 = {linear, linear_dx, linear_dw, linear_stored_int8, attention, attention_backward, packed_size, pack_rows, squares_size},
+    .products = {linear, linear_dx, linear_dw, linear_stored, attention, attention_backward, packed_size, pack_rows, squares_size, worth_packing},
+    .products_int8 = {linear, linear_dx, linear_dw, linear_stored_int8, attention, attention_backward, packed_size, pack_rows, squares_size, worth_packing},
     .rmsnorm = rmsnorm,
     .rmsnorm_backward = rmsnorm_backward,
     .rotate = rotate,

@@ -86,15 +86,15 @@ void weights_initialize(weights *table, uint64_t seed) {
 /* Those whose gradients leave squares, and that may be packed. The router's precision is its own (weight_products.c), and it is small. */
 static bool is_large(const weight *w) { return w->role == ROLE_MATRIX || w->role == ROLE_EXPERT; }
 
-static bool is_packed(const weight *w, const struct products *p, packing which) {
-    const double rows = w->role == ROLE_EXPERT ? which.expert_rows : (double)INFINITY; /* every token meets a matrix */
-    return is_large(w) && (which.which == PACK_ALL || (which.which == PACK_WORTHY && p->worth_packing(w->in, rows)));
+static bool is_packed(const weight *w, const struct products *p, packing chosen) {
+    const double rows = w->role == ROLE_EXPERT ? chosen.expert_rows : (double)INFINITY; /* every token meets a matrix */
+    return is_large(w) && (chosen.which == PACK_ALL || (chosen.which == PACK_WORTHY && p->worth_packing(w->in, rows)));
 }
 
-ptrdiff_t weights_packed_values(const weights *table, const struct products *p, packing which) {
+ptrdiff_t weights_packed_values(const weights *table, const struct products *p, packing chosen) {
     ptrdiff_t values = 0;
     for (int i = 0; i < table->n; i++)
-        if (is_packed(table->row[i], p, which)) values += table->row[i]->groups * p->packed_size(table->row[i]->in, table->row[i]->out);
+        if (is_packed(table->row[i], p, chosen)) values += table->row[i]->groups * p->packed_size(table->row[i]->in, table->row[i]->out);
     return values;
 }
 
@@ -105,8 +105,8 @@ ptrdiff_t weights_square_values(const weights *table, const struct products *p) 
     return values;
 }
 
-int weights_allocate_packed(weights *table, const struct products *p, packing which) {
-    table->total_squares = weights_square_values(table, p), table->total_packed = weights_packed_values(table, p, which);
+int weights_allocate_packed(weights *table, const struct products *p, packing chosen) {
+    table->total_squares = weights_square_values(table, p), table->total_packed = weights_packed_values(table, p, chosen);
     TRY(memory_new_block(&table->squares, (size_t)table->total_squares, sizeof(real), "squares of gradients"));
     TRY(memory_new_block(&table->packed, (size_t)table->total_packed, sizeof(real), "packed weights"));
     real *square = table->squares, *copy = table->packed;
@@ -115,7 +115,7 @@ int weights_allocate_packed(weights *table, const struct products *p, packing wh
         if (!is_large(w)) continue;
         w->step->squares_size = p->squares_size(w->in, w->out);
         w->step->squares = square, square += w->groups * w->step->squares_size;
-        if (is_packed(w, p, which)) w->packed = copy, copy += w->groups * p->packed_size(w->in, w->out);
+        if (is_packed(w, p, chosen)) w->packed = copy, copy += w->groups * p->packed_size(w->in, w->out);
     }
     return LAMP_OK;
 }

@@ -102,8 +102,8 @@ typedef struct {
 } packing;
 
 /* Room for packed copies, and for the squares of gradients of matrices and experts, in p's layout. */
-int weights_allocate_packed(weights *table, const struct products *p, packing which);
-ptrdiff_t weights_packed_values(const weights *table, const struct products *p, packing which);
+int weights_allocate_packed(weights *table, const struct products *p, packing chosen);
+ptrdiff_t weights_packed_values(const weights *table, const struct products *p, packing chosen);
 ptrdiff_t weights_square_values(const weights *table, const struct products *p);
 /* Makes every packed copy from the values: after initialisation, and after loading. */
 void weights_pack(weights *table, const struct products *p);

@@ -197,6 +197,20 @@ static void packing_changes_no_bit(recipe r) {
     dataset_free(d);
 }
 
+static void experts_of_few_rows_have_no_packed_copies(void) {
+    recipe r = world_recipe("olmoe");
+    strcpy(r.precision, "f32");
+    dataset *d = world_open(r.data_path);
+    trainer tr;
+    EXPECT_OK(trainer_open(&tr, &r, d));
+    EXPECT(recipe_packing(&tr.recipe).expert_rows < 256, "%g rows an expert", recipe_packing(&tr.recipe).expert_rows);
+    for (int i = 0; i < tr.model.weights.n; i++) {
+        const weight *w = tr.model.weights.row[i];
+        EXPECT(!w->packed == (w->role != ROLE_MATRIX), "row %d is %spacked", i, w->packed ? "" : "not ");
+    }
+    trainer_close(&tr), dataset_free(d);
+}
+
 static void packed_weights_change_no_bit(void) {
     packing_changes_no_bit(world_recipe("olmoe"));
     packing_changes_no_bit(factored_recipe("olmoe"));
@@ -693,6 +707,7 @@ static const test_case cases[] = {
     {"20 steps equal 10, saved, loaded, and 10", twenty_steps_equal_ten_saved_loaded_and_ten},
     {"every router resumes bit for bit", every_router_resumes_bit_for_bit},
     {"1, 2 and 3 threads agree bit for bit", one_two_and_three_threads_agree},
+    {"experts of few rows have no packed copies", experts_of_few_rows_have_no_packed_copies},
     {"packed weights change no bit", packed_weights_change_no_bit},
     {"micro-batches sum to the batch", micro_batches_sum_to_the_batch},
     {"nothing is allocated after the first steps", nothing_is_allocated_after_the_first_steps},

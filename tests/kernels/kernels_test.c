@@ -225,7 +225,7 @@ static void packed_weights_change_no_bit(void) {
 /* What d-weight leaves of its squares is the gradient's norm: overwritten, then added to by rows that reach only some groups. */
 static void squares_of_d_weight_sum_to_its_norm(void) {
     static const int first_sizes[] = {3, 0, 40, 0, 300}, then_sizes[] = {0, 0, 5, 7, 0};
-    static const int sizes[][2] = {{1, 1}, {33, 17}, {100, 31}, {257, 100}, {520, 40}};
+    static const int sizes[][2] = {{1, 1}, {33, 17}, {100, 31}, {257, 100}, {520, 40}, {40, 520}};
     const struct kernels *tables[KERNEL_TABLES];
     int n = kernels_available(tables);
     for (int t = 0; t < n; t++)

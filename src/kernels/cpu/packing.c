@@ -11,8 +11,9 @@ enum {
     PANEL_ROWS = (int)VECTOR_BYTES == 64 ? 12 : (int)VECTOR_BYTES == 32 ? 6 : (int)VECTOR_BYTES == 16 ? 8 : 4,
     PANEL_VECTORS = 2,
     PANEL_COLUMNS = PANEL_VECTORS * LANES,
-    DEPTH = 512,           /* units */
-    A_STRIDE = DEPTH + 16, /* no power of two, or rows would compete for the same sets of the cache */
+    DEPTH = 512,                   /* units */
+    LINE = 64 / (int)sizeof(real), /* of the caches */
+    A_STRIDE = DEPTH + 16,         /* no power of two, or rows would compete for the same sets of the cache */
 };
 
 typedef enum {
@@ -93,21 +94,48 @@ static inline __attribute__((always_inline)) void turn_wide_block(void *to, ptrd
 #define HAS_WIDE_BLOCKS 0
 #endif
 
+/* Some steps of the depth of A that lies ALONG, in the panels whose rows are all there. Returns how many of `rows` those are. */
+enum { PACKED_TOGETHER = 4 };
+#if HAS_WIDE_BLOCKS
+_Static_assert(PANEL_ROWS * PACKED_TOGETHER == 3 * TURN_BY, "four steps of twelve rows are three vectors");
+static ptrdiff_t pack_steps(real *a, ptrdiff_t panel, const real *const step[PACKED_TOGETHER], ptrdiff_t rows) {
+    ptrdiff_t i = 0;
+    for (; i + PANEL_ROWS <= rows; i += PANEL_ROWS, a += panel) {
+        _mm512_storeu_ps(a, _mm512_mask_loadu_ps(_mm512_maskz_loadu_ps(0x0FFF, step[0] + i), 0xF000, step[1] + i - 12));
+        _mm512_storeu_ps(a + 16, _mm512_mask_loadu_ps(_mm512_maskz_loadu_ps(0x00FF, step[1] + i + 4), 0xFF00, step[2] + i - 8));
+        _mm512_storeu_ps(a + 32, _mm512_mask_loadu_ps(_mm512_maskz_loadu_ps(0x000F, step[2] + i + 8), 0xFFF0, step[3] + i - 4));
+    }
+    return i;
+}
+#else
+static ptrdiff_t pack_steps(real *a, ptrdiff_t panel, const real *const step[PACKED_TOGETHER], ptrdiff_t rows) {
+    return (void)a, (void)panel, (void)step, (void)rows, 0;
+}
+#endif
+
+/* One step: rows first .. rows */
+static void pack_step(real *a, ptrdiff_t panel, const real *step, ptrdiff_t first, ptrdiff_t rows) {
+    ptrdiff_t i = first;
+    for (; i + PANEL_ROWS <= rows; i += PANEL_ROWS) memcpy(a + i / PANEL_ROWS * panel, step + i, sizeof(real) * PANEL_ROWS);
+    if (i == rows) return;
+    real *last = a + i / PANEL_ROWS * panel;
+    memset(last, 0, sizeof(real) * PANEL_ROWS);
+    memcpy(last, step + i, sizeof(real) * (size_t)(rows - i));
+}
+
 /* rows first .. first + rows of A, depth k0 .. k0 + depth */
 static void pack_a(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth) {
     if (o->lies == ACROSS) {
         for (ptrdiff_t i = 0; i < rows; i++, a += A_STRIDE) memcpy(a, source_row(o, first + i) + k0, sizeof(real) * (size_t)depth);
         return;
     }
-    ptrdiff_t panel = a_panel_units(ALONG, depth);
-    for (ptrdiff_t k = 0; k < depth; k++, a += PANEL_ROWS) {
-        const real *source = source_row(o, k0 + k) + first;
-        ptrdiff_t i = 0;
-        for (; i + PANEL_ROWS <= rows; i += PANEL_ROWS) memcpy(a + i / PANEL_ROWS * panel, source + i, sizeof(real) * PANEL_ROWS);
-        if (i == rows) continue;
-        real *last = a + i / PANEL_ROWS * panel;
-        memset(last, 0, sizeof(real) * PANEL_ROWS);
-        memcpy(last, source + i, sizeof(real) * (size_t)(rows - i));
+    const ptrdiff_t panel = a_panel_units(ALONG, depth);
+    for (ptrdiff_t k = 0; k < depth; k += PACKED_TOGETHER) {
+        const ptrdiff_t together = smaller(depth - k, PACKED_TOGETHER);
+        const real *step[PACKED_TOGETHER] = {0};
+        for (ptrdiff_t i = 0; i < together; i++) step[i] = source_row(o, k0 + k + i) + first;
+        const ptrdiff_t done = together == PACKED_TOGETHER ? pack_steps(a, panel, step, rows) : 0;
+        for (ptrdiff_t i = 0; i < together; i++, a += PANEL_ROWS) pack_step(a, panel, step[i], done, rows);
     }
 }
 

@@ -1,21 +1,26 @@
 /* One panel of a product: PANEL_ROWS x PANEL_COLUMNS sums in registers, to which each step of the depth adds a broadcast of each row of A times one
  * row of B (packing.c). */
 
-enum { FETCH_AHEAD = 16 }; /* units of B */
+enum {
+    FETCH_AHEAD = 16, /* units of B */
+    SEGMENT = 4,      /* units of the depth, at which */
+    FETCHES = 2,      /* lines of what comes next are fetched */
+};
 
 /* One call of the micro-kernel: c (rows, columns) (+)= A panel times B panel. */
 typedef struct {
     real *c;
     ptrdiff_t stride;
-    const real *a, *b;
+    const real *a;
     direction a_lies;
+    ptrdiff_t a_row; /* between rows of A, if it lies ACROSS */
+    const real *b;
     ptrdiff_t b_step; /* between units of B: PANEL_COLUMNS where it is packed */
     ptrdiff_t units, rows, columns;
     bool accumulate;
-    const real *ahead; /* fetched meanwhile: at each unit so much of it */
-    ptrdiff_t ahead_step;
-    real *square;     /* receives the sum of c's squares; may be NULL */
-    bool past_caches; /* c is written once, in whole lines, and not read soon */
+    const real *const *fetch; /* lines to fetch meanwhile (ahead.c) */
+    real *square;             /* receives the sum of c's squares; may be NULL */
+    bool past_caches;         /* c is written once, in whole lines, and not read soon */
 } panels;
 
 /* What differs between precisions. k0 and depth count values along the depth, of which `values` take `units` of B. */
@@ -69,41 +74,51 @@ static inline __attribute__((always_inline)) V keep_sums(V sum[PANEL_ROWS][PANEL
     return squares;
 }
 
+/* One unit of the depth. Three pointers reach twelve rows of A whose distance is no constant. */
+static inline __attribute__((always_inline)) void add_step(add_unit *add, V sum[PANEL_ROWS][PANEL_VECTORS], const real *a, const ptrdiff_t a_row,
+                                                           const real *b, const ptrdiff_t b_step, const int most, const int vectors) {
+    const real *a4 = a + 4 * a_row, *a8 = a + 8 * a_row;
+    const V b0 = load(b), b1 = vectors > 1 ? load(b + LANES) : (V){0};
+    __builtin_prefetch(b + FETCH_AHEAD * b_step);
+    if (vectors > 1) __builtin_prefetch(b + FETCH_AHEAD * b_step + LANES);
+#pragma GCC unroll 16
+    for (int i = 0; i < most; i++) {
+        const real *factor = (i < 4 ? a : i < 8 ? a4 : a8) + i % 4 * a_row;
+        sum[i][0] = add(sum[i][0], factor, b0);
+        KEEP_IN_REGISTER(sum[i][0]);
+        if (vectors == 1) continue;
+        sum[i][1] = add(sum[i][1], factor, b1);
+        KEEP_IN_REGISTER(sum[i][1]);
+    }
+}
+
 /* In A, rows lie a_row units apart and steps of the depth a_step. add, a_step, `most`, at least p->rows, and vectors, of a row of sums, are
- * constants wherever this is called, so that the sums stay in registers. Three pointers reach twelve rows whose distance is no constant. */
+ * constants wherever this is called, so that the sums stay in registers. */
 static inline __attribute__((always_inline)) void micro_kernel(add_unit *add, const panels *p, const ptrdiff_t a_row, const ptrdiff_t a_step,
                                                                const ptrdiff_t b_step, const int most, const int vectors) {
     V sum[PANEL_ROWS][PANEL_VECTORS];
-    const real *a = p->a, *b = p->b, *ahead = p->ahead;
+    const real *a = p->a, *b = p->b, *const *fetch = p->fetch;
+    ptrdiff_t left = p->units;
     begin_sums(sum, p, most);
-    for (ptrdiff_t k = p->units; k > 0; k--, a += a_step, b += b_step, ahead += p->ahead_step) {
-        const real *a4 = a + 4 * a_row, *a8 = a + 8 * a_row;
-        const V b0 = load(b), b1 = vectors > 1 ? load(b + LANES) : (V){0};
-        __builtin_prefetch(ahead, 0, 2), __builtin_prefetch(ahead + p->ahead_step / 2, 0, 2);
-        __builtin_prefetch(b + FETCH_AHEAD * b_step);
-        if (vectors > 1) __builtin_prefetch(b + FETCH_AHEAD * b_step + LANES);
-#pragma GCC unroll 16
-        for (int i = 0; i < most; i++) {
-            const real *factor = (i < 4 ? a : i < 8 ? a4 : a8) + i % 4 * a_row;
-            sum[i][0] = add(sum[i][0], factor, b0);
-            if (vectors > 1) sum[i][1] = add(sum[i][1], factor, b1);
-        }
+    for (; left >= SEGMENT; left -= SEGMENT, fetch += FETCHES) {
+#pragma GCC unroll 4
+        for (int i = 0; i < FETCHES; i++) __builtin_prefetch(fetch[i], 0, 2);
+#pragma GCC unroll 4
+        for (int k = 0; k < SEGMENT; k++, a += a_step, b += b_step) add_step(add, sum, a, a_row, b, b_step, most, vectors);
     }
+    for (; left > 0; left--, a += a_step, b += b_step) add_step(add, sum, a, a_row, b, b_step, most, vectors);
     V squares = keep_sums(sum, p, most, vectors);
     if (p->square) *p->square = sum_lanes(squares);
 }
 
-typedef void panel_kernel(add_unit *add, const panels *p, ptrdiff_t a_row, ptrdiff_t a_step, ptrdiff_t b_step, int most, int vectors);
-
-/* Short panels at the end of a group do not pay for full ones. */
-static inline __attribute__((always_inline)) void multiply_rows_by(panel_kernel *kernel, add_unit *add, const panels *p, const ptrdiff_t a_row,
-                                                                   const ptrdiff_t b_step, const int vectors) {
+/* A lies ACROSS. Short panels at the end of a group do not pay for full ones. */
+static inline __attribute__((always_inline)) void multiply_rows_by(add_unit *add, const panels *p, const ptrdiff_t b_step, const int vectors) {
     /* clang-format off */
     switch (p->rows) {
-#define SHORT(r) case r: kernel(add, p, a_row, 1, b_step, r < PANEL_ROWS ? r : PANEL_ROWS, vectors); return;
+#define SHORT(r) case r: micro_kernel(add, p, p->a_row, 1, b_step, r < PANEL_ROWS ? r : PANEL_ROWS, vectors); return;
         SHORT(1) SHORT(2) SHORT(3) SHORT(4) SHORT(5) SHORT(6) SHORT(7) SHORT(8) SHORT(9) SHORT(10) SHORT(11)
 #undef SHORT
-    default: kernel(add, p, a_row, 1, b_step, PANEL_ROWS, vectors);
+    default: micro_kernel(add, p, p->a_row, 1, b_step, PANEL_ROWS, vectors);
     }
     /* clang-format on */
 }
@@ -112,8 +127,8 @@ static inline __attribute__((always_inline)) void multiply_panels_by(add_unit *a
     const bool packed = p->b_step == PANEL_COLUMNS;
     if (p->a_lies == ALONG && packed) micro_kernel(add, p, 1, PANEL_ROWS, PANEL_COLUMNS, PANEL_ROWS, PANEL_VECTORS);
     else if (p->a_lies == ALONG) micro_kernel(add, p, 1, PANEL_ROWS, p->b_step, PANEL_ROWS, PANEL_VECTORS);
-    else if (packed) multiply_rows_by(micro_kernel, add, p, A_STRIDE, PANEL_COLUMNS, PANEL_VECTORS);
-    else multiply_rows_by(micro_kernel, add, p, A_STRIDE, p->b_step, PANEL_VECTORS);
+    else if (packed) multiply_rows_by(add, p, PANEL_COLUMNS, PANEL_VECTORS);
+    else multiply_rows_by(add, p, p->b_step, PANEL_VECTORS);
 }
 
 static void multiply_panels(const panels *p) { multiply_panels_by(add_number, p); }

@@ -1,9 +1,8 @@
 /* Products. Each of the three (forward, d-input, d-weight) is C = A B over a depth. C is cut into tiles; a tile packs what it needs of A and
- * B (packing.c) and multiplies its panels (panels.c). While panels are multiplied, what comes next is fetched, evenly: many lines at once would
- * keep the caches' own traffic waiting.
+ * B (packing.c) and multiplies its panels (panels.c). While panels are multiplied, what comes next is fetched (ahead.c).
  *
- * Weights are used many times between updates and may come packed: then only the rows of a batch are packed here. Nor is B packed where, but for the
- * distance of its rows, its source already is what its panels would be.
+ * Weights are used many times between updates and may come packed: then only the rows of a batch are packed here. Nor is a factor packed where, but
+ * for the distance of its rows, its source already is what its panels would be.
  *
  * Element (i, j) is always summed in the same order, however tiles are cut and spread over threads. */
 #include <stdint.h>
@@ -12,51 +11,41 @@ enum {
     TILE_ROWS = (int)VECTOR_BYTES == 64 ? 240 : 120,
     A_UNITS = TILE_ROWS * A_STRIDE, /* room for the packed part of A, which stays in the second cache, and of B, whose panels go through it */
     B_UNITS = 512 * DEPTH,
-    FEW_TILES = 8, /* a thread: with fewer, all get equally many */
-    NARROW = 768,  /* B's rows may be so wide where they are read in place; further apart, they would compete for the same sets of the caches */
-    DEEP = 256,    /* of two factors that lie along the depth, the second is read in place from here on */
+    BLOCKS_DOWN = 4, /* in a tile for which B is packed: once for all of them */
+    FEW_TILES = 8,   /* a thread: with fewer, all get equally many */
+    NARROW = 768,    /* rows may be so wide where they are read in place; further apart, they would compete for the same sets of the caches */
+    DEEP = 256,      /* of two factors that lie along the depth, the second is read in place from here on */
 };
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------------------------------ */
 
-/* A depth block of a tile of C: rows row .. row + m, columns column .. column + n, depth k0 .. k0 + deep of `depth`. */
+/* A block of a tile of C: its rows row .. row + m, all its columns, and of `depth` k0 .. k0 + deep. */
 typedef struct {
     real *c; /* of the tile's first element */
     ptrdiff_t stride;
     operand a, b;
-    stored_operand stored; /* instead of b, if there are bytes */
-    const real *packed;    /* B's panels from `column` on, over the whole depth; NULL: b is packed here */
+    stored_operand stored;         /* instead of b, if there are bytes */
+    const real *packed;            /* B's panels from `column` on, over the whole depth; NULL: b is packed here */
+    ptrdiff_t top, bottom, height; /* rows of the tile, and how many a block has at most */
     ptrdiff_t row, m, column, n, depth, k0, deep;
     bool accumulate, past_caches;
     real *squares; /* of the tile's first panel, or NULL; the next panel down is squares_stride further */
     ptrdiff_t squares_stride;
 } block;
 
-/* Source rows that will be packed next. */
-typedef struct {
-    const operand *o;
-    ptrdiff_t row, end, from, length;
-} upcoming;
-
-static upcoming upcoming_rows(const operand *o, ptrdiff_t first, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t deep) {
-    return o->lies == ACROSS ? (upcoming){o, first, first + n, k0, deep} : (upcoming){o, k0, k0 + deep, first, n};
-}
-
-static inline void fetch_rows(upcoming *u, ptrdiff_t rows) {
-    for (ptrdiff_t stop = smaller(u->row + rows, u->end); u->row < stop; u->row++) {
-        const real *source = source_row(u->o, u->row) + u->from;
-#pragma GCC unroll 4
-        for (ptrdiff_t i = 0; i < u->length; i += LINE) __builtin_prefetch(source + i, 0, 2);
-    }
-}
-
-_Static_assert(NARROW *DEEP <= B_UNITS, "a narrow factor that is not deep is packed whole");
-
 /* Where a thread packs. */
 typedef struct {
     real a[A_UNITS] __attribute__((aligned(64)));
     real b[B_UNITS] __attribute__((aligned(64)));
+    fetch_list list;
 } room;
+
+_Static_assert(NARROW *DEEP <= B_UNITS, "a narrow factor that is not deep is packed whole");
+
+/* Whether rows of A are read where they lie. */
+static bool rows_lie_there(const arithmetic *how, const operand *a) {
+    return how->values == 1 && a->lies == ACROSS && !a->row && a->stride <= NARROW;
+}
 
 /* Whether B, unpacked, is already what its panels would be, but for the distance of units. */
 static bool reads_in_place(const arithmetic *how, const operand *a, const operand *b, ptrdiff_t columns, ptrdiff_t depth) {
@@ -64,38 +53,57 @@ static bool reads_in_place(const arithmetic *how, const operand *a, const operan
     return how->values == 1 && lies_so && columns % PANEL_COLUMNS == 0 && (a->lies == ACROSS || depth >= DEEP);
 }
 
-/* Whether all columns are taken of rows that follow one another. */
-static bool lies_in_one_piece(const operand *b, ptrdiff_t columns) { return b->lies == ALONG && !b->row && columns == b->stride; }
+/* Packs A, where that is necessary, and returns where its panels begin and how far apart its rows are. */
+static const real *panels_of_a(const arithmetic *how, const block *t, real *to, ptrdiff_t *row) {
+    *row = A_STRIDE;
+    if (rows_lie_there(how, &t->a)) return *row = t->a.stride, source_row(&t->a, t->row) + t->k0;
+    how->pack_a(to, &t->a, t->row, t->m, t->k0, t->deep);
+    return to;
+}
+
+/* Packs B, where that is necessary, and returns where its panels begin and how far apart they are. */
+static const real *panels_of_b(const arithmetic *how, const block *t, bool in_place, real *to, ptrdiff_t *apart) {
+    *apart = in_place ? PANEL_COLUMNS : units_of(how, t->packed ? t->depth : t->deep) * PANEL_COLUMNS;
+    if (in_place) return source_row(&t->b, t->k0) + t->column;
+    if (t->packed) return t->packed + units_of(how, t->k0) * PANEL_COLUMNS;
+    if (t->row > t->top) return to; /* the block above has packed it */
+    if (t->stored.bytes) how->pack_stored(to, *apart, &t->stored, t->column, t->n, t->k0, t->deep);
+    else how->pack_b(to, *apart, &t->b, t->column, t->n, t->k0, t->deep);
+    return to;
+}
 
 /* One thread. next, if any, is what it multiplies afterwards. */
 static void multiply_block(const arithmetic *how, const block *t, const block *next, room *r) {
-    ptrdiff_t units = units_of(how, t->deep), a_panel = a_panel_units(t->a.lies, units);
     const bool in_place = !t->packed && !t->stored.bytes && reads_in_place(how, &t->a, &t->b, t->n, t->depth);
-    ptrdiff_t b_panel = in_place ? PANEL_COLUMNS : (t->packed ? units_of(how, t->depth) : units) * PANEL_COLUMNS;
-    const real *b = in_place ? source_row(&t->b, t->k0) + t->column : t->packed ? t->packed + units_of(how, t->k0) * PANEL_COLUMNS : r->b;
-    const bool last = t->k0 + t->deep == t->depth, past_caches = t->past_caches && last && !t->accumulate;
+    const bool last = t->k0 + t->deep == t->depth, accumulate = t->accumulate || t->k0 > 0, past_caches = t->past_caches && last && !accumulate;
+    const ptrdiff_t units = units_of(how, t->deep), first_panel = (t->row - t->top) / PANEL_ROWS;
     const ptrdiff_t passes = ceiling(t->m, PANEL_ROWS), calls = passes * ceiling(t->n, PANEL_COLUMNS);
+    ptrdiff_t a_row, b_panel;
+    const real *a = panels_of_a(how, t, r->a, &a_row), *b = panels_of_b(how, t, in_place, r->b, &b_panel);
+    const ptrdiff_t a_panel = t->a.lies == ACROSS ? PANEL_ROWS * a_row : a_panel_units(ALONG, units);
     upcoming a_next = {0}, b_next = {0};
-    const real *ahead = b;
-    ptrdiff_t ahead_step = t->packed ? ceiling(PANEL_COLUMNS, passes) : 0;
-    if (next) a_next = upcoming_rows(&next->a, next->row, next->m, next->k0, next->deep);
-    if (next && !next->packed && !next->stored.bytes) {
-        if (lies_in_one_piece(&next->b, next->n) && units > 0)
-            ahead = source_row(&next->b, next->k0), ahead_step = ceiling(next->deep * next->b.stride, calls * units);
-        else b_next = upcoming_rows(&next->b, next->column, next->n, next->k0, next->deep);
-    }
-    ptrdiff_t fetches = ceiling(a_next.end - a_next.row + b_next.end - b_next.row, calls);
-    how->pack_a(r->a, &t->a, t->row, t->m, t->k0, t->deep);
-    if (t->stored.bytes) how->pack_stored(r->b, b_panel, &t->stored, t->column, t->n, t->k0, t->deep);
-    else if (!t->packed && !in_place) how->pack_b(r->b, b_panel, &t->b, t->column, t->n, t->k0, t->deep);
+    begin_list(&r->list, units, b);
+    if (next) a_next = spread(upcoming_rows(&next->a, next->row, next->m, next->k0, next->deep), calls);
+    if (next && !next->packed && !next->stored.bytes && next->row == next->top)
+        b_next = spread(upcoming_rows(&next->b, next->column, next->n, next->k0, next->deep), calls);
     for (ptrdiff_t j = 0; j < t->n; j += PANEL_COLUMNS, b += b_panel) {
-        if (t->packed) ahead = b + b_panel;
-        for (ptrdiff_t i = 0; i < t->m; i += PANEL_ROWS, ahead += units * ahead_step) {
-            fetch_rows(a_next.row < a_next.end ? &a_next : &b_next, fetches);
-            real *square = t->squares && last ? t->squares + i / PANEL_ROWS * t->squares_stride + j / PANEL_COLUMNS : NULL;
-            how->multiply(&(panels){t->c + i * t->stride + j, t->stride, r->a + i / PANEL_ROWS * a_panel, b, t->a.lies,
-                                    in_place ? t->b.stride : PANEL_COLUMNS, units, smaller(t->m - i, PANEL_ROWS), t->n - j, t->accumulate, ahead,
-                                    ahead_step, square, past_caches});
+        if (t->packed) b_next = spread(upcoming_panel(b + b_panel, units), passes);
+        for (ptrdiff_t i = 0; i < passes; i++) {
+            list_lines(&r->list, &a_next, &b_next);
+            how->multiply(&(panels){.c = t->c + (first_panel + i) * PANEL_ROWS * t->stride + j,
+                                    .stride = t->stride,
+                                    .a = a + i * a_panel,
+                                    .a_row = a_row,
+                                    .a_lies = t->a.lies,
+                                    .b = b,
+                                    .b_step = in_place ? t->b.stride : PANEL_COLUMNS,
+                                    .units = units,
+                                    .rows = smaller(t->m - i * PANEL_ROWS, PANEL_ROWS),
+                                    .columns = t->n - j,
+                                    .accumulate = accumulate,
+                                    .fetch = r->list.line,
+                                    .square = t->squares && last ? t->squares + (first_panel + i) * t->squares_stride + j / PANEL_COLUMNS : NULL,
+                                    .past_caches = past_caches});
         }
     }
 }
@@ -103,8 +111,9 @@ static void multiply_block(const arithmetic *how, const block *t, const block *n
 /* c (m, n) (+)= A B, from row `row` of A and column `column` of B on. One thread. */
 static void multiply_tile(const arithmetic *how, real *c, ptrdiff_t stride, const operand *a, ptrdiff_t row, ptrdiff_t m, const operand *b,
                           ptrdiff_t column, ptrdiff_t n, ptrdiff_t depth, bool accumulate, room *r) {
-    block t = {.c = c, .stride = stride, .a = *a, .b = *b, .row = row, .m = m, .column = column, .n = n, .depth = depth, .accumulate = accumulate};
-    for (; t.k0 < depth; t.k0 += how->deep, t.accumulate = true) {
+    block t = {.c = c, .stride = stride, .a = *a, .b = *b, .column = column, .n = n, .depth = depth, .accumulate = accumulate};
+    t.row = t.top = row, t.m = m;
+    for (; t.k0 < depth; t.k0 += how->deep) {
         t.deep = smaller(depth - t.k0, how->deep);
         multiply_block(how, &t, NULL, r);
     }
@@ -125,6 +134,7 @@ typedef struct {
     ptrdiff_t least;       /* rows: groups with fewer are left alone */
     bool accumulate, past_caches;
     ptrdiff_t height, width, down, across; /* of tiles; how many of them there are in a group, at most */
+    ptrdiff_t block_height;                /* at most */
 } grouped_product;
 
 static ptrdiff_t halved(ptrdiff_t size, ptrdiff_t panel) { return ceiling(ceiling(size, 2), panel) * panel; }
@@ -133,8 +143,10 @@ static ptrdiff_t halved(ptrdiff_t size, ptrdiff_t panel) { return ceiling(ceilin
 static void cut_tiles(grouped_product *p) {
     const ptrdiff_t most = most_rows(p->groups), m = p->m < 0 ? most : p->m, depth = p->depth < 0 ? most : p->depth;
     const ptrdiff_t units = depth > 0 ? smaller(units_of(p->how, depth), DEPTH) : 1, threads = threads_here();
-    p->height = smaller(p->a.lies == ACROSS ? TILE_ROWS : A_UNITS / a_panel_units(ALONG, units) * PANEL_ROWS, ceiling(m, PANEL_ROWS) * PANEL_ROWS);
-    p->width = p->packed || reads_in_place(p->how, &p->a, &p->b, p->n, depth) ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
+    const bool ready = p->packed || reads_in_place(p->how, &p->a, &p->b, p->n, depth);
+    p->block_height = p->a.lies == ACROSS ? TILE_ROWS : A_UNITS / a_panel_units(ALONG, units) * PANEL_ROWS;
+    p->height = smaller(ready ? p->block_height : BLOCKS_DOWN * p->block_height, ceiling(m, PANEL_ROWS) * PANEL_ROWS);
+    p->width = ready ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
     for (;;) {
         p->down = ceiling(m, p->height), p->across = ceiling(p->n, p->width);
         if (p->groups.groups * p->down * p->across >= threads) break;
@@ -157,7 +169,8 @@ static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
     if (rows == 0 || rows < p->least || from_top >= down) return false;
     const ptrdiff_t i = part_start(m, PANEL_ROWS, from_top, down), j = part_start(p->n, PANEL_COLUMNS, from_left, p->across);
     *t = (block){.c = p->c + i * p->n + j, .stride = p->n, .a = p->a, .b = p->b, .depth = depth, .deep = smaller(depth, p->how->deep)};
-    t->row = i, t->m = part_start(m, PANEL_ROWS, from_top + 1, down) - i;
+    t->row = t->top = i, t->bottom = part_start(m, PANEL_ROWS, from_top + 1, down);
+    t->height = p->block_height, t->m = smaller(t->height, t->bottom - t->top);
     t->column = j, t->n = part_start(p->n, PANEL_COLUMNS, from_left + 1, p->across) - j;
     t->accumulate = p->accumulate, t->past_caches = p->past_caches, t->squares_stride = ceiling(p->n, PANEL_COLUMNS);
     if (t->a.row) t->a.row += start; /* operands over the batch begin at the group's first row */
@@ -188,10 +201,12 @@ static bool begin_tile(block *t, const grouped_product *p, ptrdiff_t tile, ptrdi
     return false;
 }
 
-/* The tile's next depth block, or another tile's first. */
+/* The tile's next block, first down and then along the depth, or another tile's first. */
 static bool next_block(block *t, const grouped_product *p, ptrdiff_t *taken) {
-    if (t->k0 + t->deep >= t->depth) return begin_tile(t, p, next_tile(taken), taken);
-    t->k0 += t->deep, t->deep = smaller(t->depth - t->k0, p->how->deep), t->accumulate = true;
+    if (t->row + t->m < t->bottom) t->row += t->m;
+    else if (t->k0 + t->deep < t->depth) t->row = t->top, t->k0 += t->deep, t->deep = smaller(t->depth - t->k0, p->how->deep);
+    else return begin_tile(t, p, next_tile(taken), taken);
+    t->m = smaller(t->height, t->bottom - t->row);
     return true;
 }
 

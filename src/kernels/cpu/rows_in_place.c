@@ -18,7 +18,6 @@ enum {
     INPUT_VECTORS = 3,
     INPUT_ROWS = PANEL_ROWS * PANEL_VECTORS / INPUT_VECTORS,
     STRIP = 32, /* rows of w */
-    LINE = 64 / (int)sizeof(real),
 };
 
 /* Whether a group has at least and at most so many rows. */

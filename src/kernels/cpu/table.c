@@ -11,6 +11,7 @@
 #include "kernels/cpu/few_rows.c"
 #include "kernels/cpu/rows_in_place.c"
 #include "kernels/cpu/panels.c"
+#include "kernels/cpu/ahead.c"
 #include "kernels/cpu/turned_product.c"
 #include "kernels/cpu/products.c"
 #include "kernels/cpu/attention_blocks.c"

@@ -11,6 +11,7 @@ enum {
 typedef struct {
     real x[TURNED_UNITS] __attribute__((aligned(64))); /* B panels */
     real sums[TOGETHER * SUMS_STRIDE] __attribute__((aligned(64)));
+    fetch_list list;
 } turned_room;
 
 /* Groups have at most so many rows: those that are read in place, or for which there is room here. */
@@ -45,35 +46,39 @@ static void turn_all_sums(real *y, ptrdiff_t stride, const real *sums, ptrdiff_t
 }
 #endif
 
-/* Rows of A lie a_row apart. */
-static void multiply_turned_panel(const panels *p, ptrdiff_t a_row) {
-    if (p->columns <= LANES) multiply_rows_by(micro_kernel, add_number, p, a_row, PANEL_COLUMNS, 1);
-    else multiply_rows_by(micro_kernel, add_number, p, a_row, PANEL_COLUMNS, PANEL_VECTORS);
+static void multiply_turned_panel(const panels *p) {
+    if (p->columns <= LANES) multiply_rows_by(add_number, p, PANEL_COLUMNS, 1);
+    else multiply_rows_by(add_number, p, PANEL_COLUMNS, PANEL_VECTORS);
 }
 
 /* Columns first .. end of a group's y. */
 static void turned_part(real *y, const operand *x, ptrdiff_t rows, const real *w, ptrdiff_t in, ptrdiff_t out, ptrdiff_t first, ptrdiff_t end,
                         turned_room *r) {
-    const ptrdiff_t panel_units = in * PANEL_COLUMNS, step = ceiling(PANEL_ROWS, ceiling(rows, PANEL_COLUMNS));
+    const ptrdiff_t panel_units = in * PANEL_COLUMNS, calls = ceiling(in, DEPTH) * ceiling(rows, PANEL_COLUMNS);
+    const operand of_w = {w, in, NULL, ACROSS};
+    upcoming nothing = {0};
+    begin_list(&r->list, smaller(in, DEPTH), w);
     pack_b(r->x, panel_units, x, 0, rows, 0, in);
     for (ptrdiff_t o = first; o < end; o += TOGETHER) {
         const ptrdiff_t together = smaller(end - o, TOGETHER);
         for (ptrdiff_t i = 0; i < together; i += PANEL_ROWS) {
-            const real *panel = w + (o + i) * in, *ahead = panel + PANEL_ROWS * in;
+            const ptrdiff_t panel = o + i, below = smaller(panel + PANEL_ROWS, out);
+            upcoming next = spread(upcoming_rows(&of_w, below, smaller(out - below, PANEL_ROWS), 0, in), calls);
             for (ptrdiff_t k0 = 0; k0 < in; k0 += DEPTH) {
                 const ptrdiff_t deep = smaller(in - k0, DEPTH);
-                for (ptrdiff_t j = 0; j < rows; j += PANEL_COLUMNS, ahead += deep * step)
+                for (ptrdiff_t j = 0; j < rows; j += PANEL_COLUMNS) {
+                    list_lines(&r->list, &next, &nothing);
                     multiply_turned_panel(&(panels){.c = r->sums + i * SUMS_STRIDE + j,
                                                     .stride = SUMS_STRIDE,
-                                                    .a = panel + k0,
+                                                    .a = w + panel * in + k0,
+                                                    .a_row = in,
                                                     .b = r->x + j * in + k0 * PANEL_COLUMNS,
                                                     .units = deep,
                                                     .rows = smaller(together - i, PANEL_ROWS),
                                                     .columns = rows - j,
                                                     .accumulate = k0 > 0,
-                                                    .ahead = ahead,
-                                                    .ahead_step = step},
-                                          in);
+                                                    .fetch = r->list.line});
+                }
             }
         }
         turn_all_sums(y + o, out, r->sums, together, rows);

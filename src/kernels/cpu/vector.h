@@ -25,6 +25,15 @@ static inline V load(const real *p) {
 }
 static inline void store(real *p, V v) { memcpy(p, &v, sizeof v); }
 
+/* Of many sums that all fit in registers, the compiler, left to itself, keeps some in memory. */
+#if defined(__AVX512F__)
+#define KEEP_IN_REGISTER(v) __asm__("" : "+v"(v))
+#elif defined(__AVX2__)
+#define KEEP_IN_REGISTER(v) __asm__("" : "+x"(v))
+#else
+#define KEEP_IN_REGISTER(v) ((void)0)
+#endif
+
 /* For what nobody reads soon: a line that is written whole need not be read before. p is aligned to V. Other threads may read it only after
  * finish_stores(). */
 #if defined(__AVX512F__)

@@ -94,7 +94,8 @@ static inline __attribute__((always_inline)) void turn_wide_block(void *to, ptrd
 #define HAS_WIDE_BLOCKS 0
 #endif
 
-/* Some steps of the depth of A that lies ALONG, in the panels whose rows are all there. Returns how many of `rows` those are. */
+/* Some steps of the depth of A that lies ALONG, in the panels whose rows are all there. Returns how many of `rows` those are.
+ * Lanes that a mask leaves out are not read. */
 enum { PACKED_TOGETHER = 4 };
 #if HAS_WIDE_BLOCKS
 _Static_assert(PANEL_ROWS * PACKED_TOGETHER == 3 * TURN_BY, "four steps of twelve rows are three vectors");

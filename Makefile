@@ -29,7 +29,9 @@ ifdef SANITIZE
   EXTRA := $(SANITIZERS)
 endif
 
-WARNINGS = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option,-Wno-format-truncation) -Wno-unknown-pragmas $(if $(CI),-Werror)
+# Stacks of threads are small where others decide: a frame of more than a quarter of a megabyte is a mistake (kernels/thread_room.h).
+FRAMES   = $(if $(EXTRA),,-Wframe-larger-than=262144)
+WARNINGS = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla $(FRAMES) $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option,-Wno-format-truncation) -Wno-unknown-pragmas $(if $(CI),-Werror)
 CFLAGS   = -std=gnu17 -O3 -g -ffp-contract=fast -fno-math-errno -fPIC -fvisibility=hidden -fopenmp $(WARNINGS) -Iinclude -Isrc $(EXTRA)
 LIBS     = -ljansson -lpcre2-8 -lutf8proc -lxxhash -lzstd -lz -lm
 

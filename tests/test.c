@@ -13,6 +13,7 @@ static int failures_in_case;
 static const char *row_of_case;
 static long allocations;
 static size_t largest_allocation;
+static bool refuses;
 
 void test_fail(const char *file, int line, const char *condition, const char *format, ...) {
     va_list arguments;
@@ -82,6 +83,8 @@ long test_allocations(void) { return allocations; }
 
 size_t test_largest_allocation(void) { return __atomic_exchange_n(&largest_allocation, 0, __ATOMIC_RELAXED); }
 
+void test_refuse_memory(bool refuse) { refuses = refuse; }
+
 static void count_allocation(size_t count, size_t size) {
     size_t bytes, largest = __atomic_load_n(&largest_allocation, __ATOMIC_RELAXED);
     if (__builtin_mul_overflow(count, size, &bytes)) bytes = (size_t)-1;
@@ -107,4 +110,6 @@ void *__wrap_realloc(void *block, size_t bytes) { return count_allocation(1, byt
 void *__wrap_reallocarray(void *block, size_t count, size_t bytes) {
     return count_allocation(count, bytes), __real_reallocarray(block, count, bytes);
 }
-void *__wrap_aligned_alloc(size_t alignment, size_t bytes) { return count_allocation(1, bytes), __real_aligned_alloc(alignment, bytes); }
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
+    return count_allocation(1, bytes), refuses ? NULL : __real_aligned_alloc(alignment, bytes);
+}

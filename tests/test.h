@@ -48,4 +48,7 @@ long test_allocations(void);
 /* Bytes of the largest of those calls since this was last asked: what a file that lies about sizes could make the program take. */
 size_t test_largest_allocation(void);
 
+/* From here on blocks of aligned memory, as most of base/memory.h's are, are refused; or no longer. */
+void test_refuse_memory(bool refuse);
+
 #endif

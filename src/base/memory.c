@@ -23,7 +23,7 @@ void memory_clear(void *block, size_t bytes) {
 
 int memory_new_room(void *pointer, size_t count, size_t size, const char *purpose) {
     enum { LINE = 64, LARGE_PAGE = 1 << 21 };
-    size_t alignment = count > 0 && size > LARGE_PAGE / count ? LARGE_PAGE : LINE, bytes;
+    size_t alignment = count > 0 && size >= LARGE_PAGE / count ? LARGE_PAGE : LINE, bytes;
     char *block = NULL;
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - alignment) bytes = SIZE_MAX - alignment;
     bytes = (bytes + alignment - 1) / alignment * alignment;

@@ -1,5 +1,5 @@
 /* The kernel table: every arithmetic loop over rows of width D, F, V or E, behind function pointers. Pointers and sizes only: no tensors,
- * no allocation, no errors. One table per instruction set or device.
+ * no errors, no allocation but of each thread's room. One table per instruction set or device.
  *
  * To add an instruction set: compile kernels/cpu/table.c once more (Makefile: ISAS and its flags), declare the table below, and give it a
  * line in kernels.c. To add an entry: one pointer with its formula here, its function in kernels/cpu/, its line in table.c, its case in

@@ -84,7 +84,7 @@ static void score_block(const arithmetic *how, real *scores, const query_block *
 static void attend_block(const arithmetic *how, const query_block *b, const operand *k, const operand *v, const attention_shape *shape) {
     real scores[QUERIES * KEYS] __attribute__((aligned(64)));
     real most[QUERIES], sum[QUERIES];
-    room r;
+    room *r = thread_room_take();
     const ptrdiff_t end = b->position + (b->rows - 1) * b->later + 1;
     for (ptrdiff_t i = 0; i < b->rows; i++) {
         most[i] = b->sink ? b->sink[i * b->sink_step] : -(real)INFINITY, sum[i] = b->sink ? 1 : 0;
@@ -92,7 +92,7 @@ static void attend_block(const arithmetic *how, const query_block *b, const oper
     }
     for (ptrdiff_t j0 = first_block(shape, b->position); j0 < end; j0 += KEYS) {
         ptrdiff_t wide = smaller(end - j0, KEYS);
-        score_block(how, scores, b, k, j0, wide, shape, &r);
+        score_block(how, scores, b, k, j0, wide, shape, r);
         for (ptrdiff_t i = 0; i < b->rows; i++) {
             real *row = scores + i * KEYS, here = largest(row, wide), top = here > most[i] ? here : most[i], *y = b->y + i * b->y_stride;
             if (top == -(real)INFINITY) { /* nothing of this block is seen, nor was of those before */
@@ -108,13 +108,14 @@ static void attend_block(const arithmetic *how, const query_block *b, const oper
         operand weights = {scores, KEYS, NULL, ACROSS}, values = *v;
         values.x += j0 * v->stride;
         if (b->later == 0) add_values(b, scores, values.x, v->stride, wide, shape->value_dim);
-        else multiply_tile(how, b->y, b->y_stride, &weights, 0, b->rows, &values, 0, shape->value_dim, wide, true, &r);
+        else multiply_tile(how, b->y, b->y_stride, &weights, 0, b->rows, &values, 0, shape->value_dim, wide, true, r);
     }
     for (ptrdiff_t i = 0; i < b->rows; i++) {
         real inverse = 1 / sum[i];
         for (ptrdiff_t d = 0; d < shape->value_dim; d++) b->y[i * b->y_stride + d] *= inverse;
         b->log_sum[i * b->log_stride] = most[i] + (real)log((double)sum[i]);
     }
+    thread_room_return(r);
 }
 
 /* Heads of one query that look at the same keys, together: all that share them, but fewer where that would leave a thread alone. */
@@ -179,14 +180,14 @@ static void attend_block_backward(const arithmetic *how, const head_backward *h,
     const query_block *b = &h->block;
     const ptrdiff_t D = shape->head_dim, width = shape->value_dim;
     real probability[QUERIES * KEYS] __attribute__((aligned(64))), dscore[QUERIES * KEYS] __attribute__((aligned(64))), delta[QUERIES];
-    room r;
+    room *r = thread_room_take();
     operand dy = {h->dy, b->y_stride, NULL, ACROSS}, v = h->v;
     v.lies = ACROSS;
     for (ptrdiff_t i = 0; i < b->rows; i++) delta[i] = dot(h->dy + i * b->y_stride, b->y + i * b->y_stride, width);
     for (ptrdiff_t j0 = first_block(shape, b->position); j0 < end; j0 += KEYS) {
         ptrdiff_t wide = smaller(end - j0, KEYS);
-        score_block(how, probability, b, &h->k, j0, wide, shape, &r);
-        multiply_tile(how, dscore, KEYS, &dy, 0, b->rows, &v, j0, wide, width, false, &r);
+        score_block(how, probability, b, &h->k, j0, wide, shape, r);
+        multiply_tile(how, dscore, KEYS, &dy, 0, b->rows, &v, j0, wide, width, false, r);
         for (ptrdiff_t i = 0; i < b->rows; i++) {
             real *p = probability + i * KEYS, *ds = dscore + i * KEYS;
             exponentiate(p, b->log_sum[i * b->log_stride], wide);
@@ -195,10 +196,11 @@ static void attend_block_backward(const arithmetic *how, const head_backward *h,
         operand p_along = {probability, KEYS, NULL, ALONG}, ds_along = {dscore, KEYS, NULL, ALONG}, ds_across = {dscore, KEYS, NULL, ACROSS};
         operand dy_along = {h->dy, b->y_stride, NULL, ALONG}, q_along = {b->q.x, b->q.stride, NULL, ALONG};
         operand k_along = {h->k.x + j0 * h->k.stride, h->k.stride, NULL, ALONG};
-        multiply_tile(how, h->dv + j0 * v.stride, v.stride, &p_along, 0, wide, &dy_along, 0, width, b->rows, true, &r);
-        multiply_tile(how, h->dk + j0 * h->k.stride, h->k.stride, &ds_along, 0, wide, &q_along, 0, D, b->rows, true, &r);
-        multiply_tile(how, h->dq, h->q_stride, &ds_across, 0, b->rows, &k_along, 0, D, wide, true, &r);
+        multiply_tile(how, h->dv + j0 * v.stride, v.stride, &p_along, 0, wide, &dy_along, 0, width, b->rows, true, r);
+        multiply_tile(how, h->dk + j0 * h->k.stride, h->k.stride, &ds_along, 0, wide, &q_along, 0, D, b->rows, true, r);
+        multiply_tile(how, h->dq, h->q_stride, &ds_across, 0, b->rows, &k_along, 0, D, wide, true, r);
     }
+    thread_room_return(r);
 }
 
 /* In order of the queries, whatever the number of threads. */

@@ -40,6 +40,7 @@ typedef struct {
     fetch_list list;
 } room;
 
+_Static_assert(sizeof(room) <= THREAD_ROOM_BYTES, "");
 _Static_assert(NARROW *DEEP <= B_UNITS, "a narrow factor that is not deep is packed whole");
 
 /* Whether rows of A are read where they lie. */
@@ -216,13 +217,14 @@ static void multiply_groups(grouped_product *p) {
     cut_tiles(p);
 #pragma omp parallel if (p->groups.groups * p->down * p->across > 1)
     {
-        room r;
+        room *r = thread_room_take();
         block now, next;
         for (bool more = begin_tile(&now, p, omp_get_thread_num(), &taken); more; now = next) {
             next = now;
             more = next_block(&next, p, &taken);
-            multiply_block(p->how, &now, more ? &next : NULL, &r);
+            multiply_block(p->how, &now, more ? &next : NULL, r);
         }
+        thread_room_return(r);
         if (p->past_caches) finish_stores();
     }
 }

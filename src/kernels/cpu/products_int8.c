@@ -200,10 +200,10 @@ static inline void keep_turned(real *y, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t
 /* Columns o .. o + rows of y, of all that f holds. */
 static void multiply_held(const stored_product *p, const int8_factors *f, ptrdiff_t o, ptrdiff_t rows, ptrdiff_t blocks, const unsigned char *ahead) {
     real sums[PANEL_ROWS * MOST_PANELS * LANES] __attribute__((aligned(64)));
-    const ptrdiff_t wide = ceiling(f->n, LANES), times = ceiling(wide, MOST_PANELS) * blocks;
+    const ptrdiff_t all = f->n, wide = ceiling(all, LANES), times = ceiling(wide, MOST_PANELS) * blocks;
     const ptrdiff_t step = ceiling(ceiling(PANEL_ROWS * product_stride(p), times), CACHE_LINE) * CACHE_LINE;
     for (ptrdiff_t j = 0; j < wide; j += MOST_PANELS, ahead += blocks * step) {
-        const ptrdiff_t n = smaller(f->n - j * LANES, MOST_PANELS * LANES);
+        const ptrdiff_t n = smaller(all - j * LANES, MOST_PANELS * LANES);
         real *y = p->y + (f->first + j * LANES) * p->out + o;
         for (ptrdiff_t r = 0; r < n; r++) __builtin_prefetch(y + r * p->out, 1), __builtin_prefetch(y + r * p->out + rows - 1, 1);
         if (wide - j >= MOST_PANELS) micro_kernel_int8(sums, f, f->x[j], blocks, ahead, step, MOST_PANELS);
@@ -246,13 +246,22 @@ static bool take_int8_task(int8_task *t, const stored_product *p, ptrdiff_t part
     return true;
 }
 
+/* What a thread keeps from task to task. */
+typedef struct {
+    int8_factors factors;
+    rounded_rows held;
+} int8_room;
+
+_Static_assert(sizeof(int8_room) <= THREAD_ROOM_BYTES, "");
+
 /* A group of few rows is multiplied one by one even where others have many. */
-static void multiply_int8_task(const stored_product *p, const int8_task *t, int8_factors *f, rounded_rows *held) {
+static void multiply_int8_task(const stored_product *p, const int8_task *t, int8_room *r) {
+    int8_factors *f = &r->factors;
     const stored_type type = p->w.type;
     const ptrdiff_t all = p->in / STORED_BLOCK, stride = product_stride(p);
     const unsigned char *first = (const unsigned char *)p->w.group[t->group] + t->o * stride;
     if (t->n <= FEW_ROWS) {
-        multiply_run_int8(p, &(run){.group = t->group, .w = first, .first = t->o, .n = t->out}, NULL, held);
+        multiply_run_int8(p, &(run){.group = t->group, .w = first, .first = t->o, .n = t->out}, NULL, &r->held);
         return;
     }
     for (ptrdiff_t k0 = 0; k0 < all; k0 += DEPTH_BLOCKS) {
@@ -272,13 +281,14 @@ static void multiply_rows_int8(const stored_product *p) {
     ptrdiff_t taken = 0;
 #pragma omp parallel if (!are_small(p, 1))
     {
-        int8_factors f;
-        rounded_rows held;
+        int8_room *r = thread_room_take();
+        int8_factors *f = &r->factors;
         int8_task task = {0};
-        memset(f.w, 0, sizeof f.w), memset(f.scale, 0, sizeof f.scale); /* rows that a weight lacks are multiplied too */
-        memset(held.source, 0, sizeof held.source);
-        f.n = 0;
-        while (take_int8_task(&task, p, parts, &taken)) multiply_int8_task(p, &task, &f, &held);
+        memset(f->w, 0, sizeof f->w), memset(f->scale, 0, sizeof f->scale); /* rows that a weight lacks are multiplied too */
+        memset(r->held.source, 0, sizeof r->held.source);
+        f->n = 0;
+        while (take_int8_task(&task, p, parts, &taken)) multiply_int8_task(p, &task, r);
+        thread_room_return(r);
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "kernels/cpu/vector.h"
+#include "kernels/thread_room.h"
 
 #include "kernels/cpu/peak.c"
 #include "kernels/cpu/packing.c"

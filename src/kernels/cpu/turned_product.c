@@ -14,6 +14,8 @@ typedef struct {
     fetch_list list;
 } turned_room;
 
+_Static_assert(sizeof(turned_room) <= THREAD_ROOM_BYTES, "");
+
 /* Groups have at most so many rows: those that are read in place, or for which there is room here. */
 static ptrdiff_t turned_rows(ptrdiff_t in) {
     const ptrdiff_t most = smaller(TURNED_UNITS / in / PANEL_COLUMNS * PANEL_COLUMNS, TURNED_ROWS);
@@ -92,14 +94,15 @@ static void linear_turned(const stored_product *p) {
     if (!some_have(g, least, most)) return;
 #pragma omp parallel if (g.groups * parts > 1)
     {
-        turned_room r;
-#pragma omp for schedule(dynamic)
+        turned_room *r = thread_room_take();
+#pragma omp for schedule(dynamic) nowait
         for (ptrdiff_t task = 0; task < g.groups * parts; task++) {
             const ptrdiff_t group = task / parts, start = g.start[group], rows = g.start[group + 1] - start;
             const operand x = rows_of_group(p->x, g, group, p->in);
             if (rows < least || rows > most) continue;
             turned_part(p->y + start * p->out, &x, rows, p->w.group[group], p->in, p->out, part_start(p->out, TOGETHER, task % parts, parts),
-                        part_start(p->out, TOGETHER, task % parts + 1, parts), &r);
+                        part_start(p->out, TOGETHER, task % parts + 1, parts), r);
         }
+        thread_room_return(r);
     }
 }

@@ -89,7 +89,8 @@ static bool dead_experts(const chart *c, int layer, char *evidence) {
         if (dead++ < NAMED) buffer_printf(&names, "%s%d (%s%lld)", dead > 1 ? ", " : "", e, seen[e] > 0 ? "last used in step " : "never used, by step ",
                                           (long long)(seen[e] > 0 ? seen[e] : c->step));
     }
-    if (dead) say(evidence, "%d of %d experts get no token: %s%s", dead, p->experts, names.bytes ? names.bytes : "", dead > NAMED ? ", ..." : "");
+    if (dead > NAMED) buffer_printf(&names, " and %d more", dead - NAMED);
+    if (dead) say(evidence, "%d of %d experts get no token: %s", dead, p->experts, names.bytes ? names.bytes : "");
     buffer_release(&names);
     return dead > 0;
 }

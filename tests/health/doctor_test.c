@@ -189,6 +189,36 @@ static void findings_begin_and_end(void) {
     buffer_release(&n.said);
 }
 
+static void keep_evidence(void *evidence, const finding *f) {
+    if (!strcmp(f->code, "dead_experts")) strcpy(evidence, f->evidence);
+}
+
+/* All of many experts but two are dead, after as many steps as a run may have. */
+static void what_is_dead_is_said_to_the_end(void) {
+    enum { MANY = 2048, FROM = 999999800, TO = 1000000000 };
+    char evidence[FINDING_BYTES] = "";
+    patient p = invented_patient(&healthy);
+    p.experts = MANY, p.batch_tokens = 2 * MANY;
+    moe_trace trace;
+    doctor *d;
+    EXPECT_OK(moe_trace_open(&trace, 1, MANY));
+    EXPECT_OK(doctor_new(&d, &p));
+    for (int64_t step = FROM; step <= TO; step++) {
+        step_vitals v = vitals_at(&healthy, step);
+        doctor_see_step(d, &v);
+        if (step % 10 != 0) continue;
+        moe_trace_clear(&trace);
+        trace.load[0] = trace.load[1] = trace.pairs[0] = p.batch_tokens, trace.pairs[0] *= K;
+        doctor_see_routing(d, step, &trace);
+        doctor_examine(d);
+    }
+    doctor_each(d, false, keep_evidence, evidence);
+    EXPECT(strstr(evidence, "2046 of 2048 experts get no token: 2 (never used, by step 1000000000), 3 (") &&
+               strstr(evidence, ", 7 (never used, by step 1000000000) and 2040 more"), "%s", evidence);
+    doctor_free(d);
+    moe_trace_close(&trace);
+}
+
 static void the_verdict_on_the_loss(void) {
     static const struct {
         const char *name;
@@ -335,6 +365,7 @@ int main(void) {
         {"each condition and its near miss", each_condition_and_its_near_miss},
         {"every condition has a case", every_condition_has_a_case},
         {"findings begin and end", findings_begin_and_end},
+        {"what is dead is said to the end", what_is_dead_is_said_to_the_end},
         {"the verdict on the loss", the_verdict_on_the_loss},
         {"logs say what it said", logs_say_what_it_said},
         {"who goes on says the same", who_goes_on_says_the_same},

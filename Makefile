@@ -8,7 +8,7 @@
 # make diseases  build/diseases, which makes runs ill for the doctor (tools/doctor.sh)
 # make worth-it  dense models and mixtures side by side, an hour on one core (tools/contest.sh, docs/worth-it.md)
 # make balance  how routers collapse, and what each balancing method costs (docs/balance.md)
-# make 2017     the tables of the paper of 2017 at a small size, two hours of one core (docs/2017.md)
+# make 2017     the tables of the paper of 2017 at a small size, two and a half hours of one core (docs/2017.md)
 # make capacity  4 to 4096 experts at the same work for a token (docs/capacity.md)
 # make yardstick  build/yardstick, our products beside oneDNN's; the one thing that needs libdnnl-dev
 # make install  the program, libraries, header, manual page and completions, into PREFIX=/usr/local below DESTDIR=

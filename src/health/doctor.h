@@ -27,7 +27,7 @@ typedef struct {
 
 typedef struct doctor doctor;
 
-enum { FINDING_BYTES = 400 }; /* six experts by number, and since when they are dead: 300 */
+enum { FINDING_BYTES = 400 }; /* six experts by number, and since when they are dead: 330 at most */
 
 typedef struct {
     const char *name; /* "dead experts" */

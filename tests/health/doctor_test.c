@@ -193,7 +193,7 @@ static void keep_evidence(void *evidence, const finding *f) {
     if (!strcmp(f->code, "dead_experts")) strcpy(evidence, f->evidence);
 }
 
-/* All of many experts but two are dead, after as many steps as a run may have. */
+/* All of many experts but two are dead, after a billion steps. */
 static void what_is_dead_is_said_to_the_end(void) {
     enum { MANY = 2048, FROM = 999999800, TO = 1000000000 };
     char evidence[FINDING_BYTES] = "";

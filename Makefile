@@ -37,11 +37,12 @@ LIBS     = -ljansson -lpcre2-8 -lutf8proc -lxxhash -lzstd -lz -lm
 
 # One kernel source (src/kernels/cpu/table.c includes its neighbours) compiled once per instruction set.
 MACHINE := $(shell uname -m)
-ISAS     = scalar $(if $(filter x86_64,$(MACHINE)),avx2 avx512 avx512bf16) $(if $(filter aarch64,$(MACHINE)),neon)
+ISAS     = scalar $(if $(filter x86_64,$(MACHINE)),avx2 avx512 avx512bf16 amx) $(if $(filter aarch64,$(MACHINE)),neon)
 scalar_FLAGS = -DISA=scalar -DVECTOR_BYTES=sizeof\(real\)
 avx2_FLAGS   = -DISA=avx2 -DVECTOR_BYTES=32 -mavx2 -mfma -mf16c
 avx512_FLAGS = -DISA=avx512 -DVECTOR_BYTES=64 -mavx512f -mavx512dq -mavx2 -mfma -mf16c -mprefer-vector-width=512
 avx512bf16_FLAGS = $(subst -DISA=avx512,-DISA=avx512bf16,$(avx512_FLAGS)) -mavx512bw -mavx512vl -mavx512bf16 -mavx512vnni
+amx_FLAGS    = $(subst -DISA=avx512bf16,-DISA=amx,$(avx512bf16_FLAGS)) -mamx-tile -mamx-bf16
 neon_FLAGS   = -DISA=neon -DVECTOR_BYTES=16
 
 LIBRARY := $(shell find src -name '*.c' -not -path 'src/cli/*' -not -path 'src/kernels/cpu/*')

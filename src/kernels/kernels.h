@@ -247,14 +247,14 @@ struct kernels {
     double (*peak_flops_int8)(double seconds); /* NULL where the machine has no instruction for products_int8 */
 };
 
-extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512, kernels_avx512bf16, kernels_neon;
+extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512, kernels_avx512bf16, kernels_amx, kernels_neon;
 
-/* The best table this machine runs; LAMP_KERNELS=scalar|avx2|avx512|avx512bf16|neon overrides. Chosen once. LAMP_INVALID for a name that is unknown
+/* The best table this machine runs; LAMP_KERNELS=scalar|avx2|avx512|avx512bf16|amx|neon overrides. Chosen once. LAMP_INVALID for a name that is unknown
  * or that this machine cannot run. */
 int kernels_choose(const struct kernels **table);
 
 /* All tables this machine runs, the portable one first; returns how many. */
-enum { KERNEL_TABLES = 4 };
+enum { KERNEL_TABLES = 5 };
 int kernels_available(const struct kernels *tables[KERNEL_TABLES]);
 
 /* The products in bf16 where this machine has instructions for them that are faster than those in real. Told by the processor's kind, not measured:

@@ -67,7 +67,7 @@ static double worst_error(tape *t, problem *p, real *x, const real *dx, ptrdiff_
 }
 
 void problem_check(problem *p) {
-    const struct kernels *tables[4];
+    const struct kernels *tables[KERNEL_TABLES];
     int n = kernels_available(tables);
     if (p->n_tables > 0) n = p->n_tables;
     for (int i = 0; i < n; i++) {

@@ -95,7 +95,7 @@ static bool agrees(ptrdiff_t i, double depth) {
 }
 
 static void check(const char *what, call *run, const arguments *a, double depth) {
-    const struct kernels *tables[4];
+    const struct kernels *tables[KERNEL_TABLES];
     real *out[PARTS];
     size_t bytes = sizeof(real) * (size_t)used;
     int n = kernels_available(tables);
@@ -223,28 +223,31 @@ static void packed_weights_change_no_bit(void) {
 }
 
 /* What d-weight leaves of its squares is the gradient's norm: overwritten, then added to by rows that reach only some groups. */
-static void squares_of_d_weight_sum_to_its_norm(void) {
+static void check_squares(const char *name, const struct products *p, ptrdiff_t in, ptrdiff_t out) {
     static const int first_sizes[] = {3, 0, 40, 0, 300}, then_sizes[] = {0, 0, 5, 7, 0};
-    static const int sizes[][2] = {{1, 1}, {33, 17}, {100, 31}, {257, 100}, {520, 40}, {40, 520}};
+    const ptrdiff_t slots = MOST_GROUPS * p->squares_size(in, out), size = MOST_GROUPS * in * out;
+    real *dw = malloc(sizeof(real) * (size_t)size), *squares = malloc(sizeof(real) * (size_t)slots);
+    for (int pass = 0; pass < 2; pass++) {
+        arguments a = product(pass ? then_sizes : first_sizes, in, out, false);
+        double norm = 0, sum = 0;
+        p->linear_dw(dw, squares, (rows_of){a.y, NULL}, (rows_of){a.x, NULL}, a.groups, in, out, pass > 0, pass > 0);
+        for (ptrdiff_t i = 0; i < size; i++) norm += (double)dw[i] * (double)dw[i];
+        for (ptrdiff_t i = 0; i < slots; i++) sum += (double)squares[i];
+        EXPECT(norm > 0 && fabs(sum - norm) <= 1e-6 * norm, "%s, %td x %td, pass %d: %.9g, expected %.9g", name, out, in, pass, sum, norm);
+    }
+    free(dw), free(squares);
+    for (int i = 0; i < pooled; i++) free(pool[i]);
+    pooled = 0;
+}
+
+static void squares_of_d_weight_sum_to_its_norm(void) {
+    static const int sizes[][2] = {{1, 1}, {33, 17}, {100, 31}, {257, 100}, {520, 40}, {40, 520}, {64, 96}};
     const struct kernels *tables[KERNEL_TABLES];
     int n = kernels_available(tables);
     for (int t = 0; t < n; t++)
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-            const ptrdiff_t in = sizes[s][0], out = sizes[s][1], slots = MOST_GROUPS * tables[t]->products.squares_size(in, out),
-                            size = MOST_GROUPS * in * out;
-            real *dw = malloc(sizeof(real) * (size_t)size), *squares = malloc(sizeof(real) * (size_t)slots);
-            for (int pass = 0; pass < 2; pass++) {
-                arguments a = product(pass ? then_sizes : first_sizes, in, out, false);
-                double norm = 0, sum = 0;
-                tables[t]->products.linear_dw(dw, squares, (rows_of){a.y, NULL}, (rows_of){a.x, NULL}, a.groups, in, out, pass > 0, pass > 0);
-                for (ptrdiff_t i = 0; i < size; i++) norm += (double)dw[i] * (double)dw[i];
-                for (ptrdiff_t i = 0; i < slots; i++) sum += (double)squares[i];
-                EXPECT(norm > 0 && fabs(sum - norm) <= 1e-6 * norm, "%s, %td x %td, pass %d: %.9g, expected %.9g", tables[t]->name, out, in, pass,
-                       sum, norm);
-            }
-            free(dw), free(squares);
-            for (int i = 0; i < pooled; i++) free(pool[i]);
-            pooled = 0;
+            check_squares(tables[t]->name, &tables[t]->products, sizes[s][0], sizes[s][1]);
+            if (tables[t]->products_bf16) check_squares(tables[t]->name, tables[t]->products_bf16, sizes[s][0], sizes[s][1]);
         }
 }
 
@@ -992,7 +995,7 @@ static void factored_equals_its_formula(void) {
 /* ---- the tables themselves ---- */
 
 static void tables_are_chosen_by_name(void) {
-    const struct kernels *tables[4], *chosen;
+    const struct kernels *tables[KERNEL_TABLES], *chosen;
     int n = kernels_available(tables);
     EXPECT(n >= 1 && !strcmp(tables[0]->name, "scalar"), "%d tables, the first is %s", n, tables[0]->name);
     for (int i = 0; i < n; i++) {

@@ -134,6 +134,36 @@ static void products_equal_naive_loops(void) {
             for (int j = 0; j < 8; j++) check(tables[i], starts[s], groups[s], sizes[j][0], sizes[j][1], (s + j) % 2);
 }
 
+/* Factors and probabilities are rounded to eight bits, so what is a mean of values near one may differ by a hundredth from the same in f32. */
+static void attention_is_near_that_of_f32(void) {
+    enum { QUERIES = 150, HEADS = 2, WIDTH = 24, SIZE = QUERIES * HEADS * WIDTH };
+    static const ptrdiff_t start[] = {0, 70, QUERIES};
+    const attention_span span = {2, start, start, start + 1};
+    const attention_shape shape = {HEADS, HEADS, WIDTH, WIDTH, 0.2F, 0, false};
+    const struct kernels *tables[KERNEL_TABLES];
+    int n = kernels_available(tables);
+    float *q = noise(SIZE, 11), *k = noise(SIZE, 12), *v = noise(SIZE, 13), *dy = noise(SIZE, 14), log_sum[QUERIES * HEADS];
+    const attention_inputs in = {q, {k, HEADS * WIDTH, WIDTH}, {v, HEADS * WIDTH, WIDTH}, NULL};
+    for (int i = 0; i < n; i++) {
+        const struct products *each[] = {&tables[i]->products, tables[i]->products_bf16};
+        float *found[2][4];
+        for (int p = 0; p < 2 && each[p]; p++) {
+            for (int j = 0; j < 4; j++) found[p][j] = ones(SIZE);
+            each[p]->attention(found[p][0], log_sum, &in, span, shape);
+            each[p]->attention_backward(&(attention_gradients){found[p][1], found[p][2], found[p][3], NULL}, dy, found[p][0], log_sum, &in, span,
+                                        shape);
+        }
+        for (int j = 0; j < 4; j++) {
+            double squares = 0, wrong = 0;
+            for (ptrdiff_t r = 0; each[1] && r < SIZE; r++)
+                squares += pow((double)found[0][j][r], 2), wrong += pow((double)found[1][j][r] - (double)found[0][j][r], 2);
+            EXPECT(wrong <= 1e-4 * squares, "%s, result %d: %g of %g", tables[i]->name, j, sqrt(wrong), sqrt(squares));
+            for (int p = 0; p < 2 && each[p]; p++) free(found[p][j]);
+        }
+    }
+    free(q), free(k), free(v), free(dy);
+}
+
 static void peaks_go_with_products(void) {
     const struct kernels *tables[KERNEL_TABLES];
     int n = kernels_available(tables);
@@ -143,6 +173,8 @@ static void peaks_go_with_products(void) {
     }
 }
 
-static const test_case cases[] = {{"products equal naive loops", products_equal_naive_loops}, {"peaks go with products", peaks_go_with_products}};
+static const test_case cases[] = {{"products equal naive loops", products_equal_naive_loops},
+                                  {"attention is near that of f32", attention_is_near_that_of_f32},
+                                  {"peaks go with products", peaks_go_with_products}};
 
 int main(void) { return test_run("bf16 products", cases, sizeof cases / sizeof *cases); }

@@ -45,7 +45,7 @@ enum { TOTAL = 21 + 3 + 65 + 3 + 165, STEPS = 20 };
 
 static void adamw_follows_a_plain_double_one(void) {
     const optimizer_config config = {.beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.1, .clip = 1};
-    const struct kernels *tables[4];
+    const struct kernels *tables[KERNEL_TABLES];
     int n = kernels_available(tables);
     for (int k = 0; k < n; k++) {
         weights table = {0};

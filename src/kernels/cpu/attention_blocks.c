@@ -84,7 +84,7 @@ static void score_block(const arithmetic *how, real *scores, const query_block *
 static void attend_block(const arithmetic *how, const query_block *b, const operand *k, const operand *v, const attention_shape *shape) {
     real scores[QUERIES * KEYS] __attribute__((aligned(64)));
     real most[QUERIES], sum[QUERIES];
-    room *r = thread_room_take();
+    room *r = begin_products(how);
     const ptrdiff_t end = b->position + (b->rows - 1) * b->later + 1;
     for (ptrdiff_t i = 0; i < b->rows; i++) {
         most[i] = b->sink ? b->sink[i * b->sink_step] : -(real)INFINITY, sum[i] = b->sink ? 1 : 0;
@@ -115,7 +115,7 @@ static void attend_block(const arithmetic *how, const query_block *b, const oper
         for (ptrdiff_t d = 0; d < shape->value_dim; d++) b->y[i * b->y_stride + d] *= inverse;
         b->log_sum[i * b->log_stride] = most[i] + (real)log((double)sum[i]);
     }
-    thread_room_return(r);
+    end_products(how, r);
 }
 
 /* Heads of one query that look at the same keys, together: all that share them, but fewer where that would leave a thread alone. */
@@ -180,7 +180,7 @@ static void attend_block_backward(const arithmetic *how, const head_backward *h,
     const query_block *b = &h->block;
     const ptrdiff_t D = shape->head_dim, width = shape->value_dim;
     real probability[QUERIES * KEYS] __attribute__((aligned(64))), dscore[QUERIES * KEYS] __attribute__((aligned(64))), delta[QUERIES];
-    room *r = thread_room_take();
+    room *r = begin_products(how);
     operand dy = {h->dy, b->y_stride, NULL, ACROSS}, v = h->v;
     v.lies = ACROSS;
     for (ptrdiff_t i = 0; i < b->rows; i++) delta[i] = dot(h->dy + i * b->y_stride, b->y + i * b->y_stride, width);
@@ -200,7 +200,7 @@ static void attend_block_backward(const arithmetic *how, const head_backward *h,
         multiply_tile(how, h->dk + j0 * h->k.stride, h->k.stride, &ds_along, 0, wide, &q_along, 0, D, b->rows, true, r);
         multiply_tile(how, h->dq, h->q_stride, &ds_across, 0, b->rows, &k_along, 0, D, wide, true, r);
     }
-    thread_room_return(r);
+    end_products(how, r);
 }
 
 /* In order of the queries, whatever the number of threads. */

@@ -26,11 +26,14 @@ typedef struct {
 /* What differs between precisions. k0 and depth count values along the depth, of which `values` take `units` of B. */
 typedef struct {
     int values, units;
-    ptrdiff_t deep; /* values in a depth block, at most */
+    ptrdiff_t deep;       /* values in a depth block, at most */
+    ptrdiff_t panel_rows; /* of A and of the sums */
+    bool a_in_rows;       /* panels of A are rows also where it lies ALONG */
     void (*pack_a)(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth);
     void (*pack_b)(real *b, ptrdiff_t panel_units, const operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth);
     void (*multiply)(const panels *p);
     void (*pack_stored)(real *b, ptrdiff_t panel_units, const stored_operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth);
+    void (*begin)(void), (*end)(void); /* around all multiplications of a thread */
 } arithmetic;
 
 static inline ptrdiff_t units_of(const arithmetic *how, ptrdiff_t depth) { return ceiling(depth, how->values) * how->units; }
@@ -133,4 +136,15 @@ static inline __attribute__((always_inline)) void multiply_panels_by(add_unit *a
 
 static void multiply_panels(const panels *p) { multiply_panels_by(add_number, p); }
 
-static const arithmetic numbers = {1, 1, DEPTH, pack_a, pack_b, multiply_panels, pack_stored};
+static void nothing(void) {}
+
+static const arithmetic numbers = {.values = 1,
+                                   .units = 1,
+                                   .deep = DEPTH,
+                                   .panel_rows = PANEL_ROWS,
+                                   .pack_a = pack_a,
+                                   .pack_b = pack_b,
+                                   .multiply = multiply_panels,
+                                   .pack_stored = pack_stored,
+                                   .begin = nothing,
+                                   .end = nothing};

@@ -41,6 +41,17 @@ typedef struct {
 } room;
 
 _Static_assert(sizeof(room) <= THREAD_ROOM_BYTES, "");
+
+static room *begin_products(const arithmetic *how) {
+    how->begin();
+    return thread_room_take();
+}
+
+static void end_products(const arithmetic *how, room *r) {
+    thread_room_return(r);
+    how->end();
+}
+
 _Static_assert(NARROW *DEEP <= B_UNITS, "a narrow factor that is not deep is packed whole");
 
 /* Whether rows of A are read where they lie. */
@@ -53,6 +64,9 @@ static bool reads_in_place(const arithmetic *how, const operand *a, const operan
     const bool lies_so = b->lies == ALONG && !b->row && b->stride <= NARROW;
     return how->values == 1 && lies_so && columns % PANEL_COLUMNS == 0 && (a->lies == ACROSS || depth >= DEEP);
 }
+
+/* How panels of A lie. */
+static direction lies_packed(const arithmetic *how, const operand *a) { return how->a_in_rows ? ACROSS : a->lies; }
 
 /* Packs A, where that is necessary, and returns where its panels begin and how far apart its rows are. */
 static const real *panels_of_a(const arithmetic *how, const block *t, real *to, ptrdiff_t *row) {
@@ -77,11 +91,12 @@ static const real *panels_of_b(const arithmetic *how, const block *t, bool in_pl
 static void multiply_block(const arithmetic *how, const block *t, const block *next, room *r) {
     const bool in_place = !t->packed && !t->stored.bytes && reads_in_place(how, &t->a, &t->b, t->n, t->depth);
     const bool last = t->k0 + t->deep == t->depth, accumulate = t->accumulate || t->k0 > 0, past_caches = t->past_caches && last && !accumulate;
-    const ptrdiff_t units = units_of(how, t->deep), first_panel = (t->row - t->top) / PANEL_ROWS;
-    const ptrdiff_t passes = ceiling(t->m, PANEL_ROWS), calls = passes * ceiling(t->n, PANEL_COLUMNS);
+    const ptrdiff_t units = units_of(how, t->deep), first_panel = (t->row - t->top) / how->panel_rows;
+    const ptrdiff_t passes = ceiling(t->m, how->panel_rows), calls = passes * ceiling(t->n, PANEL_COLUMNS);
     ptrdiff_t a_row, b_panel;
     const real *a = panels_of_a(how, t, r->a, &a_row), *b = panels_of_b(how, t, in_place, r->b, &b_panel);
-    const ptrdiff_t a_panel = t->a.lies == ACROSS ? PANEL_ROWS * a_row : a_panel_units(ALONG, units);
+    const direction a_lies = lies_packed(how, &t->a);
+    const ptrdiff_t a_panel = a_lies == ACROSS ? how->panel_rows * a_row : a_panel_units(ALONG, units);
     upcoming a_next = {0}, b_next = {0};
     begin_list(&r->list, units, b);
     if (next) a_next = spread(upcoming_rows(&next->a, next->row, next->m, next->k0, next->deep), calls);
@@ -91,15 +106,15 @@ static void multiply_block(const arithmetic *how, const block *t, const block *n
         if (t->packed) b_next = spread(upcoming_panel(b + b_panel, units), passes);
         for (ptrdiff_t i = 0; i < passes; i++) {
             list_lines(&r->list, &a_next, &b_next);
-            how->multiply(&(panels){.c = t->c + (first_panel + i) * PANEL_ROWS * t->stride + j,
+            how->multiply(&(panels){.c = t->c + (first_panel + i) * how->panel_rows * t->stride + j,
                                     .stride = t->stride,
                                     .a = a + i * a_panel,
                                     .a_row = a_row,
-                                    .a_lies = t->a.lies,
+                                    .a_lies = a_lies,
                                     .b = b,
                                     .b_step = in_place ? t->b.stride : PANEL_COLUMNS,
                                     .units = units,
-                                    .rows = smaller(t->m - i * PANEL_ROWS, PANEL_ROWS),
+                                    .rows = smaller(t->m - i * how->panel_rows, how->panel_rows),
                                     .columns = t->n - j,
                                     .accumulate = accumulate,
                                     .fetch = r->list.line,
@@ -145,18 +160,19 @@ static void cut_tiles(grouped_product *p) {
     const ptrdiff_t most = most_rows(p->groups), m = p->m < 0 ? most : p->m, depth = p->depth < 0 ? most : p->depth;
     const ptrdiff_t units = depth > 0 ? smaller(units_of(p->how, depth), DEPTH) : 1, threads = threads_here();
     const bool ready = p->packed || reads_in_place(p->how, &p->a, &p->b, p->n, depth);
-    p->block_height = p->a.lies == ACROSS ? TILE_ROWS : A_UNITS / a_panel_units(ALONG, units) * PANEL_ROWS;
-    p->height = smaller(ready ? p->block_height : BLOCKS_DOWN * p->block_height, ceiling(m, PANEL_ROWS) * PANEL_ROWS);
+    const ptrdiff_t panel = p->how->panel_rows, a_panel = lies_packed(p->how, &p->a) == ACROSS ? panel * A_STRIDE : a_panel_units(ALONG, units);
+    p->block_height = A_UNITS / a_panel * panel;
+    p->height = smaller(ready ? p->block_height : BLOCKS_DOWN * p->block_height, ceiling(m, panel) * panel);
     p->width = ready ? p->n : smaller(p->n, B_UNITS / units / PANEL_COLUMNS * PANEL_COLUMNS);
     for (;;) {
         p->down = ceiling(m, p->height), p->across = ceiling(p->n, p->width);
         if (p->groups.groups * p->down * p->across >= threads) break;
-        bool tall = p->height > 4 * PANEL_ROWS, wide = p->width > 4 * PANEL_COLUMNS;
-        if (tall && (p->packed || p->height >= p->width || !wide)) p->height = halved(p->height, PANEL_ROWS);
+        bool tall = p->height > 4 * panel, wide = p->width > 4 * PANEL_COLUMNS;
+        if (tall && (p->packed || p->height >= p->width || !wide)) p->height = halved(p->height, panel);
         else if (wide) p->width = halved(p->width, PANEL_COLUMNS);
         else break;
     }
-    for (; p->height > PANEL_ROWS; p->height = ceiling(ceiling(m, ++p->down), PANEL_ROWS) * PANEL_ROWS) {
+    for (; p->height > panel; p->height = ceiling(ceiling(m, ++p->down), panel) * panel) {
         const ptrdiff_t tiles = p->groups.groups * p->down * p->across;
         if (tiles >= FEW_TILES * threads || tiles % threads == 0) break;
     }
@@ -168,9 +184,9 @@ static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
     const ptrdiff_t m = p->m < 0 ? rows : p->m, depth = p->depth < 0 ? rows : p->depth;
     const ptrdiff_t down = ceiling(m, p->height), from_top = tile / p->across % p->down, from_left = tile % p->across;
     if (rows == 0 || rows < p->least || from_top >= down) return false;
-    const ptrdiff_t i = part_start(m, PANEL_ROWS, from_top, down), j = part_start(p->n, PANEL_COLUMNS, from_left, p->across);
+    const ptrdiff_t i = part_start(m, p->how->panel_rows, from_top, down), j = part_start(p->n, PANEL_COLUMNS, from_left, p->across);
     *t = (block){.c = p->c + i * p->n + j, .stride = p->n, .a = p->a, .b = p->b, .depth = depth, .deep = smaller(depth, p->how->deep)};
-    t->row = t->top = i, t->bottom = part_start(m, PANEL_ROWS, from_top + 1, down);
+    t->row = t->top = i, t->bottom = part_start(m, p->how->panel_rows, from_top + 1, down);
     t->height = p->block_height, t->m = smaller(t->height, t->bottom - t->top);
     t->column = j, t->n = part_start(p->n, PANEL_COLUMNS, from_left + 1, p->across) - j;
     t->accumulate = p->accumulate, t->past_caches = p->past_caches, t->squares_stride = ceiling(p->n, PANEL_COLUMNS);
@@ -184,7 +200,8 @@ static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
     if (t->b.row) t->b.row += start;
     else t->b.x += start * t->b.stride;
     t->c += g * p->m * p->n;
-    if (p->squares) t->squares = p->squares + (g * ceiling(p->m, PANEL_ROWS) + i / PANEL_ROWS) * t->squares_stride + j / PANEL_COLUMNS;
+    const ptrdiff_t panel = p->how->panel_rows;
+    if (p->squares) t->squares = p->squares + (g * ceiling(p->m, panel) + i / panel) * t->squares_stride + j / PANEL_COLUMNS;
     return true;
 }
 
@@ -217,14 +234,14 @@ static void multiply_groups(grouped_product *p) {
     cut_tiles(p);
 #pragma omp parallel if (p->groups.groups * p->down * p->across > 1)
     {
-        room *r = thread_room_take();
+        room *r = begin_products(p->how);
         block now, next;
         for (bool more = begin_tile(&now, p, omp_get_thread_num(), &taken); more; now = next) {
             next = now;
             more = next_block(&next, p, &taken);
             multiply_block(p->how, &now, more ? &next : NULL, r);
         }
-        thread_room_return(r);
+        end_products(p->how, r);
         if (p->past_caches) finish_stores();
     }
 }
@@ -245,7 +262,9 @@ static void pack_rows_by(const arithmetic *how, real *packed, const real *w, ptr
 }
 
 /* Sums of squares that d-weight leaves: one for each panel of a group. */
-static ptrdiff_t squares_size(ptrdiff_t in, ptrdiff_t out) { return ceiling(out, PANEL_ROWS) * ceiling(in, PANEL_COLUMNS); }
+static ptrdiff_t squares_size_by(const arithmetic *how, ptrdiff_t in, ptrdiff_t out) {
+    return ceiling(out, how->panel_rows) * ceiling(in, PANEL_COLUMNS);
+}
 
 /* ---- the three products ------------------------------------------------------------------------------------------------------------------ */
 
@@ -302,7 +321,7 @@ static void linear_dw_by(const arithmetic *how, real *dw, real *squares, rows_of
         .how = how, .c = dw, .a = {dy.x, out, dy.row, ALONG}, .b = {x.x, in, x.row, ALONG}, .groups = g, .m = out, .n = in, .depth = -1};
     p.accumulate = accumulate, p.squares = squares;
     p.past_caches = !soon && lies_on_lines(dw, in);
-    const ptrdiff_t slots = squares_size(in, out);
+    const ptrdiff_t slots = squares_size_by(how, in, out);
 #pragma omp parallel for schedule(static) if (g.groups > 1)
     for (int e = 0; e < g.groups; e++) {
         if (accumulate || g.start[e] < g.start[e + 1]) continue;
@@ -324,6 +343,7 @@ static ptrdiff_t packed_size(ptrdiff_t in, ptrdiff_t out) { return packed_size_b
 static void pack_rows(real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out) {
     pack_rows_by(&numbers, packed, w, first, rows, in, out);
 }
+static ptrdiff_t squares_size(ptrdiff_t in, ptrdiff_t out) { return squares_size_by(&numbers, in, out); }
 
 /* As it lies, a narrow weight is multiplied at nine tenths of a packed one's speed, and an update that writes no copies of it moves three quarters of
  * the bytes (docs/performance.md): with few rows from one update to the next that is faster. */

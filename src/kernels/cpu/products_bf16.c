@@ -1,5 +1,14 @@
-/* The same products with both factors rounded to bf16 and sums in f32 (the dot instruction of AVX-512 BF16): twice the work per instruction.
- * A unit holds two neighbours along the depth, since the instruction adds two products to each sum; an odd depth ends in a unit with zero. */
+/* The same products with both factors rounded to bf16 and sums in f32 (the dot instruction of AVX-512 BF16, or matrix units: amx.c). A unit holds two
+ * neighbours along the depth, since the instruction adds two products to each sum; an odd depth ends in a unit with zero. */
+
+#ifdef __AMX_BF16__
+enum { FILLED_DEPTH = 32 };
+#else
+enum { FILLED_DEPTH = 2 };
+#endif
+
+/* Depths are filled up with zeros to whole instructions. */
+static inline ptrdiff_t filled(ptrdiff_t depth) { return ceiling(depth, FILLED_DEPTH) * FILLED_DEPTH; }
 
 static inline __mmask16 first_lanes(ptrdiff_t n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
 static inline V load_first(const float *x, ptrdiff_t n) { return n >= 16 ? load(x) : (V)_mm512_maskz_loadu_ps(first_lanes(n), x); }
@@ -21,6 +30,7 @@ static inline void pack_row_bf16(real *a, const float *source, ptrdiff_t depth) 
     ptrdiff_t k = 0;
     for (; k + 16 <= depth; k += 16) _mm256_storeu_si256((__m256i *)(void *)(a + k / 2), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(source + k)));
     for (; k < depth; k += 2) a[k / 2] = make_pair(source[k], k + 1 < depth ? source[k + 1] : 0);
+    for (; k < filled(depth); k += 2) a[k / 2] = 0;
 }
 
 static void pack_a_bf16(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth) {
@@ -41,6 +51,7 @@ static inline void pack_four_columns_bf16(real *panel, const float *const source
         turn_block(panel + k / 2 * PANEL_COLUMNS, to_pairs(source[0] + k), to_pairs(source[1] + k), to_pairs(source[2] + k), to_pairs(source[3] + k));
     for (; k < depth; k += 2)
         for (int i = 0; i < 4; i++) panel[k / 2 * PANEL_COLUMNS + i] = source[i] ? make_pair(source[i][k], k + 1 < depth ? source[i][k + 1] : 0) : 0;
+    for (; k < filled(depth); k += 2) store4(panel + k / 2 * PANEL_COLUMNS, (V4){0});
 }
 
 /* Sixteen columns, as pack_wide_columns has it. */
@@ -61,11 +72,13 @@ static inline ptrdiff_t pack_wide_columns_bf16(real *panel, const operand *o, pt
 static void pack_b_bf16(real *b, ptrdiff_t panel_units, const operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth) {
     for (ptrdiff_t j = 0; j < columns; j += PANEL_COLUMNS, b += panel_units) {
         if (o->lies == ALONG) {
-            for (ptrdiff_t k = 0; k < depth; k += 2) {
+            ptrdiff_t k = 0;
+            for (; k < depth; k += 2) {
                 const float *even = source_row(o, k0 + k) + first + j, *odd = k + 1 < depth ? source_row(o, k0 + k + 1) + first + j : NULL;
                 store(b + k / 2 * PANEL_COLUMNS, pair_rows(even, odd, columns - j));
                 store(b + k / 2 * PANEL_COLUMNS + LANES, pair_rows(even + LANES, odd ? odd + LANES : NULL, columns - j - LANES));
             }
+            for (; k < filled(depth); k += 2) store(b + k / 2 * PANEL_COLUMNS, (V){0}), store(b + k / 2 * PANEL_COLUMNS + LANES, (V){0});
             continue;
         }
         ptrdiff_t done = 0;
@@ -79,18 +92,34 @@ static void pack_b_bf16(real *b, ptrdiff_t panel_units, const operand *o, ptrdif
     }
 }
 
+static void pack_stored_bf16(real *b, ptrdiff_t panel_units, const stored_operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0,
+                             ptrdiff_t depth) {
+    pack_stored_by(pack_b_bf16, b, panel_units, o, first, columns, k0, depth);
+}
+
+#ifdef __AMX_BF16__
+#include "kernels/cpu/amx.c"
+#else
 static inline __attribute__((always_inline)) V add_pairs(V sum, const real *a, V b) {
     return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_ps(*a), (__m512bh)b);
 }
 
 static void multiply_panels_bf16(const panels *p) { multiply_panels_by(add_pairs, p); }
 
-static void pack_stored_bf16(real *b, ptrdiff_t panel_units, const stored_operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0,
-                             ptrdiff_t depth) {
-    pack_stored_by(pack_b_bf16, b, panel_units, o, first, columns, k0, depth);
-}
+static inline V add_square_pairs(V sum, V factor) { return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)factor, (__m512bh)factor); }
+static double peak_flops_bf16(double seconds) { return peak_by(add_square_pairs, (V)_mm512_set1_epi32(0x3F003F00), 2, seconds); } /* halves */
 
-static const arithmetic pairs = {2, 1, 2 * DEPTH, pack_a_bf16, pack_b_bf16, multiply_panels_bf16, pack_stored_bf16};
+static const arithmetic pairs = {.values = 2,
+                                 .units = 1,
+                                 .deep = 2 * DEPTH,
+                                 .panel_rows = PANEL_ROWS,
+                                 .pack_a = pack_a_bf16,
+                                 .pack_b = pack_b_bf16,
+                                 .multiply = multiply_panels_bf16,
+                                 .pack_stored = pack_stored_bf16,
+                                 .begin = nothing,
+                                 .end = nothing};
+#endif
 
 static void linear_bf16(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) { linear_by(&pairs, y, x, w, g, in, out); }
 static void linear_dx_bf16(real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
@@ -104,6 +133,7 @@ static ptrdiff_t packed_size_bf16(ptrdiff_t in, ptrdiff_t out) { return packed_s
 static void pack_rows_bf16(real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out) {
     pack_rows_by(&pairs, packed, w, first, rows, in, out);
 }
+static ptrdiff_t squares_size_bf16(ptrdiff_t in, ptrdiff_t out) { return squares_size_by(&pairs, in, out); }
 static bool worth_packing_bf16(ptrdiff_t in, double rows) { return (void)in, (void)rows, true; } /* rounding comes with it */
 static void attention_bf16(real *y, real *log_sum, const attention_inputs *in, attention_span span, attention_shape shape) {
     attention_by(&pairs, y, log_sum, in, span, shape);
@@ -121,8 +151,5 @@ static const struct products products_bf16 = {.linear = linear_bf16,
                                               .attention_backward = attention_backward_bf16,
                                               .packed_size = packed_size_bf16,
                                               .pack_rows = pack_rows_bf16,
-                                              .squares_size = squares_size,
+                                              .squares_size = squares_size_bf16,
                                               .worth_packing = worth_packing_bf16};
-
-static inline V add_square_pairs(V sum, V factor) { return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)factor, (__m512bh)factor); }
-static double peak_flops_bf16(double seconds) { return peak_by(add_square_pairs, (V)_mm512_set1_epi32(0x3F003F00), 2, seconds); } /* halves */

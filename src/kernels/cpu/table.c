@@ -1,5 +1,5 @@
 /* Compiled once per instruction set (Makefile: ISA, VECTOR_BYTES and the -m flags). All kernels are static, so the table is the object's
- * only symbol: kernels_scalar, kernels_avx2, kernels_avx512, kernels_avx512bf16, kernels_neon. */
+ * only symbol: kernels_scalar, kernels_avx2, kernels_avx512, kernels_avx512bf16, kernels_amx, kernels_neon. */
 #include "kernels/kernels.h"
 
 #include "base/clock.h"

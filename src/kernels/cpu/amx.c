@@ -6,7 +6,7 @@ enum {
     AMX_SIDE = 16,
     AMX_DEPTH = 2 * AMX_SIDE, /* values */
     AMX_PANEL = 2 * AMX_SIDE, /* rows, and columns, of sums */
-    AMX_DEEP = 512,           /* values in a block of the depth: a B panel of it stays in the first cache */
+    AMX_DEEP = 256,           /* values in a block of the depth: a B panel of it stays in the first cache */
     AMX_ROW_BYTES = 64,
     AMX_FETCHES = AMX_SIDE / SEGMENT * FETCHES,
 };
@@ -110,6 +110,9 @@ static void pack_a_amx(real *a, const operand *o, ptrdiff_t first, ptrdiff_t row
             turn_wide_block(a + i * A_STRIDE + k / 2, A_STRIDE, 0, unit);
         }
 }
+
+/* Below that, what products lose without packed copies, an update gains that does not write them (docs/performance.md). */
+static bool worth_packing_bf16(ptrdiff_t in, double rows) { return (void)in, rows >= ROWS_WORTH_PACKING; }
 
 static const arithmetic pairs = {.values = AMX_DEPTH,
                                  .units = AMX_SIDE,

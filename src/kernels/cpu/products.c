@@ -347,7 +347,7 @@ static ptrdiff_t squares_size(ptrdiff_t in, ptrdiff_t out) { return squares_size
 
 /* As it lies, a narrow weight is multiplied at nine tenths of a packed one's speed, and an update that writes no copies of it moves three quarters of
  * the bytes (docs/performance.md): with few rows from one update to the next that is faster. */
+enum { ROWS_WORTH_PACKING = 256 };
 static bool worth_packing(ptrdiff_t in, double rows) {
-    enum { ROWS_WORTH_PACKING = 256 };
     return rows >= ROWS_WORTH_PACKING || in > NARROW;
 }

@@ -109,6 +109,8 @@ static void multiply_panels_bf16(const panels *p) { multiply_panels_by(add_pairs
 static inline V add_square_pairs(V sum, V factor) { return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)factor, (__m512bh)factor); }
 static double peak_flops_bf16(double seconds) { return peak_by(add_square_pairs, (V)_mm512_set1_epi32(0x3F003F00), 2, seconds); } /* halves */
 
+static bool worth_packing_bf16(ptrdiff_t in, double rows) { return (void)in, (void)rows, true; } /* rounding comes with it */
+
 static const arithmetic pairs = {.values = 2,
                                  .units = 1,
                                  .deep = 2 * DEPTH,
@@ -134,7 +136,6 @@ static void pack_rows_bf16(real *packed, const real *w, ptrdiff_t first, ptrdiff
     pack_rows_by(&pairs, packed, w, first, rows, in, out);
 }
 static ptrdiff_t squares_size_bf16(ptrdiff_t in, ptrdiff_t out) { return squares_size_by(&pairs, in, out); }
-static bool worth_packing_bf16(ptrdiff_t in, double rows) { return (void)in, (void)rows, true; } /* rounding comes with it */
 static void attention_bf16(real *y, real *log_sum, const attention_inputs *in, attention_span span, attention_shape shape) {
     attention_by(&pairs, y, log_sum, in, span, shape);
 }

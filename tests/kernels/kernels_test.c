@@ -223,7 +223,7 @@ static void packed_weights_change_no_bit(void) {
 }
 
 /* What d-weight leaves of its squares is the gradient's norm: overwritten, then added to by rows that reach only some groups. */
-static void check_squares(const char *name, const struct products *p, ptrdiff_t in, ptrdiff_t out) {
+static void check_squares(const char *table, const char *precision, const struct products *p, ptrdiff_t in, ptrdiff_t out) {
     static const int first_sizes[] = {3, 0, 40, 0, 300}, then_sizes[] = {0, 0, 5, 7, 0};
     const ptrdiff_t slots = MOST_GROUPS * p->squares_size(in, out), size = MOST_GROUPS * in * out;
     real *dw = malloc(sizeof(real) * (size_t)size), *squares = malloc(sizeof(real) * (size_t)slots);
@@ -233,7 +233,8 @@ static void check_squares(const char *name, const struct products *p, ptrdiff_t 
         p->linear_dw(dw, squares, (rows_of){a.y, NULL}, (rows_of){a.x, NULL}, a.groups, in, out, pass > 0, pass > 0);
         for (ptrdiff_t i = 0; i < size; i++) norm += (double)dw[i] * (double)dw[i];
         for (ptrdiff_t i = 0; i < slots; i++) sum += (double)squares[i];
-        EXPECT(norm > 0 && fabs(sum - norm) <= 1e-6 * norm, "%s, %td x %td, pass %d: %.9g, expected %.9g", name, out, in, pass, sum, norm);
+        EXPECT(norm > 0 && fabs(sum - norm) <= 1e-6 * norm, "%s, %s, %td x %td, pass %d: %.9g, expected %.9g", table, precision, out, in, pass, sum,
+               norm);
     }
     free(dw), free(squares);
     for (int i = 0; i < pooled; i++) free(pool[i]);
@@ -246,8 +247,8 @@ static void squares_of_d_weight_sum_to_its_norm(void) {
     int n = kernels_available(tables);
     for (int t = 0; t < n; t++)
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-            check_squares(tables[t]->name, &tables[t]->products, sizes[s][0], sizes[s][1]);
-            if (tables[t]->products_bf16) check_squares(tables[t]->name, tables[t]->products_bf16, sizes[s][0], sizes[s][1]);
+            check_squares(tables[t]->name, "real", &tables[t]->products, sizes[s][0], sizes[s][1]);
+            if (tables[t]->products_bf16) check_squares(tables[t]->name, "bf16", tables[t]->products_bf16, sizes[s][0], sizes[s][1]);
         }
 }
 

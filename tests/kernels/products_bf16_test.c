@@ -147,7 +147,8 @@ static void attention_is_near_that_of_f32(void) {
     for (int i = 0; i < n; i++) {
         const struct products *each[] = {&tables[i]->products, tables[i]->products_bf16};
         float *found[2][4];
-        for (int p = 0; p < 2 && each[p]; p++) {
+        if (!each[1]) continue;
+        for (int p = 0; p < 2; p++) {
             for (int j = 0; j < 4; j++) found[p][j] = ones(SIZE);
             each[p]->attention(found[p][0], log_sum, &in, span, shape);
             each[p]->attention_backward(&(attention_gradients){found[p][1], found[p][2], found[p][3], NULL}, dy, found[p][0], log_sum, &in, span,
@@ -155,10 +156,10 @@ static void attention_is_near_that_of_f32(void) {
         }
         for (int j = 0; j < 4; j++) {
             double squares = 0, wrong = 0;
-            for (ptrdiff_t r = 0; each[1] && r < SIZE; r++)
+            for (ptrdiff_t r = 0; r < SIZE; r++)
                 squares += pow((double)found[0][j][r], 2), wrong += pow((double)found[1][j][r] - (double)found[0][j][r], 2);
-            EXPECT(wrong <= 1e-4 * squares, "%s, result %d: %g of %g", tables[i]->name, j, sqrt(wrong), sqrt(squares));
-            for (int p = 0; p < 2 && each[p]; p++) free(found[p][j]);
+            EXPECT(squares > 0 && wrong <= 1e-4 * squares, "%s, result %d: %g of %g", tables[i]->name, j, sqrt(wrong), sqrt(squares));
+            free(found[0][j]), free(found[1][j]);
         }
     }
     free(q), free(k), free(v), free(dy);

@@ -6,7 +6,7 @@ enum {
     AMX_SIDE = 16,
     AMX_DEPTH = 2 * AMX_SIDE, /* values */
     AMX_PANEL = 2 * AMX_SIDE, /* rows, and columns, of sums */
-    AMX_DEEP = 256,           /* values in a block of the depth: a B panel of it stays in the first cache */
+    AMX_DEEP = 256,           /* values in a block of the depth: a panel of A and one of B share the first cache */
     AMX_ROW_BYTES = 64,
     AMX_FETCHES = AMX_SIDE / SEGMENT * FETCHES,
 };
@@ -64,7 +64,7 @@ static void multiply_rows_amx(const panels *p, real *c, ptrdiff_t c_stride) {
     else multiply_registers(p, c, c_stride, 2);
 }
 
-/* By way of sums that are whole. */
+/* For what registers cannot write: panels that end early, sums whose squares are wanted, and lines that go past the caches. */
 static void multiply_part_amx(const panels *p) {
     real sums[AMX_PANEL][AMX_PANEL] __attribute__((aligned(64)));
     V squares = {0};

@@ -230,11 +230,12 @@ struct kernels {
      * accumulate: += */
     void (*dropout)(real *y, const real *x, random_key key, uint64_t first, ptrdiff_t n, double share, bool accumulate);
     double (*sum_squares)(const real *x, ptrdiff_t n);
-    /* m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w (1 - lr decay) - lr (m / c1) / (sqrt(v / c2) + eps)   (Loshchilov & Hutter 2019) */
+    /* m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w (1 - lr decay) - lr (m / c1) / (sqrt(v / c2) + eps)   (Loshchilov & Hutter 2019)
+     * step: one of each group; where gradient_scale is 0 the group stays as it is. */
     void (*adamw)(const updated_weight *u, const update_step *step);
     /* r = b2 r + (1 - b2) mean of each row of g^2;  c likewise of each column;  v = r c^T / mean(r);
      * w = w (1 - lr decay) - lr g / (sqrt(v / c2) + eps), r in first and c in second (Shazeer et al. 2017, appendix D).
-     * step: one of each group; where gradient_scale is 0 the group stays as it is. */
+     * step as adamw's. */
     void (*factored)(const updated_weight *u, const update_step *step);
     /* The same where group e's gradient is the sum of dy[r]^T x[r] over rows start[e] .. start[e + 1], at most PRODUCT_ROWS of them, and is never
      * made. gradient_scale is found here, 0 where the gradient is not finite; clip: its largest norm, 0: any. A group for which it is 0 already

@@ -40,13 +40,12 @@ static bool has_own_counts(const optimizer_config *c, const weight *w) {
 static int allocate_counts(optimizer *o, const weights *table) {
     ptrdiff_t most = 0;
     for (int i = 0; i < table->n; i++) {
-        if (!has_own_counts(&o->config, table->row[i])) continue;
-        o->n_experts += table->row[i]->groups;
+        if (has_own_counts(&o->config, table->row[i])) o->n_experts += table->row[i]->groups;
         if (table->row[i]->groups > most) most = table->row[i]->groups;
     }
     TRY(memory_new(&o->expert_steps, (size_t)o->n_experts, sizeof *o->expert_steps, "steps of experts"));
     TRY(memory_new(&o->counts, (size_t)table->n, sizeof *o->counts, "steps of experts"));
-    TRY(memory_new(&o->matrix_step, (size_t)most, sizeof *o->matrix_step, "updates of experts"));
+    TRY(memory_new(&o->matrix_step, (size_t)most, sizeof *o->matrix_step, "updates of matrices"));
     int64_t *next = o->expert_steps;
     for (int i = 0; i < table->n; i++)
         if (has_own_counts(&o->config, table->row[i])) o->counts[i] = next, next += table->row[i]->groups;
@@ -161,16 +160,6 @@ int optimizer_consume(optimizer *o, const struct kernels *k, const struct produc
     return not_finite;
 }
 
-static void update_reached_experts(const struct kernels *k, updated_weight u, const weight *w, update_step step, int64_t *steps) {
-    const ptrdiff_t size = w->out * w->in, packed = u.packed ? u.products->packed_size(w->in, w->out) : 0;
-    u.groups = 1;
-    for (ptrdiff_t e = 0; e < w->groups; e++) {
-        if (w->step->rows[e] > 0) count_step(&step, ++steps[e]), k->adamw(&u, &step);
-        u.w += size, u.first += size, u.second += size, u.gradient += size;
-        if (u.packed) u.packed += packed;
-    }
-}
-
 void optimizer_step(optimizer *o, const struct kernels *k, const struct products *products, weights *table, double learning_rate, double norm) {
     o->steps++;
     for (int i = 0; i < table->n; i++) {
@@ -179,7 +168,11 @@ void optimizer_step(optimizer *o, const struct kernels *k, const struct products
         update_step step = begin_step(&o->config, w, learning_rate, norm, o->config.clip);
         const updated_weight u = updated(o, products, w, &(gradient_part){.groups = w->groups, .gradient = w->step->gradient});
         count_step(&step, o->steps);
-        if (o->counts[i]) update_reached_experts(k, u, w, step, o->counts[i]);
-        else k->adamw(&u, &step);
+        for (ptrdiff_t g = 0; g < w->groups; g++) {
+            o->matrix_step[g] = step;
+            if (o->counts[i] && w->step->rows[g] == 0) o->matrix_step[g].gradient_scale = 0;
+            else if (o->counts[i]) count_step(&o->matrix_step[g], ++o->counts[i][g]);
+        }
+        k->adamw(&u, o->matrix_step);
     }
 }

@@ -29,7 +29,7 @@ typedef struct {
     int64_t *expert_steps; /* of each expert's matrices, in table order; NULL unless they are factored or lazy */
     ptrdiff_t n_experts;
     int64_t **counts;         /* of each weight: where its groups are in expert_steps; NULL: steps counts */
-    update_step *matrix_step; /* for the groups of one weight */
+    update_step *matrix_step; /* of each group of one weight */
 } optimizer;
 
 int optimizer_open(optimizer *o, const optimizer_config *config, const weights *table);

@@ -885,7 +885,7 @@ static void call_update(const struct kernels *k, update *run, const arguments *a
     if (!packed) return;
     real *again = malloc(sizeof(real) * (size_t)size);
     for (ptrdiff_t g = 0; g < groups; g++) {
-        if (step[run == k->factored ? g : 0].gradient_scale == 0) continue;
+        if (step[g].gradient_scale == 0) continue;
         k->products.pack_rows(again, out[0] + g * rows * in, 0, rows, in, rows);
         EXPECT(!memcmp(again, packed + g * size, sizeof(real) * (size_t)size), "%s: group %td of %td x %td was not packed anew", k->name, g, rows,
                in);
@@ -893,10 +893,12 @@ static void call_update(const struct kernels *k, update *run, const arguments *a
     free(again), free(packed);
 }
 
-/* Three weights of a third each, or one that is a column. */
+/* Three weights of a third each, the second of which stays as it is, or one that is a column. */
 static void call_adamw(const struct kernels *k, const arguments *a, real *const *out) {
     const ptrdiff_t groups = a->rows % 3 ? 1 : 3;
-    call_update(k, k->adamw, a, &a->step, groups, a->rows / groups / a->width, out);
+    update_step step[3] = {a->step, a->step, a->step};
+    step[1].gradient_scale = 0;
+    call_update(k, k->adamw, a, step, groups, a->rows / groups / a->width, out);
 }
 
 /* The numbers of the step reach the kernel as float, and 1 - beta is formed from them: so it is here. */
@@ -923,6 +925,7 @@ static void adamw_equals_its_formula(void) {
         const update_step *p = &a.step;
         double b1 = (double)(real)p->beta1, b2 = (double)(real)p->beta2;
         for (ptrdiff_t i = 0; i < n; i++) {
+            if (n % 3 == 0 && i / (n / 3) == 1) continue;
             double g = (double)a.x[i] * p->gradient_scale, m = b1 * expected[first + i], square = b2 * expected[second + i];
             put(first + i, m + (1 - b1) * g, fabs(m) + fabs((1 - b1) * g));
             put(second + i, square + (1 - b2) * g * g, square + (1 - b2) * g * g);

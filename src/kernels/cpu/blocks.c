@@ -40,7 +40,8 @@ static void adamw(const updated_weight *u, const update_step *step) {
 #pragma omp parallel for schedule(static) if (u->groups * size > BLOCK)
     for (ptrdiff_t task = 0; task < u->groups * blocks; task++) {
         ptrdiff_t g = task / blocks, row = task % blocks * high, rows = smaller(u->out - row, high), at = g * size + row * u->in;
-        adamw_range(u->w + at, u->first + at, u->second + at, u->gradient + at, rows * u->in, step);
+        if (step[g].gradient_scale == 0) continue;
+        adamw_range(u->w + at, u->first + at, u->second + at, u->gradient + at, rows * u->in, &step[g]);
         if (u->packed) u->products->pack_rows(u->packed + g * u->products->packed_size(u->in, u->out), u->w + g * size, row, rows, u->in, u->out);
     }
 }

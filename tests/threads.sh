@@ -23,6 +23,7 @@ while read -r settings; do
 done <<'END'
 router.kind=softmax router.capacity=0.75 router.groups=4 router.top_groups=2
 router.kind=softmax optim.experts=factored optim.lazy_experts=true model.family=qwen3_moe
+router.kind=softmax optim.experts=adamw_in_backward
 router.kind=softmax model.n_shared_experts=1 model.shared_expert_gate=true
 router.kind=switch router.top_k=1 router.jitter=0.1 router.capacity=1
 router.kind=gshard router.capacity=0.75

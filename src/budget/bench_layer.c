@@ -71,7 +71,7 @@ int bench_layer_run(void *context) {
     weights_zero_gradients(&l->table);
     tape_reset(t);
     t->training = true, t->loss_scale = 1 / (double)l->tokens;
-    t->gradient_ready = updates ? consume : NULL, t->ready_context = l, t->takes_factors = true;
+    t->gradient_ready = updates ? consume : NULL, t->ready_context = l, t->takes_factors = optimizer_takes_factors(&l->optimizer.config);
     tensor *y = moe(t, &x, &(moe_layer){&l->w, &l->config, &batch, 0}, NULL);
     memcpy(tape_gradient(t, y), l->x, sizeof(real) * (size_t)(l->tokens * l->width)); /* any gradient does */
     tape_backward(t);

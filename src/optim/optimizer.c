@@ -6,13 +6,19 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-bool optimizer_consumes(const optimizer_config *config, const weight *w) { return w->role == ROLE_EXPERT && !strcmp(config->experts, "factored"); }
+bool optimizer_takes_factors(const optimizer_config *config) { return !strcmp(config->experts, "factored"); }
+
+static bool is_factored(const optimizer_config *config, const weight *w) { return w->role == ROLE_EXPERT && !strcmp(config->experts, "factored"); }
+
+bool optimizer_consumes(const optimizer_config *config, const weight *w) {
+    return is_factored(config, w) || (w->role == ROLE_EXPERT && !strcmp(config->experts, "adamw_in_backward"));
+}
 
 ptrdiff_t optimizer_moment_values(const optimizer_config *config, const weights *table) {
     ptrdiff_t values = 0;
     for (int i = 0; i < table->n; i++) {
         const weight *w = table->row[i];
-        values += optimizer_consumes(config, w) ? w->groups * (w->out + w->in) : 2 * weight_size(w);
+        values += is_factored(config, w) ? w->groups * (w->out + w->in) : 2 * weight_size(w);
     }
     return values;
 }
@@ -22,7 +28,7 @@ static int allocate_moments(optimizer *o, const weights *table) {
     TRY(memory_new(&o->moment, 2 * (size_t)table->n, sizeof *o->moment, "the table of moments"));
     for (int i = 0; i < table->n; i++) {
         const weight *w = table->row[i];
-        bool factored = optimizer_consumes(&o->config, w);
+        const bool factored = is_factored(&o->config, w);
         o->moment[o->n_moments++] = (weight_moment){factored ? "row_squares" : "first_moment", w, w->out, factored ? 1 : w->in, NULL};
         o->moment[o->n_moments++] = (weight_moment){factored ? "column_squares" : "second_moment", w, factored ? 1 : w->out, w->in, NULL};
     }
@@ -156,7 +162,7 @@ int optimizer_consume(optimizer *o, const struct kernels *k, const struct produc
         if (!isfinite(norm) || (c->lazy_experts && w->step->rows[part->first + g] == 0)) step[g].gradient_scale = 0;
         else count_step(&step[g], ++o->counts[w->index][part->first + g]);
     }
-    k->factored(&u, step);
+    (is_factored(c, w) ? k->factored : k->adamw)(&u, step);
     return not_finite;
 }
 

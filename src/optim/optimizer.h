@@ -1,9 +1,10 @@
 /* AdamW over the weights table (Loshchilov & Hutter 2019), with the gradient clipped to a global norm. Matrices, the router and experts
  * decay; embeddings, norms and thresholds do not, and state is left alone.
  *
- * Experts may be updated by what Shazeer et al. 2017 (appendix D) use for thousands of them: no first moment, of the second only the means
- * of each matrix's rows and columns, and gradients that are consumed as backward produces them. No norm over all of them is known then, so
- * each matrix is clipped by itself. */
+ * Gradients of experts may be consumed as backward produces them, so that they are never all held (Lv et al. 2023, "Full parameter fine-tuning
+ * for large language models with limited resources", section 3.1). No norm over all of them is known then, so each matrix is clipped by itself. The
+ * update is AdamW's, or what Shazeer et al. 2017 (appendix D) use for thousands of experts: no first moment, of the second only the means of each
+ * matrix's rows and columns. */
 #ifndef OPTIMIZER_H
 #define OPTIMIZER_H
 
@@ -15,8 +16,8 @@ typedef struct {
     double beta1, beta2, epsilon, weight_decay;
     double clip;                     /* largest global gradient norm; 0: none */
     bool lazy_experts;               /* an expert that no token reached keeps weights and moments, and its own count of steps */
-    char experts[OPTION_TEXT_BYTES]; /* "adamw" or "factored" */
-    double clip_matrix;              /* factored: largest gradient norm of one expert's matrix; 0: none */
+    char experts[OPTION_TEXT_BYTES]; /* "adamw", "adamw_in_backward" or "factored" */
+    double clip_matrix;              /* of experts that are consumed: largest gradient norm of one matrix; 0: none */
 } optimizer_config;
 
 typedef struct {
@@ -26,7 +27,7 @@ typedef struct {
     real *moments; /* their block */
     ptrdiff_t total;
     int64_t steps;         /* applied so far */
-    int64_t *expert_steps; /* of each expert's matrices, in table order; NULL unless they are factored or lazy */
+    int64_t *expert_steps; /* of each expert's matrices, in table order; NULL unless they are consumed or lazy */
     ptrdiff_t n_experts;
     int64_t **counts;         /* of each weight: where its groups are in expert_steps; NULL: steps counts */
     update_step *matrix_step; /* of each group of one weight */
@@ -40,6 +41,9 @@ ptrdiff_t optimizer_moment_values(const optimizer_config *config, const weights 
 
 /* w is updated by optimizer_consume instead of optimizer_step. */
 bool optimizer_consumes(const optimizer_config *config, const weight *w);
+
+/* A consumed gradient of few rows is best left as its factors. */
+bool optimizer_takes_factors(const optimizer_config *config);
 
 /* Updates the part of w whose gradient this is, which nobody needs afterwards; parts may come from several threads. Returns how many of its
  * matrices stay as they are, their gradient not being finite. */

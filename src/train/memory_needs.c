@@ -64,5 +64,5 @@ int memory_needs_check(const memory_needs *n, int64_t machine_bytes) {
          human_count(packed, (double)n->packed), human_count(gradients, (double)n->gradients), human_count(moments, (double)n->moments),
          human_count(activations, (double)n->activations),
          n->activations > memory_needs_total(n) / 2 ? "a smaller train.micro_batch_tokens"
-                                                    : "fewer router.experts, optim.experts=factored or train.pack_weights=false");
+                                                    : "fewer router.experts, optim.experts=adamw_in_backward or factored, or train.pack_weights=false");
 }

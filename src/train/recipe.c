@@ -175,11 +175,11 @@ static const option rows[] = {
      "of matrices; embeddings and norms have none"},
     {"optim", "clip", OPTION_NUMBER, AT(optimizer.clip), "1", 0, 1e6, SCALE_LOG, NULL, "", "largest global gradient norm; 0: no clipping"},
 
-    {"optim", "experts", OPTION_CHOICE, AT(optimizer.experts), "adamw", 0, 0, SCALE_LINEAR, "adamw|factored", "",
-     "how expert matrices are updated; factored: without a first moment, with the mean squares of rows and columns, during backward; where a "
-     "step is one micro-batch, their gradients take no memory either"},
+    {"optim", "experts", OPTION_CHOICE, AT(optimizer.experts), "adamw", 0, 0, SCALE_LINEAR, "adamw|adamw_in_backward|factored", "",
+     "how expert matrices are updated; adamw_in_backward: each as soon as its gradient is there, so that where a step is one micro-batch gradients "
+     "take no memory; factored: the same without a first moment, of the second only the means of rows and columns"},
     {"optim", "clip_matrix", OPTION_NUMBER, AT(optimizer.clip_matrix), "1", 0, 1e6, SCALE_LOG, NULL, "",
-     "factored: largest gradient norm of each expert matrix, while optim.clip is of all other weights; 0: no clipping"},
+     "updated in backward: largest gradient norm of each expert matrix, while optim.clip is of all other weights; 0: no clipping"},
     {"optim", "lazy_experts", OPTION_BOOL, AT(optimizer.lazy_experts), "false", 0, 0, SCALE_LINEAR, NULL, "",
      "skip experts that no token reached in a step; each then counts its own steps"},
 

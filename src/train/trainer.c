@@ -191,7 +191,7 @@ static int run_micro_batch(trainer *tr, step_report *report, int64_t first_token
     report->loss += tape_loss(t, "loss");
     for (int i = 0; i < BALANCE_LOSSES; i++) report->balance_loss[i] += tape_loss(t, balance_terms[i].name);
     if (last) comm_all_reduce(&report->loss, 1);
-    t->gradient_ready = last ? consume : NULL, t->ready_context = &(step_context){tr, report}, t->takes_factors = true;
+    t->gradient_ready = last ? consume : NULL, t->ready_context = &(step_context){tr, report}, t->takes_factors = optimizer_takes_factors(&tr->recipe.optimizer);
     if (last) report->spike = is_spike(tr, report->loss);
     if (isfinite(report->loss) && !report->spike) tape_backward(t);
     if (isfinite(report->loss) && !report->spike && last) tape_complete_gradients(t, &tr->model.weights);

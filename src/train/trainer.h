@@ -44,17 +44,17 @@ typedef struct {
     double loss, loss_z; /* nats per token; standard deviations from the mean of the last 128 */
     double balance_loss[BALANCE_LOSSES];
     double balance_floor; /* their sum where loads are equal */
-    double gradient_norm; /* without the experts, if they are factored */
+    double gradient_norm; /* without the experts, if they are consumed (optim/optimizer.h) */
     double learning_rate;
     double step_seconds, tokens_per_second, share_of_peak, seconds_left;
     double balance; /* the worst layer's max/mean load */
     double dropped; /* share of pairs, worst layer */
     int dead;       /* experts without a token in this step, all layers */
     int64_t bytes;  /* weights, gradients, moments and activations */
-    int skipped;    /* factored: matrices that are as before, their gradient not being finite */
+    int skipped;    /* of consumed experts: matrices that are as before, their gradient not being finite */
     bool spike;     /* the loss jumped, and train.guard = treat passed over the step */
     bool applied;   /* false: a spike, or the loss was not finite, and all weights are as before; or the gradient norm was not, and only
-                     * experts that are factored have moved */
+                     * experts that are consumed have moved */
 } step_report;
 
 /* Resolves the recipe against the data; what it costs and needs is known then, and nothing large allocated. LAMP_NO_MEMORY if this machine

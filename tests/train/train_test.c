@@ -17,11 +17,13 @@
 #include "train/train.h"
 #include "train/trainer.h"
 
-static recipe factored_recipe(const char *family) {
+static recipe recipe_of_experts(const char *family, const char *experts_by) {
     recipe r = world_recipe(family);
-    strcpy(r.optimizer.experts, "factored");
+    strcpy(r.optimizer.experts, experts_by);
     return r;
 }
+
+static recipe factored_recipe(const char *family) { return recipe_of_experts(family, "factored"); }
 
 /* Streams turn elsewhere every few steps, one after the other. */
 static recipe lstm_recipe(void) {
@@ -86,6 +88,7 @@ static void a_page_is_learned_by_heart(void) {
     world_write_domain("page", 3, 2, 90);
     world_build_dataset("page-data", 1, (const char *const[]){"page"}, 300);
     learns_one_text_by_heart("olmoe", "adamw");
+    learns_one_text_by_heart("olmoe", "adamw_in_backward");
     learns_one_text_by_heart("olmoe", "factored");
     learns_one_text_by_heart("llama", "adamw");
     learns_one_text_by_heart("lstm_moe", "adamw");
@@ -142,6 +145,7 @@ static void twenty_steps_equal_ten_saved_loaded_and_ten(void) {
     static const char *const families[] = {"olmoe", "mixtral", "qwen3_moe", "llama", "qwen3"};
     for (int i = 0; i < 5; i++) resumes_bit_for_bit(families[i], world_recipe(families[i]), 10);
     resumes_bit_for_bit("factored", factored_recipe("olmoe"), 10);
+    resumes_bit_for_bit("in-backward", recipe_of_experts("olmoe", "adamw_in_backward"), 10);
     recipe r = world_recipe("olmoe");
     r.micro_batch_tokens = 32;
     resumes_bit_for_bit("micro-batches", r, 10);
@@ -217,6 +221,35 @@ static void packed_weights_change_no_bit(void) {
     packing_changes_no_bit(lstm_recipe());
 }
 
+/* Without clipping it does not matter when an expert is updated. */
+static void updates_in_backward_change_no_bit(recipe r) {
+    dataset *d = world_open(r.data_path);
+    trainer after, during;
+    double loss[8], loss_during[8];
+    r.optimizer.clip = r.optimizer.clip_matrix = 0;
+    EXPECT_OK(trainer_open(&after, &r, d));
+    run_steps(&after, 8, loss);
+    strcpy(r.optimizer.experts, "adamw_in_backward");
+    EXPECT_OK(trainer_open(&during, &r, d));
+    run_steps(&during, 8, loss_during);
+    expect_same_trainer(&after, &during, "experts updated after backward and during it");
+    EXPECT(!memcmp(loss, loss_during, sizeof loss), "the losses differ: the last are %.17g and %.17g", loss[7], loss_during[7]);
+    trainer_close(&after), trainer_close(&during);
+    dataset_free(d);
+}
+
+static void when_experts_are_updated_does_not_matter(void) {
+    recipe r = world_recipe("olmoe");
+    updates_in_backward_change_no_bit(r);
+    r.model.moe.experts = 80; /* in parts, some without tokens */
+    updates_in_backward_change_no_bit(r);
+    r.micro_batch_tokens = 32;
+    updates_in_backward_change_no_bit(r);
+    r.optimizer.lazy_experts = true;
+    updates_in_backward_change_no_bit(r);
+    updates_in_backward_change_no_bit(lstm_recipe());
+}
+
 static void threads_do_not_change_a_bit(const char *name, recipe r) {
     dataset *d = world_open(r.data_path);
     trainer one, more;
@@ -241,6 +274,7 @@ static void threads_do_not_change_a_bit(const char *name, recipe r) {
 static void one_two_and_three_threads_agree(void) {
     threads_do_not_change_a_bit("olmoe", world_recipe("olmoe"));
     threads_do_not_change_a_bit("factored", factored_recipe("olmoe"));
+    threads_do_not_change_a_bit("in backward", recipe_of_experts("olmoe", "adamw_in_backward"));
     threads_do_not_change_a_bit("llama", world_recipe("llama"));
     recipe r = lstm_recipe();
     r.model.dropout = 0.2, r.model.softmax_samples = 24;
@@ -346,19 +380,20 @@ static void nothing_is_allocated_after_the_first_steps(void) {
     }
 }
 
-/* Layers enough that one expert weight is little beside all of them. Of factored experts there are values, rows and columns, and where a step
- * is one micro-batch, one gradient at a time. */
-static void factored_experts_take_little_memory(void) {
+/* Layers enough that one expert weight is little beside all of them. Where a step is one micro-batch, of consumed experts there is one gradient
+ * at a time; of moments of factored ones there are rows and columns. */
+static void consumed_experts_take_little_memory(void) {
+    enum { SETTINGS = 4 };
     static const struct {
         const char *experts_by;
         int64_t micro_batch_tokens;
-    } settings[] = {{"adamw", 0}, {"factored", 64}, {"factored", 0}};
-    int64_t bytes[3] = {0}, experts = 0, largest = 0;
-    size_t activations[3];
+    } settings[SETTINGS] = {{"adamw", 0}, {"factored", 64}, {"factored", 0}, {"adamw_in_backward", 0}};
+    int64_t bytes[SETTINGS] = {0}, experts = 0, largest = 0;
+    size_t activations[SETTINGS];
     recipe r = world_recipe("olmoe");
     r.model.hidden_size = 32, r.model.intermediate_size = 64, r.model.moe.experts = 32, r.model.num_hidden_layers = 4;
     dataset *d = world_open(r.data_path);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < SETTINGS; i++) {
         trainer tr;
         step_report report = {0};
         strcpy(r.optimizer.experts, settings[i].experts_by), r.micro_batch_tokens = settings[i].micro_batch_tokens;
@@ -371,7 +406,7 @@ static void factored_experts_take_little_memory(void) {
             EXPECT(w->step->ready && w->step->uses == 0, "%s of layer %d: %d uses are left", w->kind, w->layer, w->step->uses);
             if (w->role == ROLE_EXPERT) experts += (int64_t)sizeof(real) * weight_size(w), largest = (int64_t)sizeof(real) * weight_size(w);
         }
-        EXPECT(table->total_gradients == table->total - (i == 2 ? experts / (int64_t)sizeof(real) : 0), "%td gradients", table->total_gradients);
+        EXPECT(table->total_gradients == table->total - (i >= 2 ? experts / (int64_t)sizeof(real) : 0), "%td gradients", table->total_gradients);
         trainer_close(&tr);
     }
     int64_t states = 2 * experts * (1 - (32 + 64) / (2.0 * 32 * 64));
@@ -379,6 +414,8 @@ static void factored_experts_take_little_memory(void) {
            (long long)(bytes[0] - bytes[1]), (long long)states);
     EXPECT(bytes[0] - bytes[2] >= states + experts - 2 * largest, "%lld bytes less, expected %lld", (long long)(bytes[0] - bytes[2]),
            (long long)(states + experts - 2 * largest));
+    EXPECT(bytes[0] - bytes[3] >= experts - 2 * largest, "%lld bytes less, expected %lld", (long long)(bytes[0] - bytes[3]),
+           (long long)(experts - 2 * largest));
     dataset_free(d);
 }
 
@@ -388,6 +425,7 @@ static void memory_is_known_before_it_is_taken(void) {
         int64_t experts, shared, micro_batch_tokens;
     } settings[] = {{"olmoe", "adamw", 8, 0, 0}, {"olmoe", "adamw", 64, 0, 0},    {"mixtral", "adamw", 8, 0, 256},
                     {"llama", "adamw", 1, 0, 0}, {"olmoe", "factored", 32, 0, 0}, {"olmoe", "factored", 32, 0, 512},
+                    {"olmoe", "adamw_in_backward", 32, 0, 0},
                     {"olmoe", "adamw", 8, 2, 0}, {"lstm_moe", "adamw", 8, 0, 0},  {"lstm_moe", "factored", 32, 0, 256},
                     {"gpt_oss", "adamw", 8, 0, 0}, {"deepseek_v2", "adamw", 8, 2, 0}, {"deepseek_v2", "factored", 32, 1, 256}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
@@ -492,6 +530,7 @@ static void a_loss_that_is_not_finite_changes_nothing(recipe r) {
 static void a_step_that_is_not_finite_is_not_applied(void) {
     a_loss_that_is_not_finite_changes_nothing(world_recipe("olmoe"));
     a_loss_that_is_not_finite_changes_nothing(factored_recipe("olmoe"));
+    a_loss_that_is_not_finite_changes_nothing(recipe_of_experts("olmoe", "adamw_in_backward"));
 }
 
 /* Whatever stands in its memory before a stream turns elsewhere, it does not matter afterwards; where it reads on, it does. */
@@ -709,9 +748,10 @@ static const test_case cases[] = {
     {"1, 2 and 3 threads agree bit for bit", one_two_and_three_threads_agree},
     {"experts of few rows have no packed copies", experts_of_few_rows_have_no_packed_copies},
     {"packed weights change no bit", packed_weights_change_no_bit},
+    {"when experts are updated does not matter", when_experts_are_updated_does_not_matter},
     {"micro-batches sum to the batch", micro_batches_sum_to_the_batch},
     {"nothing is allocated after the first steps", nothing_is_allocated_after_the_first_steps},
-    {"factored experts take little memory", factored_experts_take_little_memory},
+    {"consumed experts take little memory", consumed_experts_take_little_memory},
     {"a run begins with given weights", a_run_begins_with_given_weights},
     {"a budget ends where it says", a_budget_ends_where_it_says},
     {"a step that is not finite is not applied", a_step_that_is_not_finite_is_not_applied},

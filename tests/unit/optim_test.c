@@ -152,32 +152,44 @@ static void lazy_experts_count_their_own_steps(void) {
 /* Experts of one weight, in plain double. */
 enum { GROUPS = 3, OUT = 11, IN = 5, MATRIX = OUT * IN };
 typedef struct {
-    double w[GROUPS][MATRIX], row[GROUPS][OUT], column[GROUPS][IN];
+    double w[GROUPS][MATRIX], row[GROUPS][OUT], column[GROUPS][IN], first[GROUPS][MATRIX], second[GROUPS][MATRIX];
     int steps[GROUPS];
 } plain_experts;
 
-static void plain_step(plain_experts *p, int g, const real *gradient, const optimizer_config *c, double rate) {
-    double norm = 0, mean = 0, row[OUT] = {0}, column[IN] = {0};
-    for (int i = 0; i < MATRIX; i++) norm += (double)gradient[i] * (double)gradient[i];
-    const double scale = c->clip_matrix > 0 && sqrt(norm) > c->clip_matrix ? c->clip_matrix / sqrt(norm) : 1;
-    for (int i = 0; i < MATRIX; i++) {
-        double square = scale * scale * (double)gradient[i] * (double)gradient[i];
-        row[i / IN] += square / IN, column[i % IN] += square / OUT;
-    }
+static void factored_step(plain_experts *p, int g, const double *gradient, const optimizer_config *c, double rate) {
+    double mean = 0, row[OUT] = {0}, column[IN] = {0};
+    for (int i = 0; i < MATRIX; i++) row[i / IN] += gradient[i] * gradient[i] / IN, column[i % IN] += gradient[i] * gradient[i] / OUT;
     for (int o = 0; o < OUT; o++) p->row[g][o] = c->beta2 * p->row[g][o] + (1 - c->beta2) * row[o], mean += p->row[g][o] / OUT;
     for (int i = 0; i < IN; i++) p->column[g][i] = c->beta2 * p->column[g][i] + (1 - c->beta2) * column[i];
-    p->steps[g]++;
     for (int i = 0; i < MATRIX; i++) {
         double v = mean == 0 ? 0 : p->row[g][i / IN] * p->column[g][i % IN] / mean / (1 - pow(c->beta2, p->steps[g]));
-        p->w[g][i] -= rate * (scale * (double)gradient[i] / (sqrt(v) + c->epsilon) + c->weight_decay * p->w[g][i]);
+        p->w[g][i] -= rate * (gradient[i] / (sqrt(v) + c->epsilon) + c->weight_decay * p->w[g][i]);
     }
+}
+
+static void adamw_step(plain_experts *p, int g, const double *gradient, const optimizer_config *c, double rate) {
+    double *first = p->first[g], *second = p->second[g];
+    for (int i = 0; i < MATRIX; i++) {
+        first[i] = c->beta1 * first[i] + (1 - c->beta1) * gradient[i], second[i] = c->beta2 * second[i] + (1 - c->beta2) * gradient[i] * gradient[i];
+        double m = first[i] / (1 - pow(c->beta1, p->steps[g])), v = second[i] / (1 - pow(c->beta2, p->steps[g]));
+        p->w[g][i] -= rate * (m / (sqrt(v) + c->epsilon) + c->weight_decay * p->w[g][i]);
+    }
+}
+
+static void plain_step(plain_experts *p, int g, const real *gradient, const optimizer_config *c, double rate) {
+    double norm = 0, clipped[MATRIX];
+    for (int i = 0; i < MATRIX; i++) norm += (double)gradient[i] * (double)gradient[i];
+    const double scale = c->clip_matrix > 0 && sqrt(norm) > c->clip_matrix ? c->clip_matrix / sqrt(norm) : 1;
+    for (int i = 0; i < MATRIX; i++) clipped[i] = scale * (double)gradient[i];
+    p->steps[g]++;
+    (optimizer_takes_factors(c) ? factored_step : adamw_step)(p, g, clipped, c, rate);
 }
 
 /* Some gradients are clipped and some are not; one expert meets tokens only in every third step; one gradient is not finite. The others of
  * the table are none of optimizer_consume's business, nor this one of optimizer_step's. */
-static void factored_experts_follow_plain_ones(bool lazy) {
-    const optimizer_config config = {
-        .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.1, .clip = 1, .clip_matrix = 2, .lazy_experts = lazy, .experts = "factored"};
+static void consumed_experts_follow_plain_ones(const char *experts_by, bool lazy) {
+    optimizer_config config = {.beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.1, .clip = 1, .clip_matrix = 2, .lazy_experts = lazy};
+    strcpy(config.experts, experts_by);
     const struct kernels *k;
     weights table = {0};
     optimizer o;
@@ -187,7 +199,8 @@ static void factored_experts_follow_plain_ones(bool lazy) {
     make_weights(&table);
     const weight *w = table.row[4];
     EXPECT_OK(optimizer_open(&o, &config, &table));
-    EXPECT(o.total == 2 * (TOTAL - GROUPS * MATRIX) + GROUPS * (OUT + IN), "%td numbers in the moments", o.total);
+    const ptrdiff_t of_experts = optimizer_takes_factors(&config) ? GROUPS * (OUT + IN) : 2 * GROUPS * MATRIX;
+    EXPECT(o.total == 2 * (TOTAL - GROUPS * MATRIX) + of_experts, "%td numbers in the moments", o.total);
     EXPECT(optimizer_consumes(&config, w) && !optimizer_consumes(&config, table.row[2]), "the wrong weights are consumed");
     memset(&p, 0, sizeof p);
     memcpy(rest, table.values, sizeof rest);
@@ -217,9 +230,14 @@ static void factored_experts_follow_plain_ones(bool lazy) {
     weights_release(&table);
 }
 
-static void factored_experts_follow_a_plain_double(void) {
-    factored_experts_follow_plain_ones(false);
-    factored_experts_follow_plain_ones(true);
+static void factored_experts_follow_plain_double_ones(void) {
+    consumed_experts_follow_plain_ones("factored", false);
+    consumed_experts_follow_plain_ones("factored", true);
+}
+
+static void experts_updated_in_backward_follow_plain_double_ones(void) {
+    consumed_experts_follow_plain_ones("adamw_in_backward", false);
+    consumed_experts_follow_plain_ones("adamw_in_backward", true);
 }
 
 static const test_case cases[] = {
@@ -227,7 +245,8 @@ static const test_case cases[] = {
     {"AdamW follows a plain double one", adamw_follows_a_plain_double_one},
     {"norms and embeddings do not decay", norms_and_embeddings_do_not_decay},
     {"lazy experts count their own steps", lazy_experts_count_their_own_steps},
-    {"factored experts follow plain double ones", factored_experts_follow_a_plain_double},
+    {"factored experts follow plain double ones", factored_experts_follow_plain_double_ones},
+    {"experts updated in backward follow plain double ones", experts_updated_in_backward_follow_plain_double_ones},
 };
 
 int main(void) { return test_run("optimiser", cases, sizeof cases / sizeof *cases); }

@@ -24,7 +24,8 @@ typedef enum {
     RANDOM_SHUFFLE,
     RANDOM_RESEED,
     RANDOM_DROPOUT,
-    RANDOM_SOFTMAX
+    RANDOM_SOFTMAX,
+    RANDOM_ROUNDING
 } random_use;
 
 random_key random_key_make(uint64_t seed, random_use use, uint64_t step, uint64_t layer);

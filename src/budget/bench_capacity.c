@@ -110,7 +110,7 @@ static int measure_sweep(bench *b, sweep *s, const char *precision) {
         bench_layer *l = &s->layer[i];
         char count[HUMAN_BYTES];
         TRY(bench_layer_run(l)); /* reserves memory */
-        held[i] = (int64_t)(weights_bytes(&l->table) + sizeof(real) * (size_t)(l->optimizer.total + s->tokens * WIDTH) + tape_bytes(&s->t));
+        held[i] = (int64_t)(weights_bytes(&l->table) + l->optimizer.bytes + sizeof(real) * (size_t)(s->tokens * WIDTH) + tape_bytes(&s->t));
         cases[i] = (bench_case){"", precision, b->threads, BENCH_TOKENS, (double)s->tokens, 0, 0, bench_layer_run, NULL, l};
         snprintf(cases[i].name, sizeof cases[i].name, "%lld experts, %s parameters, %td tokens an update", (long long)l->config.experts,
                  human_count(count, parameters((int)l->config.experts)), s->tokens);

@@ -44,7 +44,7 @@ int bench_layer_open(bench_layer *l, const moe_config *c, tape *t, const real *x
     TRY(weights_allocate_values(&l->table));
     TRY(weights_allocate_gradients(&l->table));
     if (updated_by) TRY(weights_allocate_packed(&l->table, t->products, (packing){PACK_NONE, 0})); /* the squares of gradients, which clipping asks for */
-    if (updated_by) TRY(optimizer_open(&l->optimizer, updated_by, &l->table));
+    if (updated_by) TRY(optimizer_open(&l->optimizer, updated_by, 0, &l->table));
     initialize(&l->table);
     return LAMP_OK;
 }

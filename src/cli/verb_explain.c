@@ -22,9 +22,8 @@ const cli_exit_code cli_exit_codes[] = {
      "Begin a new run from it, since a run keeps its recipe: lamp train RECIPE --run NEW --set train.initial=RUN with a lower optim.learning_rate, a "
      "longer optim.warmup or a smaller optim.clip. events.jsonl of the run says when it began."},
     {LAMP_NO_MEMORY, "out of memory", "The machine cannot hold what was asked for. A training run is refused before it begins if it cannot fit.",
-     "A smaller train.micro_batch_tokens (the same step in more parts), fewer router.experts, optim.experts=adamw_in_backward or factored, or train.pack_weights=false. "
-     "lamp "
-     "train "
+     "A smaller train.micro_batch_tokens (the same step in more parts), fewer router.experts, optim.experts=adamw_in_backward or factored, "
+     "optim.moments=bf16 or train.pack_weights=false. lamp train "
      "--dry-run says what a recipe needs."},
     {LAMP_RANK_LOST, "rank lost", "A process of a run over several machines is gone.",
      "Start the same command again: it goes on from the last checkpoint."},

@@ -1,12 +1,15 @@
 #include "formats/checkpoint_files.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "formats/checkpoint_weights.h"
 #include "formats/manifest.h"
+#include "formats/quantise.h"
 #include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
 #include "formats/tokenizer_json.h"
@@ -70,10 +73,13 @@ static int write_moments(safetensors_writer *writer, const checkpoint *contents)
         char name[MOMENT_NAME_BYTES];
         int64_t shape[3];
         moment_place(name, shape, &contents->moments[m]);
-        TRY(safetensors_writer_declare(writer, name, 3, shape));
+        TRY(safetensors_writer_declare_as(writer, contents->moments[m].type, name, 3, shape));
     }
-    for (int m = 0; m < contents->n_moments; m++)
-        TRY(safetensors_writer_write(writer, contents->moments[m].values, moment_size(&contents->moments[m])));
+    for (int i = 0; i < contents->n_moments; i++) {
+        const weight_moment *m = &contents->moments[i];
+        if (m->type == STORED_REAL) TRY(safetensors_writer_write(writer, m->values, moment_size(m)));
+        else TRY(safetensors_writer_write_bytes(writer, m->values, m->of->groups * m->out * (ptrdiff_t)moment_row_bytes(m)));
+    }
     return LAMP_OK;
 }
 
@@ -199,25 +205,54 @@ int checkpoint_write_files(const char *folder, int64_t step, const checkpoint *c
 
 /* ---- reading ----------------------------------------------------------------------------------------------------------------- */
 
-static int load_tensor(real *values, const safetensors *file, const char *name, const int64_t *shape, int rank) {
+static int find_tensor(const safetensors_entry **entry, const safetensors *file, const char *name, const int64_t *shape, int rank) {
     char expected[SHAPE_TEXT_BYTES], found[SHAPE_TEXT_BYTES];
-    const safetensors_entry *entry = safetensors_find(file, name);
-    if (!entry || entry->rank != rank || memcmp(entry->shape, shape, sizeof *shape * (size_t)rank)) {
-        safetensors_shape_to_text(expected, shape, rank);
-        if (entry) safetensors_shape_to_text(found, entry->shape, entry->rank);
-        FAIL(LAMP_MALFORMED, "%s: tensor %s: expected %s, found %s", file->path, name, expected, entry ? found : "nothing");
-    }
-    TRY(safetensors_read(values, entry, 0, entry->size));
-    for (ptrdiff_t i = 0; i < entry->size; i++)
+    const safetensors_entry *e = *entry = safetensors_find(file, name);
+    if (e && e->rank == rank && !memcmp(e->shape, shape, sizeof *shape * (size_t)rank)) return LAMP_OK;
+    safetensors_shape_to_text(expected, shape, rank);
+    if (e) safetensors_shape_to_text(found, e->shape, e->rank);
+    FAIL(LAMP_MALFORMED, "%s: tensor %s: expected %s, found %s", file->path, name, expected, e ? found : "nothing");
+}
+
+static int read_finite(real *values, const safetensors *file, const safetensors_entry *entry, int64_t first, int64_t n) {
+    TRY(safetensors_read(values, entry, first, n));
+    for (int64_t i = 0; i < n; i++)
         if (!isfinite(values[i]))
-            FAIL(LAMP_MALFORMED, "%s: tensor %s: expected finite numbers, found %g at place %td", file->path, name, (double)values[i], i);
+            FAIL(LAMP_MALFORMED, "%s: tensor %s: expected finite numbers, found %g at place %" PRId64, file->path, entry->name, (double)values[i],
+                 first + i);
     return LAMP_OK;
+}
+
+static int load_tensor(real *values, const safetensors *file, const char *name, const int64_t *shape, int rank) {
+    const safetensors_entry *entry;
+    TRY(find_tensor(&entry, file, name, shape, rank));
+    return read_finite(values, file, entry, 0, entry->size);
+}
+
+/* To the nearest of its type; those of a run that kept them in it are exact. */
+static int load_rounded(const weight_moment *m, const safetensors *file, const char *name, const int64_t *shape) {
+    enum { AT_ONCE = 1 << 16 };
+    const safetensors_entry *entry;
+    real *values;
+    int status = LAMP_OK;
+    TRY(find_tensor(&entry, file, name, shape, 3));
+    TRY(memory_new(&values, AT_ONCE, sizeof *values, "moments on their way from a file"));
+    for (int64_t first = 0, n; first < entry->size && status >= 0; first += n) {
+        n = entry->size - first < AT_ONCE ? entry->size - first : AT_ONCE;
+        TRY_TO(done, read_finite(values, file, entry, first, n));
+        status = quantise((char *)m->values + stored_row_bytes(m->type, first), m->type, values, n);
+        if (status < 0) error_add_context(status, "%s: tensor %s, from place %" PRId64 " on", file->path, name, first);
+    }
+done:
+    memory_free(values);
+    return status;
 }
 
 static int load_moment(const weight_moment *moment, const safetensors *file) {
     char name[MOMENT_NAME_BYTES];
     int64_t shape[3];
     moment_place(name, shape, moment);
+    if (moment->type != STORED_REAL) return load_rounded(moment, file, name, shape);
     return load_tensor(moment->values, file, name, shape, 3);
 }
 

@@ -79,6 +79,7 @@ typedef struct {
     double learning_rate, beta1, beta2, epsilon, decay;
     double gradient_scale;           /* clipping: what every gradient is multiplied by first */
     double correction1, correction2; /* 1 - beta^t */
+    uint32_t rounding;               /* of moments in bf16: key of the random bits that round them */
 } update_step;
 
 enum { LSTM_GATES = 4, LSTM_FORGET_BIAS = 1 /* an LSTM remembers until it has learned what to forget */ };
@@ -144,6 +145,7 @@ typedef struct {
     ptrdiff_t groups, out, in;
     real *packed; /* remade from the new w by products; NULL: there is none */
     const struct products *products;
+    uint16_t *first_bf16, *second_bf16; /* adamw's moments in bf16, in place of first and second; else NULL */
 } updated_weight;
 
 struct kernels {
@@ -231,7 +233,8 @@ struct kernels {
     void (*dropout)(real *y, const real *x, random_key key, uint64_t first, ptrdiff_t n, double share, bool accumulate);
     double (*sum_squares)(const real *x, ptrdiff_t n);
     /* m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w (1 - lr decay) - lr (m / c1) / (sqrt(v / c2) + eps)   (Loshchilov & Hutter 2019)
-     * step: one of each group; where gradient_scale is 0 the group stays as it is. */
+     * step: one of each group; where gradient_scale is 0 the group stays as it is. Moments in bf16 are rounded up or down at random, to the right
+     * value on average (Gupta et al. 2015, section 3), by bits that are a function of (step.rounding, place in the group); w has them unrounded. */
     void (*adamw)(const updated_weight *u, const update_step *step);
     /* r = b2 r + (1 - b2) mean of each row of g^2;  c likewise of each column;  v = r c^T / mean(r);
      * w = w (1 - lr decay) - lr g / (sqrt(v / c2) + eps), r in first and c in second (Shazeer et al. 2017, appendix D).

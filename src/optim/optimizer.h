@@ -18,14 +18,16 @@ typedef struct {
     bool lazy_experts;               /* an expert that no token reached keeps weights and moments, and its own count of steps */
     char experts[OPTION_TEXT_BYTES]; /* "adamw", "adamw_in_backward" or "factored" */
     double clip_matrix;              /* of experts that are consumed: largest gradient norm of one matrix; 0: none */
+    char moments[OPTION_TEXT_BYTES]; /* "f32", or of AdamW's for matrices, embeddings and experts "bf16" (DeepSeek-V3, 2024, section 3.3.3) */
 } optimizer_config;
 
 typedef struct {
     optimizer_config config;
     weight_moment *moment; /* two of each weight, in table order */
     int n_moments;
-    real *moments; /* their block */
-    ptrdiff_t total;
+    char *moments; /* their block */
+    size_t bytes;
+    uint64_t seed;         /* of random rounding; the run's */
     int64_t steps;         /* applied so far */
     int64_t *expert_steps; /* of each expert's matrices, in table order; NULL unless they are consumed or lazy */
     ptrdiff_t n_experts;
@@ -33,11 +35,11 @@ typedef struct {
     update_step *matrix_step; /* of each group of one weight */
 } optimizer;
 
-int optimizer_open(optimizer *o, const optimizer_config *config, const weights *table);
+int optimizer_open(optimizer *o, const optimizer_config *config, uint64_t seed, const weights *table);
 void optimizer_close(optimizer *o);
 
-/* Values in all moments of a table. */
-ptrdiff_t optimizer_moment_values(const optimizer_config *config, const weights *table);
+/* Of all moments of a table. */
+size_t optimizer_moment_bytes(const optimizer_config *config, const weights *table);
 
 /* w is updated by optimizer_consume instead of optimizer_step. */
 bool optimizer_consumes(const optimizer_config *config, const weight *w);

@@ -76,7 +76,8 @@ typedef struct {
     const char *name; /* "first_moment" */
     const weight *of;
     ptrdiff_t out, in;
-    real *values;
+    stored_type type; /* STORED_REAL or STORED_BF16 */
+    void *values;
 } weight_moment;
 
 void weights_release(weights *table);
@@ -119,5 +120,8 @@ static inline bool weight_is_vector(const weight *w) {
 }
 static inline ptrdiff_t weight_size(const weight *w) { return w->groups * w->out * w->in; }
 static inline ptrdiff_t moment_size(const weight_moment *m) { return m->of->groups * m->out * m->in; }
+static inline size_t moment_row_bytes(const weight_moment *m) { return (size_t)stored_row_bytes(m->type, m->in); }
+/* Row `row` of (groups out). */
+static inline void *moment_row(const weight_moment *m, ptrdiff_t row) { return (char *)m->values + (size_t)row * moment_row_bytes(m); }
 
 #endif

@@ -98,8 +98,8 @@ static void forget(trainer *tr, const weight *w, ptrdiff_t g, ptrdiff_t row) {
     for (int i = 0; i < tr->optimizer.n_moments; i++) {
         const weight_moment *m = &tr->optimizer.moment[i];
         if (m->of != w) continue;
-        if (row < 0) memset(m->values + g * m->out * m->in, 0, (size_t)(m->out * m->in) * sizeof(real));
-        else if (m->out == w->out) memset(m->values + row * m->in, 0, (size_t)m->in * sizeof(real));
+        if (row < 0) memset(moment_row(m, g * m->out), 0, (size_t)m->out * moment_row_bytes(m));
+        else if (m->out == w->out) memset(moment_row(m, row), 0, moment_row_bytes(m));
     }
 }
 

@@ -42,10 +42,10 @@ memory_needs memory_needs_of(const recipe *r, const model *m, const struct produ
         if (!w->step->passing) n.gradients += weight_size(w);
         else if (experts_gradient_values(w) > passing) passing = experts_gradient_values(w);
     }
-    n.moments = optimizer_moment_values(&r->optimizer, table);
+    n.moments = (int64_t)optimizer_moment_bytes(&r->optimizer, table);
     double head = (double)head_loss_values(r->micro_batch_tokens, m->head, r->model.softmax_samples);
     n.activations = (int64_t)((double)r->micro_batch_tokens * (kept_values(&m->config) + passing_values(&m->config)) + head) + passing;
-    n.weights *= (int64_t)sizeof(real), n.packed *= (int64_t)sizeof(real), n.gradients *= (int64_t)sizeof(real), n.moments *= (int64_t)sizeof(real);
+    n.weights *= (int64_t)sizeof(real), n.packed *= (int64_t)sizeof(real), n.gradients *= (int64_t)sizeof(real);
     n.activations *= (int64_t)sizeof(real);
     return n;
 }
@@ -64,5 +64,6 @@ int memory_needs_check(const memory_needs *n, int64_t machine_bytes) {
          human_count(packed, (double)n->packed), human_count(gradients, (double)n->gradients), human_count(moments, (double)n->moments),
          human_count(activations, (double)n->activations),
          n->activations > memory_needs_total(n) / 2 ? "a smaller train.micro_batch_tokens"
-                                                    : "fewer router.experts, optim.experts=adamw_in_backward or factored, or train.pack_weights=false");
+                                                    : "fewer router.experts, optim.experts=adamw_in_backward or factored, optim.moments=bf16 or "
+                                                      "train.pack_weights=false");
 }

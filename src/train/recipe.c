@@ -180,6 +180,8 @@ static const option rows[] = {
      "take no memory; factored: the same without a first moment, of the second only the means of rows and columns"},
     {"optim", "clip_matrix", OPTION_NUMBER, AT(optimizer.clip_matrix), "1", 0, 1e6, SCALE_LOG, NULL, "",
      "updated in backward: largest gradient norm of each expert matrix, while optim.clip is of all other weights; 0: no clipping"},
+    {"optim", "moments", OPTION_CHOICE, AT(optimizer.moments), "f32", 0, 0, SCALE_LINEAR, "f32|bf16", "",
+     "what AdamW's moments of matrices, embeddings and experts are kept in; bf16: rounded at random, four bytes a parameter less"},
     {"optim", "lazy_experts", OPTION_BOOL, AT(optimizer.lazy_experts), "false", 0, 0, SCALE_LINEAR, NULL, "",
      "skip experts that no token reached in a step; each then counts its own steps"},
 

@@ -82,7 +82,7 @@ int trainer_open(trainer *tr, const recipe *r, const dataset *data) {
     int T = (int)own->model.max_position_embeddings, B = (int)(own->micro_batch_tokens / T);
     TRY_TO(done, weights_allocate_values(&tr->model.weights));
     TRY_TO(done, weights_allocate_gradients(&tr->model.weights));
-    TRY_TO(done, optimizer_open(&tr->optimizer, &own->optimizer, &tr->model.weights));
+    TRY_TO(done, optimizer_open(&tr->optimizer, &own->optimizer, (uint64_t)own->seed, &tr->model.weights));
     TRY_TO(done, tape_open(&tr->tape, tr->k));
     tr->tape.products = tr->products, tr->tape.router_products = tr->router_products;
     TRY_TO(done, weights_allocate_packed(&tr->model.weights, tr->tape.products, recipe_packing(own)));
@@ -191,7 +191,8 @@ static int run_micro_batch(trainer *tr, step_report *report, int64_t first_token
     report->loss += tape_loss(t, "loss");
     for (int i = 0; i < BALANCE_LOSSES; i++) report->balance_loss[i] += tape_loss(t, balance_terms[i].name);
     if (last) comm_all_reduce(&report->loss, 1);
-    t->gradient_ready = last ? consume : NULL, t->ready_context = &(step_context){tr, report}, t->takes_factors = optimizer_takes_factors(&tr->recipe.optimizer);
+    t->gradient_ready = last ? consume : NULL, t->ready_context = &(step_context){tr, report};
+    t->takes_factors = optimizer_takes_factors(&tr->recipe.optimizer);
     if (last) report->spike = is_spike(tr, report->loss);
     if (isfinite(report->loss) && !report->spike) tape_backward(t);
     if (isfinite(report->loss) && !report->spike && last) tape_complete_gradients(t, &tr->model.weights);
@@ -237,7 +238,7 @@ int trainer_step(trainer *tr, step_report *report) {
     report->loss_z = z_score(tr, report->loss);
     if (report->applied) tr->window[tr->n_losses++ % LOSS_WINDOW] = report->loss;
     report_routing(tr, report);
-    report->bytes = (int64_t)(weights_bytes(&tr->model.weights) + sizeof(real) * (size_t)tr->optimizer.total + tape_bytes(&tr->tape));
+    report->bytes = (int64_t)(weights_bytes(&tr->model.weights) + tr->optimizer.bytes + tape_bytes(&tr->tape));
     if (tr->bad_steps >= BAD_STEPS)
         FAIL(LAMP_DIVERGED,
              "step %lld: loss %g, gradient norm %g: not finite for %d steps in a row; these steps were not applied. Try a lower optim.learning_rate, "

@@ -34,7 +34,8 @@ typedef struct {
 static const update_step some_step = {.learning_rate = 0.01, .beta2 = 0.95, .epsilon = 1e-8, .decay = 0.1, .gradient_scale = 1, .correction2 = 0.142625};
 
 static updated_weight view(const struct kernels *k, const shape *s, const state *a, const real *gradient) {
-    return (updated_weight){a->w, a->first, a->second, gradient, s->groups, s->out, s->in, a->packed, &k->products};
+    return (updated_weight){.w = a->w, .first = a->first, .second = a->second, .gradient = gradient, .groups = s->groups, .out = s->out, .in = s->in,
+                            .packed = a->packed, .products = &k->products};
 }
 
 static void expect_near(const char *table, const char *what, const real *found, const real *expected, ptrdiff_t n, double of) {
@@ -120,7 +121,7 @@ static void a_gradient_that_is_not_finite_changes_nothing(void) {
         real w[2 * 12] = {1}, first[2 * 4] = {1}, second[2 * 3] = {1}, dy[2 * 4] = {INFINITY, 1, 1, 1, 1, 1, 1, 1}, x[2 * 3] = {1, 1, 1, 1, 1, 1};
         const ptrdiff_t start[] = {0, 1, 2};
         update_step step[] = {some_step, some_step};
-        tables[t]->factored_product(&(updated_weight){w, first, second, NULL, 2, 4, 3, NULL, NULL}, step, 1, (rows_of){dy, NULL}, (rows_of){x, NULL},
+        tables[t]->factored_product(&(updated_weight){.w = w, .first = first, .second = second, .groups = 2, .out = 4, .in = 3}, step, 1, (rows_of){dy, NULL}, (rows_of){x, NULL},
                                     (row_groups){2, start, 0});
         EXPECT(step[0].gradient_scale == 0 && w[0] == 1 && first[0] == 1 && second[0] == 1, "%s: it changed something", tables[t]->name);
         EXPECT(step[1].gradient_scale > 0 && w[12] < 0, "%s: the other matrix did not move", tables[t]->name);

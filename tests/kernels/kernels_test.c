@@ -881,7 +881,9 @@ static void call_update(const struct kernels *k, update *run, const arguments *a
                         real *const *out) {
     const ptrdiff_t in = a->width, size = a->packed ? k->products.packed_size(in, rows) : 0;
     real *packed = a->packed ? malloc(sizeof(real) * (size_t)(groups * size)) : NULL;
-    run(&(updated_weight){out[0], out[1], out[2], a->x, groups, rows, in, packed, &k->products}, step);
+    run(&(updated_weight){.w = out[0], .first = out[1], .second = out[2], .gradient = a->x, .groups = groups, .out = rows, .in = in, .packed = packed,
+                          .products = &k->products},
+        step);
     if (!packed) return;
     real *again = malloc(sizeof(real) * (size_t)size);
     for (ptrdiff_t g = 0; g < groups; g++) {
@@ -934,6 +936,53 @@ static void adamw_equals_its_formula(void) {
             put(w + i, kept - step * expected[first + i], fabs(kept) + step * magnitude[first + i]);
         }
         check("adamw", call_adamw, &a, 1);
+    }
+}
+
+static double bf16_value(uint16_t x) {
+    const uint32_t bits = (uint32_t)x << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return (double)value;
+}
+
+/* A neighbour of the exact value in bf16, whose spacing is at most 2^-7 of it; the exact one is itself known to a few units of float. */
+static double error_of_moment(uint16_t moment, double exact, const char *table, ptrdiff_t i) {
+    const double value = bf16_value(moment), error = value - exact;
+    EXPECT(fabs(error) <= 0x1.01p-7 * fabs(exact), "%s: moment %td is %g, expected %g", table, i, value, exact);
+    return error;
+}
+
+/* Each moment becomes one of its two neighbours, and on average neither; what moves w is not rounded. The second of three groups rests. */
+static void adamw_rounds_moments_at_random(void) {
+    enum { OUT = 333, IN = 77, SIZE = OUT * IN, ALL = 3 * SIZE };
+    static real w[ALL], gradient[ALL];
+    static uint16_t first[ALL], second[ALL];
+    const struct kernels *tables[KERNEL_TABLES];
+    const int n = kernels_available(tables);
+    update_step step[3];
+    for (int g = 0; g < 3; g++)
+        step[g] = (update_step){.learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .decay = 0.1, .gradient_scale = g == 1 ? 0 : 0.4,
+                                .correction1 = 0.271, .correction2 = 0.142625, .rounding = (uint32_t)g + 5};
+    for (int t = 0; t < n; t++) {
+        double sum[2] = {0};
+        for (ptrdiff_t i = 0; i < ALL; i++) w[i] = 1, gradient[i] = (real)0.3, first[i] = 0x3DCD /* 0.1001 */, second[i] = 0x3C24 /* 0.01001 */;
+        tables[t]->adamw(&(updated_weight){.w = w, .gradient = gradient, .groups = 3, .out = OUT, .in = IN, .first_bf16 = first, .second_bf16 = second},
+                         step);
+        const double g = (double)(real)0.3 * 0.4, m = 0.9 * bf16_value(0x3DCD) + 0.1 * g, v = 0.95 * bf16_value(0x3C24) + 0.05 * g * g;
+        const double moved = 1 - 0.01 * 0.1 - 0.01 / 0.271 * m / (sqrt(v / 0.142625) + 1e-8);
+        for (ptrdiff_t i = 0; i < ALL; i++) {
+            if (i / SIZE == 1) {
+                EXPECT(w[i] == 1 && first[i] == 0x3DCD && second[i] == 0x3C24, "%s: what rests moved", tables[t]->name);
+                continue;
+            }
+            EXPECT(fabs((double)w[i] - moved) < 1e-6, "%s: weight %td is %.8g, expected %.8g", tables[t]->name, i, (double)w[i], moved);
+            sum[0] += error_of_moment(first[i], m, tables[t]->name, i), sum[1] += error_of_moment(second[i], v, tables[t]->name, i);
+        }
+        const double noise = 5 * 0x1p-8 / sqrt(2.0 * SIZE); /* five deviations of the mean, each at most half of the spacing */
+        EXPECT(fabs(sum[0]) / (2 * SIZE * m) < noise && fabs(sum[1]) / (2 * SIZE * v) < noise, "%s: on average %g and %g too much", tables[t]->name,
+               sum[0] / (2 * SIZE), sum[1] / (2 * SIZE));
+        EXPECT(memcmp(first, first + 2 * SIZE, SIZE * sizeof *first), "%s: two groups were rounded by the same bits", tables[t]->name);
     }
 }
 
@@ -1148,6 +1197,7 @@ static const test_case cases[] = {
     {"dropout follows the random bits", dropout_follows_the_random_bits},
     {"sum_squares equals a plain sum", sum_squares_equals_a_plain_sum},
     {"adamw equals its formula", adamw_equals_its_formula},
+    {"adamw rounds moments at random", adamw_rounds_moments_at_random},
     {"factored equals its formula", factored_equals_its_formula},
     {"the largest are chosen", the_largest_are_chosen},
     {"noise equals its formula", noise_equals_its_formula},

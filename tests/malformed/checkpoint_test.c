@@ -42,7 +42,7 @@ static void fixture_make(fixture *f) {
     EXPECT_OK(weights_declare(&norm, &f->table, "norm", -1, ROLE_NORM, 1, 1, 8, 0));
     EXPECT_OK(weights_allocate_values(&f->table));
     weights_initialize(&f->table, 1);
-    f->moment = (weight_moment){"first_moment", norm, 1, 8, f->squares};
+    f->moment = (weight_moment){"first_moment", norm, 1, 8, STORED_REAL, f->squares};
 }
 
 static int save(const fixture *f, const char *run, int64_t step) {

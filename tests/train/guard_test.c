@@ -104,7 +104,8 @@ static void a_dead_expert_is_reseeded_from_the_busiest(void) {
     for (int i = 0; i < w.trainer.optimizer.n_moments; i++) {
         const weight_moment *m = &w.trainer.optimizer.moment[i];
         if (m->of != up) continue;
-        EXPECT(m->values[n] == 0 && m->values[2 * n] != 0, "%s: %g of the new, %g of the old", m->name, (double)m->values[n], (double)m->values[2 * n]);
+        const real *values = m->values;
+        EXPECT(values[n] == 0 && values[2 * n] != 0, "%s: %g of the new, %g of the old", m->name, (double)values[n], (double)values[2 * n]);
     }
     treat(&w);
     EXPECT(w.treatments == 1, "it was treated again at once");

@@ -25,6 +25,12 @@ static recipe recipe_of_experts(const char *family, const char *experts_by) {
 
 static recipe factored_recipe(const char *family) { return recipe_of_experts(family, "factored"); }
 
+static recipe bf16_moments_recipe(const char *experts_by) {
+    recipe r = recipe_of_experts("olmoe", experts_by);
+    strcpy(r.optimizer.moments, "bf16");
+    return r;
+}
+
 /* Streams turn elsewhere every few steps, one after the other. */
 static recipe lstm_recipe(void) {
     recipe r = world_recipe("lstm_moe");
@@ -46,12 +52,13 @@ static void run_steps(trainer *tr, int n, double *loss) {
 
 static bool same_bits(const real *a, const real *b, ptrdiff_t n) { return !memcmp(a, b, (size_t)n * sizeof *a); }
 
+static bool same_moments(const optimizer *a, const optimizer *b) { return a->bytes == b->bytes && !memcmp(a->moments, b->moments, a->bytes); }
+
 static void expect_same_trainer(const trainer *a, const trainer *b, const char *what) {
     ptrdiff_t n = a->model.weights.total;
     EXPECT(n > 0 && n == b->model.weights.total, "%s", what);
     EXPECT(same_bits(a->model.weights.values, b->model.weights.values, n), "%s: the weights differ", what);
-    EXPECT(a->optimizer.total == b->optimizer.total && same_bits(a->optimizer.moments, b->optimizer.moments, a->optimizer.total),
-           "%s: the moments differ", what);
+    EXPECT(same_moments(&a->optimizer, &b->optimizer), "%s: the moments differ", what);
     for (int i = 0; i < a->memory.layers * STATE_KINDS; i++)
         EXPECT(!state_is_replaced(&a->memory, i) ||
                    same_bits(a->memory.rows[i].x, b->memory.rows[i].x, a->memory.sequences * a->memory.rows[i].width),
@@ -61,13 +68,11 @@ static void expect_same_trainer(const trainer *a, const trainer *b, const char *
 
 /* ---- learning --------------------------------------------------------------------------------------------------------------------- */
 
-static void learns_one_text_by_heart(const char *family, const char *experts_by) {
+static void learns_one_text_by_heart(recipe r) {
     char path[PATH_BYTES];
-    recipe r = world_recipe(family);
     strcpy(r.data_path, world_path(path, "page-data"));
     r.model.hidden_size = 32, r.model.intermediate_size = 48, r.model.max_position_embeddings = 32;
     r.schedule.learning_rate = 0.01, r.optimizer.weight_decay = 0;
-    strcpy(r.optimizer.experts, experts_by);
     r.batch_tokens = 256, r.steps = 160;
     dataset *d = world_open(r.data_path);
     trainer tr;
@@ -79,7 +84,8 @@ static void learns_one_text_by_heart(const char *family, const char *experts_by)
         EXPECT_OK(trainer_step(&tr, &report));
         if (report.step == 1) first = report.loss;
     }
-    EXPECT(first > 4 && report.loss < 0.15, "%s, %s: loss from %.3f to %.3f", family, experts_by, first, report.loss);
+    EXPECT(first > 4 && report.loss < 0.15, "%s, experts %s, moments %s: loss from %.3f to %.3f", r.model.family, r.optimizer.experts,
+           r.optimizer.moments, first, report.loss);
     trainer_close(&tr);
     dataset_free(d);
 }
@@ -87,11 +93,12 @@ static void learns_one_text_by_heart(const char *family, const char *experts_by)
 static void a_page_is_learned_by_heart(void) {
     world_write_domain("page", 3, 2, 90);
     world_build_dataset("page-data", 1, (const char *const[]){"page"}, 300);
-    learns_one_text_by_heart("olmoe", "adamw");
-    learns_one_text_by_heart("olmoe", "adamw_in_backward");
-    learns_one_text_by_heart("olmoe", "factored");
-    learns_one_text_by_heart("llama", "adamw");
-    learns_one_text_by_heart("lstm_moe", "adamw");
+    learns_one_text_by_heart(world_recipe("olmoe"));
+    learns_one_text_by_heart(recipe_of_experts("olmoe", "adamw_in_backward"));
+    learns_one_text_by_heart(factored_recipe("olmoe"));
+    learns_one_text_by_heart(bf16_moments_recipe("adamw"));
+    learns_one_text_by_heart(world_recipe("llama"));
+    learns_one_text_by_heart(world_recipe("lstm_moe"));
 }
 
 /* ---- the same, again ------------------------------------------------------------------------------------------------------------- */
@@ -146,6 +153,8 @@ static void twenty_steps_equal_ten_saved_loaded_and_ten(void) {
     for (int i = 0; i < 5; i++) resumes_bit_for_bit(families[i], world_recipe(families[i]), 10);
     resumes_bit_for_bit("factored", factored_recipe("olmoe"), 10);
     resumes_bit_for_bit("in-backward", recipe_of_experts("olmoe", "adamw_in_backward"), 10);
+    resumes_bit_for_bit("bf16-moments", bf16_moments_recipe("adamw"), 10);
+    resumes_bit_for_bit("bf16-moments-in-backward", bf16_moments_recipe("adamw_in_backward"), 10);
     recipe r = world_recipe("olmoe");
     r.micro_batch_tokens = 32;
     resumes_bit_for_bit("micro-batches", r, 10);
@@ -160,6 +169,42 @@ static void twenty_steps_equal_ten_saved_loaded_and_ten(void) {
     r.micro_batch_tokens = 32, r.model.dense_size = 24, r.model.dropout = 0.1;
     r.model.softmax_samples = 24;
     resumes_bit_for_bit("lstm_moe-projected-micro-batches-dropout-sampled", r, 10);
+}
+
+/* A run may go on with moments in another type: what it has is rounded once, or is exact already. */
+static void moments_change_their_type(const char *from, const char *to) {
+    char name[64], run[PATH_BYTES], newest[PATH_BYTES];
+    recipe r = world_recipe("olmoe");
+    dataset *d = world_open(r.data_path);
+    trainer first, second;
+    snprintf(name, sizeof name, "moments-%s-%s", from, to);
+    world_path(run, name);
+    strcpy(r.optimizer.moments, from);
+    EXPECT_OK(trainer_open(&first, &r, d));
+    run_steps(&first, 3, NULL);
+    EXPECT_OK(trainer_save(&first, run));
+    strcpy(r.optimizer.moments, to);
+    EXPECT_OK(trainer_open(&second, &r, d));
+    EXPECT_OK(checkpoint_resolve(newest, run));
+    EXPECT_OK(trainer_resume(&second, newest));
+    for (int i = 0; i < first.optimizer.n_moments; i++) {
+        const weight_moment *a = &first.optimizer.moment[i], *b = &second.optimizer.moment[i], *reals = a->type == STORED_REAL ? a : b;
+        for (ptrdiff_t j = 0; j < moment_size(a) && a->type != b->type; j++) {
+            const uint32_t bits = (uint32_t)((const uint16_t *)(a == reals ? b : a)->values)[j] << 16;
+            float half;
+            memcpy(&half, &bits, sizeof half);
+            const double expected = (double)((const real *)reals->values)[j];
+            EXPECT(fabs((double)half - expected) <= 0x1p-8 * fabs(expected), "%s %td: %g and %g", a->name, j, expected, (double)half);
+        }
+    }
+    run_steps(&second, 3, NULL);
+    trainer_close(&first), trainer_close(&second);
+    dataset_free(d);
+}
+
+static void moments_may_change_their_type(void) {
+    moments_change_their_type("f32", "bf16");
+    moments_change_their_type("bf16", "f32");
 }
 
 static const way *find_way(const char *name) {
@@ -241,6 +286,8 @@ static void updates_in_backward_change_no_bit(recipe r) {
 static void when_experts_are_updated_does_not_matter(void) {
     recipe r = world_recipe("olmoe");
     updates_in_backward_change_no_bit(r);
+    strcpy(r.optimizer.moments, "bf16");
+    updates_in_backward_change_no_bit(r);
     r.model.moe.experts = 80; /* in parts, some without tokens */
     updates_in_backward_change_no_bit(r);
     r.micro_batch_tokens = 32;
@@ -275,6 +322,7 @@ static void one_two_and_three_threads_agree(void) {
     threads_do_not_change_a_bit("olmoe", world_recipe("olmoe"));
     threads_do_not_change_a_bit("factored", factored_recipe("olmoe"));
     threads_do_not_change_a_bit("in backward", recipe_of_experts("olmoe", "adamw_in_backward"));
+    threads_do_not_change_a_bit("moments in bf16", bf16_moments_recipe("adamw"));
     threads_do_not_change_a_bit("llama", world_recipe("llama"));
     recipe r = lstm_recipe();
     r.model.dropout = 0.2, r.model.softmax_samples = 24;
@@ -330,7 +378,7 @@ static void a_run_begins_with_given_weights(void) {
     EXPECT_OK(trainer_take_initial(&second));
     EXPECT(same_bits(first.model.weights.values, second.model.weights.values, first.model.weights.total), "the weights differ");
     EXPECT(same_bits(first.model.weights.packed, second.model.weights.packed, first.model.weights.total_packed), "the packed weights differ");
-    EXPECT(second.step == 0 && second.optimizer.steps == 0 && second.optimizer.moments[0] == 0, "more than weights was taken");
+    EXPECT(second.step == 0 && second.optimizer.steps == 0 && ((const real *)second.optimizer.moments)[0] == 0, "more than weights was taken");
     run_steps(&second, 2, NULL);
     trainer_close(&second);
 
@@ -510,7 +558,7 @@ static void a_loss_that_is_not_finite_changes_nothing(recipe r) {
         EXPECT(!report.applied && !isfinite(report.loss) && tr.bad_steps == bad, "bad step %d: loss %g", tr.bad_steps, report.loss);
     }
     EXPECT(tr.step == 4 && tr.optimizer.steps == 2, "step %d", (int)tr.step);
-    EXPECT(same_bits(tr.optimizer.moments, same.optimizer.moments, tr.optimizer.total), "the moments changed");
+    EXPECT(same_moments(&tr.optimizer, &same.optimizer), "the moments changed");
     EXPECT(!memcmp(tr.model.weights.values, same.model.weights.values, (size_t)bytes), "the weights changed");
 
     /* One good step, and the count of three begins again. */
@@ -748,6 +796,7 @@ static const test_case cases[] = {
     {"1, 2 and 3 threads agree bit for bit", one_two_and_three_threads_agree},
     {"experts of few rows have no packed copies", experts_of_few_rows_have_no_packed_copies},
     {"packed weights change no bit", packed_weights_change_no_bit},
+    {"moments may change their type", moments_may_change_their_type},
     {"when experts are updated does not matter", when_experts_are_updated_does_not_matter},
     {"micro-batches sum to the batch", micro_batches_sum_to_the_batch},
     {"nothing is allocated after the first steps", nothing_is_allocated_after_the_first_steps},

@@ -74,7 +74,7 @@ static void fixture_make(fixture *f) {
     real *values = f->moments;
     for (int i = 0; i < 2 * f->table.n; i++) {
         const weight *w = f->table.row[i / 2];
-        f->moment[i] = (weight_moment){i % 2 ? "row_squares" : "first_moment", w, w->out, i % 2 ? 1 : w->in, values};
+        f->moment[i] = (weight_moment){i % 2 ? "row_squares" : "first_moment", w, w->out, i % 2 ? 1 : w->in, STORED_REAL, values};
         values += moment_size(&f->moment[i]);
     }
 }
@@ -135,7 +135,7 @@ static void what_is_saved_loads_bit_for_bit(void) {
 
     size_t bytes = (size_t)f.table.total * sizeof(real);
     const weight_moment *last = &g.moment[2 * g.table.n - 1];
-    size_t moment_bytes = (size_t)(last->values + moment_size(last) - g.moments) * sizeof(real);
+    size_t moment_bytes = (size_t)((real *)last->values + moment_size(last) - g.moments) * sizeof(real);
     memset(g.table.values, 0, bytes), memset(g.moments, 0, moment_bytes);
     EXPECT_OK(model_source_open(&folder, path));
     EXPECT_OK(model_source_load(folder, &g.table, VALUES_COPIED));

@@ -53,7 +53,7 @@ static void adamw_follows_a_plain_double_one(void) {
         static double value[TOTAL], first[TOTAL], second[TOTAL];
         make_weights(&table);
         EXPECT(table.total == TOTAL, "%td", table.total);
-        EXPECT_OK(optimizer_open(&o, &config, &table));
+        EXPECT_OK(optimizer_open(&o, &config, 1, &table));
         for (int i = 0; i < TOTAL; i++) value[i] = (double)table.values[i], first[i] = second[i] = 0;
         int clipped = 0;
         for (int step = 1; step <= STEPS; step++) {
@@ -93,7 +93,7 @@ static void norms_and_embeddings_do_not_decay(void) {
     real begin[TOTAL];
     EXPECT_OK(kernels_choose(&k));
     make_weights(&table);
-    EXPECT_OK(optimizer_open(&o, &config, &table));
+    EXPECT_OK(optimizer_open(&o, &config, 1, &table));
     memcpy(begin, table.values, sizeof begin);
     optimizer_step(&o, k, &k->products, &table, 0.1, 0);
     for (int i = 0; i < TOTAL; i++) {
@@ -109,7 +109,7 @@ static void norms_and_embeddings_do_not_decay(void) {
 static real moment_at(const optimizer *o, ptrdiff_t i, int which) {
     const weight_moment *m = &o->moment[which];
     while (i >= m->of->offset + weight_size(m->of)) m += 2;
-    return m->values[i - m->of->offset];
+    return ((const real *)m->values)[i - m->of->offset];
 }
 
 /* An expert without a row stays as it is, moments too; its first step then corrects as a first step does, and equals one of an optimiser
@@ -124,7 +124,7 @@ static void lazy_experts_count_their_own_steps(void) {
     EXPECT_OK(kernels_choose(&k));
     make_weights(&table);
     int64_t *rows = table.row[4]->step->rows;
-    EXPECT_OK(optimizer_open(&o, &config, &table));
+    EXPECT_OK(optimizer_open(&o, &config, 1, &table));
     memcpy(begin, table.values, sizeof begin);
     for (int i = 0; i < TOTAL; i++) table.gradients[i] = (real)random_normal((random_key){5, 0}, (uint64_t)i);
     rows[0] = rows[2] = 4, rows[1] = 0;
@@ -141,7 +141,7 @@ static void lazy_experts_count_their_own_steps(void) {
     EXPECT(o.expert_steps[1] == 1 && o.steps == 4, "%d steps", (int)o.expert_steps[1]);
     memcpy(late, table.values + LATE, sizeof late);
     memcpy(table.values, begin, sizeof begin);
-    EXPECT_OK(optimizer_open(&fresh, &config, &table));
+    EXPECT_OK(optimizer_open(&fresh, &config, 1, &table));
     optimizer_step(&fresh, k, &k->products, &table, 0.1, 0);
     EXPECT(!memcmp(late, table.values + LATE, sizeof late), "a late first step differs from a first step: %.8g, %.8g", (double)late[0],
            (double)table.values[LATE]);
@@ -198,9 +198,11 @@ static void consumed_experts_follow_plain_ones(const char *experts_by, bool lazy
     EXPECT_OK(kernels_choose(&k));
     make_weights(&table);
     const weight *w = table.row[4];
-    EXPECT_OK(optimizer_open(&o, &config, &table));
+    EXPECT_OK(optimizer_open(&o, &config, 1, &table));
     const ptrdiff_t of_experts = optimizer_takes_factors(&config) ? GROUPS * (OUT + IN) : 2 * GROUPS * MATRIX;
-    EXPECT(o.total == 2 * (TOTAL - GROUPS * MATRIX) + of_experts, "%td numbers in the moments", o.total);
+    ptrdiff_t moments = 0;
+    for (int m = 0; m < o.n_moments; m++) moments += moment_size(&o.moment[m]);
+    EXPECT(moments == 2 * (TOTAL - GROUPS * MATRIX) + of_experts, "%td numbers in the moments", moments);
     EXPECT(optimizer_consumes(&config, w) && !optimizer_consumes(&config, table.row[2]), "the wrong weights are consumed");
     memset(&p, 0, sizeof p);
     memcpy(rest, table.values, sizeof rest);
@@ -240,12 +242,49 @@ static void experts_updated_in_backward_follow_plain_double_ones(void) {
     consumed_experts_follow_plain_ones("adamw_in_backward", true);
 }
 
+/* A second moment that forgets a thousandth a step changes by less than half of bf16's spacing: to the nearest, it would stay where it is. */
+static void moments_in_bf16_follow_those_in_f32(void) {
+    optimizer_config config = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
+    enum { MANY = 3000, MATRIX_SIZE = 65, MATRIX_ROW = 2 };
+    const struct kernels *k;
+    optimizer o[2];
+    weights table[2] = {{0}, {0}};
+    EXPECT_OK(kernels_choose(&k));
+    for (int i = 0; i < 2; i++) {
+        strcpy(config.moments, i ? "bf16" : "f32");
+        make_weights(&table[i]);
+        EXPECT_OK(optimizer_open(&o[i], &config, 1, &table[i]));
+    }
+    EXPECT(o[0].bytes > 1.8 * (double)o[1].bytes, "%zu bytes, and %zu in bf16", o[0].bytes, o[1].bytes);
+    for (int step = 1; step <= MANY; step++)
+        for (int i = 0; i < 2; i++) {
+            for (int j = 0; j < TOTAL; j++)
+                table[i].gradients[j] = (real)((step < MANY / 2 ? 1 : 0.5) * random_normal((random_key){7, (uint64_t)step}, (uint64_t)j));
+            optimizer_step(&o[i], k, &k->products, &table[i], 1e-3, 0);
+        }
+    const weight_moment *exact = &o[0].moment[2 * MATRIX_ROW + 1], *rounded = &o[1].moment[2 * MATRIX_ROW + 1];
+    EXPECT(exact->type == STORED_REAL && rounded->type == STORED_BF16 && moment_size(rounded) == MATRIX_SIZE, "what is kept how");
+    EXPECT(o[1].moment[3].type == STORED_REAL && o[1].moment[7].type == STORED_REAL, "norms and routers keep reals");
+    double sum = 0, sum_rounded = 0, distance = 0;
+    for (int j = 0; j < MATRIX_SIZE; j++) {
+        const uint32_t bits = (uint32_t)((const uint16_t *)rounded->values)[j] << 16;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        sum += (double)((const real *)exact->values)[j], sum_rounded += (double)value;
+        distance += fabs((double)(table[0].row[MATRIX_ROW]->value[0][j] - table[1].row[MATRIX_ROW]->value[0][j])) / MATRIX_SIZE;
+    }
+    EXPECT(fabs(sum_rounded / sum - 1) < 0.02, "second moments sum to %g, and to %g in bf16", sum, sum_rounded);
+    EXPECT(distance > 0 && distance < 0.01, "weights are %g apart on average", distance);
+    for (int i = 0; i < 2; i++) optimizer_close(&o[i]), weights_release(&table[i]);
+}
+
 static const test_case cases[] = {
     {"the learning rate passes its named points", the_learning_rate_passes_its_named_points},
     {"AdamW follows a plain double one", adamw_follows_a_plain_double_one},
     {"norms and embeddings do not decay", norms_and_embeddings_do_not_decay},
     {"lazy experts count their own steps", lazy_experts_count_their_own_steps},
     {"factored experts follow plain double ones", factored_experts_follow_plain_double_ones},
+    {"moments in bf16 follow those in f32", moments_in_bf16_follow_those_in_f32},
     {"experts updated in backward follow plain double ones", experts_updated_in_backward_follow_plain_double_ones},
 };
 

@@ -1,6 +1,9 @@
 /* Whole blocks of weights: the gradient norm and the optimiser's update. */
 
-enum { BLOCK = 1 << 14 };
+enum {
+    BLOCK = 1 << 14,
+    UPDATE_AHEAD = 1 << 10 /* values; the machine itself fetches ahead too, but not from one page into the next */
+};
 
 static double sum_squares(const real *x, ptrdiff_t n) {
     enum { PARTS = 256 };
@@ -16,20 +19,86 @@ static double sum_squares(const real *x, ptrdiff_t n) {
     return sum;
 }
 
-static inline real root_of(real x) { return sizeof(real) == 4 ? (real)sqrtf((float)x) : (real)sqrt((double)x); }
+/* A step's numbers, as reals. */
+typedef struct {
+    real keep, rate, b1, b2, rest1, rest2, scale, epsilon, root;
+} adamw_numbers;
+
+static adamw_numbers numbers_of(const update_step *s) {
+    return (adamw_numbers){.keep = (real)(1 - s->learning_rate * s->decay),
+                           .rate = (real)(s->learning_rate / s->correction1),
+                           .b1 = (real)s->beta1,
+                           .b2 = (real)s->beta2,
+                           .rest1 = (real)(1 - s->beta1),
+                           .rest2 = (real)(1 - s->beta2),
+                           .scale = (real)s->gradient_scale,
+                           .epsilon = (real)s->epsilon,
+                           .root = (real)(1 / sqrt(s->correction2))};
+}
+
+static inline V adamw_lanes(V w, V *m, V *v, V gradient, const adamw_numbers *c) {
+    const V g = gradient * c->scale;
+    *m = c->b1 * *m + c->rest1 * g, *v = c->b2 * *v + c->rest2 * g * g;
+    return w * c->keep - c->rate * *m * reciprocal_lanes(root_lanes(*v) * c->root + c->epsilon);
+}
+
+static inline void fetch_for_update(const real *w, const real *gradient, const void *first, const void *second) {
+    __builtin_prefetch(w, 1), __builtin_prefetch(gradient), __builtin_prefetch(first, 1), __builtin_prefetch(second, 1);
+}
 
 static void adamw_range(real *w, real *first, real *second, const real *gradient, ptrdiff_t n, const update_step *step) {
-    const real keep = (real)(1 - step->learning_rate * step->decay), rate = (real)(step->learning_rate / step->correction1);
-    const real b1 = (real)step->beta1, b2 = (real)step->beta2, rest1 = (real)(1 - step->beta1), rest2 = (real)(1 - step->beta2);
-    const real scale = (real)step->gradient_scale, epsilon = (real)step->epsilon;
-    const real root = (real)(1 / sqrt(step->correction2));
-#pragma omp simd
-    for (ptrdiff_t i = 0; i < n; i++) {
-        real g = gradient[i] * scale;
-        real m = b1 * first[i] + rest1 * g, v = b2 * second[i] + rest2 * g * g;
-        first[i] = m, second[i] = v;
-        w[i] = w[i] * keep - rate * m / (root_of(v) * root + epsilon);
+    const adamw_numbers c = numbers_of(step);
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        fetch_for_update(w + i + UPDATE_AHEAD, gradient + i + UPDATE_AHEAD, first + i + UPDATE_AHEAD, second + i + UPDATE_AHEAD);
+        V m = load_left(first + i, n - i, 0), v = load_left(second + i, n - i, 0);
+        store_left(w + i, adamw_lanes(load_left(w + i, n - i, 0), &m, &v, load_left(gradient + i, n - i, 0), &c), n - i);
+        store_left(first + i, m, n - i), store_left(second + i, v, n - i);
     }
+}
+
+/* The finalizer of MurmurHash3 (Appleby): every bit of x reaches every bit of the result. */
+static inline U32 mix_bits(U32 x) {
+    x = (x ^ x >> 16) * 0x85EBCA6B, x = (x ^ x >> 13) * 0xC2B2AE35;
+    return x ^ x >> 16;
+}
+
+/* up (16 bits) says how much is added before the lower half of x is cut off. */
+static inline void store_bf16_by_chance(uint16_t *p, V x, U32 up) {
+    const U32 upper = ((U32)__builtin_convertvector(x, F32) + up) >> 16;
+#if defined(__AVX512F__) && REAL_BYTES == 4
+    _mm256_storeu_si256((void *)p, _mm512_cvtepi32_epi16((__m512i)upper));
+#else
+    const U16 half = __builtin_convertvector(upper, U16);
+    memcpy(p, &half, sizeof half);
+#endif
+}
+
+/* LANES values */
+static inline void adamw_bf16(real *w, uint16_t *first, uint16_t *second, const real *gradient, U32 bits, const adamw_numbers *c) {
+    V m = load_bf16((const unsigned char *)first), v = load_bf16((const unsigned char *)second);
+    store(w, adamw_lanes(load(w), &m, &v, load(gradient), c));
+    store_bf16_by_chance(first, m, bits & 0xFFFF), store_bf16_by_chance(second, v, bits >> 16);
+}
+
+/* at: the place of the first in its group */
+static void adamw_range_bf16(real *w, uint16_t *first, uint16_t *second, const real *gradient, ptrdiff_t n, const update_step *step, ptrdiff_t at) {
+    const adamw_numbers c = numbers_of(step);
+    ptrdiff_t i = 0;
+    U32 key;
+    for (int lane = 0; lane < LANES; lane++) key[lane] = step->rounding + (uint32_t)(at + lane);
+    for (; i + LANES <= n; i += LANES, key += LANES) {
+        fetch_for_update(w + i + UPDATE_AHEAD, gradient + i + UPDATE_AHEAD, first + i + UPDATE_AHEAD, second + i + UPDATE_AHEAD);
+        adamw_bf16(w + i, first + i, second + i, gradient + i, mix_bits(key), &c);
+    }
+    if (i == n) return;
+    const size_t left = (size_t)(n - i);
+    real last_w[LANES] = {0}, last_gradient[LANES] = {0};
+    uint16_t last_first[LANES] = {0}, last_second[LANES] = {0};
+    memcpy(last_w, w + i, left * sizeof *w), memcpy(last_gradient, gradient + i, left * sizeof *gradient);
+    memcpy(last_first, first + i, left * sizeof *first), memcpy(last_second, second + i, left * sizeof *second);
+    adamw_bf16(last_w, last_first, last_second, last_gradient, mix_bits(key), &c);
+    memcpy(w + i, last_w, left * sizeof *w);
+    memcpy(first + i, last_first, left * sizeof *first), memcpy(second + i, last_second, left * sizeof *second);
 }
 
 /* Rows of w that are updated together; then the packed copy is remade while the rows it depends on are still near. */
@@ -39,9 +108,11 @@ static void adamw(const updated_weight *u, const update_step *step) {
     const ptrdiff_t high = update_height(u), blocks = ceiling(u->out, high), size = u->out * u->in;
 #pragma omp parallel for schedule(static) if (u->groups * size > BLOCK)
     for (ptrdiff_t task = 0; task < u->groups * blocks; task++) {
-        ptrdiff_t g = task / blocks, row = task % blocks * high, rows = smaller(u->out - row, high), at = g * size + row * u->in;
+        const ptrdiff_t g = task / blocks, row = task % blocks * high, rows = smaller(u->out - row, high), n = rows * u->in, in_group = row * u->in;
+        const ptrdiff_t at = g * size + in_group;
         if (step[g].gradient_scale == 0) continue;
-        adamw_range(u->w + at, u->first + at, u->second + at, u->gradient + at, rows * u->in, &step[g]);
+        if (u->first) adamw_range(u->w + at, u->first + at, u->second + at, u->gradient + at, n, &step[g]);
+        else adamw_range_bf16(u->w + at, u->first_bf16 + at, u->second_bf16 + at, u->gradient + at, n, &step[g], in_group);
         if (u->packed) u->products->pack_rows(u->packed + g * u->products->packed_size(u->in, u->out), u->w + g * size, row, rows, u->in, u->out);
     }
 }

@@ -42,11 +42,6 @@ static inline V updated_lanes(V w, V gradient, V root, real share, const product
     return w * p->keep - p->rate * gradient * reciprocal_lanes(share * root + p->epsilon);
 }
 
-static inline V root_lanes(V x) {
-    for (int i = 0; i < LANES; i++) x[i] = root_of(x[i]);
-    return x;
-}
-
 /* Rows first .. first + high of the matrix, columns j and on; a: their part of dy, packed; b: room for a panel of x. */
 static void update_panels(const product_update *p, const real *a, real *b, const real *share, ptrdiff_t first, ptrdiff_t high, ptrdiff_t j) {
     const ptrdiff_t there0 = smaller(p->in - j, LANES), there1 = smaller(p->in - j - LANES, LANES), panel = a_panel_units(ALONG, p->rows);

@@ -37,7 +37,13 @@ static inline V load_f16(const unsigned char *bytes) { return (V)_mm256_cvtph_ps
 #else
 static inline V load_f16(const unsigned char *bytes) { return __builtin_convertvector(floats_of_halves(load_pairs_of_bytes(bytes)), V); }
 #endif
+#if defined(__AVX512F__) && REAL_BYTES == 4
+static inline V load_bf16(const unsigned char *bytes) {
+    return (V)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)bytes)), 16);
+}
+#else
 static inline V load_bf16(const unsigned char *bytes) { return __builtin_convertvector((F32)(load_pairs_of_bytes(bytes) << 16), V); }
+#endif
 
 static inline uint16_t pair_of_bytes(const unsigned char *bytes) {
     uint16_t pair;

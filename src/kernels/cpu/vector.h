@@ -131,6 +131,12 @@ static inline V reciprocal_lanes(V x) {
 static inline V reciprocal_lanes(V x) { return 1 / x; }
 #endif
 
+static inline real root_of(real x) { return sizeof(real) == 4 ? (real)sqrtf((float)x) : (real)sqrt((double)x); }
+static inline V root_lanes(V x) {
+    for (int i = 0; i < LANES; i++) x[i] = root_of(x[i]);
+    return x;
+}
+
 static inline V sigmoid_lanes(V x) { return 1 / (1 + exp_lanes(-x)); }
 
 /* log(1 + f) = 2 artanh(s) = 2 (s + s^3 / 3 + s^5 / 5 + ...), s = f / (2 + f), for -1/3 < f <= 1, so |s| <= 1/3: what is left out is below 1e-8. */

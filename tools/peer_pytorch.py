@@ -31,7 +31,7 @@ config = transformers.MixtralConfig(
 config._experts_implementation = options.implementation
 torch.manual_seed(1)
 model = transformers.MixtralForCausalLM._from_config(config, attn_implementation="sdpa")
-optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1)
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
 ids = torch.randint(0, V, (B, T))
 seconds = []
 for step in range(options.steps + 2):

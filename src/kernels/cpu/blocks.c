@@ -146,8 +146,10 @@ static void factored_rows(real *w, const real *gradient, const real *row, const 
         for (ptrdiff_t r = 0; r < rows; r++) {
             const real share = mean > 0 ? (real)sqrt((double)row[r] / (mean * step->correction2)) : 0, *g = gradient + r * in + first;
             real *to = w + r * in + first;
-            for (ptrdiff_t i = 0; i < whole; i += LANES)
+            for (ptrdiff_t i = 0; i < whole; i += LANES) {
+                __builtin_prefetch(to + i + in, 1); /* of the next row */
                 store(to + i, load(to + i) * keep - rate * load(g + i) * reciprocal_lanes(share * load(root + i) + epsilon));
+            }
             for (ptrdiff_t i = whole; i < n; i++) to[i] = to[i] * keep - rate * g[i] / (share * root[i] + epsilon);
         }
     }

@@ -198,6 +198,13 @@ static void what_does_not_belong_is_named(void) {
     f.moment.in = 4;
     EXPECT_ERROR(checkpoint_load_moments(folder, 1, &f.moment), LAMP_MALFORMED, "expected [1, 1, 4], found [1, 1, 8]");
     f.moment.in = 8;
+    test_row("moments that bf16 cannot hold");
+    for (int i = 0; i < 8; i++) f.squares[i] = i < 3 ? (real)0.1 : (real)3.4e38;
+    EXPECT_OK(save(&f, run, 3));
+    EXPECT_OK(file_join(folder, run, "checkpoints/step-00000003"));
+    f.moment.type = STORED_BF16;
+    EXPECT_ERROR(checkpoint_load_moments(folder, 1, &f.moment), LAMP_UNSUPPORTED, "which bf16 can hold, found 3.4e+38");
+    f.moment.type = STORED_REAL;
     test_row("moments of another type");
     spoil(folder, "sed -i 's/\"F32\"/\"I32\"/' optimizer.safetensors");
     EXPECT_ERROR(checkpoint_load_moments(folder, 1, &f.moment), LAMP_UNSUPPORTED, "expected values of F32, F16, BF16 or F64, found I32");

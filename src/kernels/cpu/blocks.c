@@ -2,7 +2,7 @@
 
 enum {
     BLOCK = 1 << 14,
-    UPDATE_AHEAD = 1 << 10 /* values; the machine itself fetches ahead too, but not from one page into the next */
+    UPDATE_AHEAD = 1 << 10 /* values: a page of reals. What the machine fetches by itself ends with the page */
 };
 
 static double sum_squares(const real *x, ptrdiff_t n) {

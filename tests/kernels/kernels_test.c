@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../bf16.h"
 #include "../test.h"
 #include "base/random.h"
 #include "lamp.h"
@@ -937,13 +938,6 @@ static void adamw_equals_its_formula(void) {
         }
         check("adamw", call_adamw, &a, 1);
     }
-}
-
-static double bf16_value(uint16_t x) {
-    const uint32_t bits = (uint32_t)x << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return (double)value;
 }
 
 /* A neighbour of the exact value in bf16, whose spacing is at most 2^-7 of it; the exact one is itself known to a few units of float. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../bf16.h"
 #include "../moe/routers.h"
 #include "../world.h"
 #include "base/error.h"
@@ -188,13 +189,11 @@ static void moments_change_their_type(const char *from, const char *to) {
     EXPECT_OK(checkpoint_resolve(newest, run));
     EXPECT_OK(trainer_resume(&second, newest));
     for (int i = 0; i < first.optimizer.n_moments; i++) {
-        const weight_moment *a = &first.optimizer.moment[i], *b = &second.optimizer.moment[i], *reals = a->type == STORED_REAL ? a : b;
+        const weight_moment *a = &first.optimizer.moment[i], *b = &second.optimizer.moment[i];
+        const weight_moment *reals = a->type == STORED_REAL ? a : b, *halves = a == reals ? b : a;
         for (ptrdiff_t j = 0; j < moment_size(a) && a->type != b->type; j++) {
-            const uint32_t bits = (uint32_t)((const uint16_t *)(a == reals ? b : a)->values)[j] << 16;
-            float half;
-            memcpy(&half, &bits, sizeof half);
-            const double expected = (double)((const real *)reals->values)[j];
-            EXPECT(fabs((double)half - expected) <= 0x1p-8 * fabs(expected), "%s %td: %g and %g", a->name, j, expected, (double)half);
+            const double expected = (double)((const real *)reals->values)[j], half = bf16_value(((const uint16_t *)halves->values)[j]);
+            EXPECT(fabs(half - expected) <= 0x1p-8 * fabs(expected), "%s %td: %g and %g", a->name, j, expected, half);
         }
     }
     run_steps(&second, 3, NULL);
@@ -229,19 +228,22 @@ static void every_router_resumes_bit_for_bit(void) {
     }
 }
 
+static void expect_same_steps(trainer *a, trainer *b, const char *what) {
+    double loss[8], other[8];
+    run_steps(a, 8, loss), run_steps(b, 8, other);
+    expect_same_trainer(a, b, what);
+    EXPECT(!memcmp(loss, other, sizeof loss), "%s: the losses differ: the last are %.17g and %.17g", what, loss[7], other[7]);
+}
+
 static void packing_changes_no_bit(recipe r) {
     dataset *d = world_open(r.data_path);
     trainer packed, plain;
-    double loss[8], loss_of_plain[8];
     strcpy(r.pack_weights, "true");
     EXPECT_OK(trainer_open(&packed, &r, d));
-    run_steps(&packed, 8, loss);
     strcpy(r.pack_weights, "false");
     EXPECT_OK(trainer_open(&plain, &r, d));
-    run_steps(&plain, 8, loss_of_plain);
     EXPECT(packed.model.weights.packed && !plain.model.weights.packed, "both are packed");
-    expect_same_trainer(&packed, &plain, "packed and plain weights");
-    EXPECT(!memcmp(loss, loss_of_plain, sizeof loss), "the losses differ: the last are %.17g and %.17g", loss[7], loss_of_plain[7]);
+    expect_same_steps(&packed, &plain, "packed and plain weights");
     trainer_close(&packed), trainer_close(&plain);
     dataset_free(d);
 }
@@ -270,15 +272,11 @@ static void packed_weights_change_no_bit(void) {
 static void updates_in_backward_change_no_bit(recipe r) {
     dataset *d = world_open(r.data_path);
     trainer after, during;
-    double loss[8], loss_during[8];
     r.optimizer.clip = r.optimizer.clip_matrix = 0;
     EXPECT_OK(trainer_open(&after, &r, d));
-    run_steps(&after, 8, loss);
     strcpy(r.optimizer.experts, "adamw_in_backward");
     EXPECT_OK(trainer_open(&during, &r, d));
-    run_steps(&during, 8, loss_during);
-    expect_same_trainer(&after, &during, "experts updated after backward and during it");
-    EXPECT(!memcmp(loss, loss_during, sizeof loss), "the losses differ: the last are %.17g and %.17g", loss[7], loss_during[7]);
+    expect_same_steps(&after, &during, "experts updated after backward and during it");
     trainer_close(&after), trainer_close(&during);
     dataset_free(d);
 }

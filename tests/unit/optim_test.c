@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../bf16.h"
 #include "../test.h"
 #include "base/random.h"
 #include "lamp.h"
@@ -267,10 +268,7 @@ static void moments_in_bf16_follow_those_in_f32(void) {
     EXPECT(o[1].moment[3].type == STORED_REAL && o[1].moment[7].type == STORED_REAL, "norms and routers keep reals");
     double sum = 0, sum_rounded = 0, distance = 0;
     for (int j = 0; j < MATRIX_SIZE; j++) {
-        const uint32_t bits = (uint32_t)((const uint16_t *)rounded->values)[j] << 16;
-        float value;
-        memcpy(&value, &bits, sizeof value);
-        sum += (double)((const real *)exact->values)[j], sum_rounded += (double)value;
+        sum += (double)((const real *)exact->values)[j], sum_rounded += bf16_value(((const uint16_t *)rounded->values)[j]);
         distance += fabs((double)(table[0].row[MATRIX_ROW]->value[0][j] - table[1].row[MATRIX_ROW]->value[0][j])) / MATRIX_SIZE;
     }
     EXPECT(fabs(sum_rounded / sum - 1) < 0.02, "second moments sum to %g, and to %g in bf16", sum, sum_rounded);

@@ -1,0 +1,14 @@
+#ifndef TESTS_BF16_H
+#define TESTS_BF16_H
+
+#include <stdint.h>
+#include <string.h>
+
+static inline double bf16_value(uint16_t x) {
+    const uint32_t bits = (uint32_t)x << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return (double)value;
+}
+
+#endif

@@ -8,7 +8,7 @@
 
 bool optimizer_takes_factors(const optimizer_config *config) { return !strcmp(config->experts, "factored"); }
 
-static bool is_factored(const optimizer_config *config, const weight *w) { return w->role == ROLE_EXPERT && !strcmp(config->experts, "factored"); }
+static bool is_factored(const optimizer_config *config, const weight *w) { return w->role == ROLE_EXPERT && optimizer_takes_factors(config); }
 
 bool optimizer_consumes(const optimizer_config *config, const weight *w) {
     return is_factored(config, w) || (w->role == ROLE_EXPERT && !strcmp(config->experts, "adamw_in_backward"));

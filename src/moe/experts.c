@@ -9,7 +9,9 @@
  * weight ends with its own d-weight, the last to need it: where an update takes gradients as they are produced, there is one of them at a time.
  *
  * Many experts go through this in parts, a few neighbours at a time, each part from its first product to its update by one thread: what it reads
- * and writes, weights above all, stays in that thread's caches. A part is the same whatever the number of threads. */
+ * and writes, weights above all, stays in that thread's caches. Where rows are many, a part that all threads work on is cut into slices, some rows
+ * of one expert or all of a few neighbours, each of which goes by one thread through all that concerns its rows alone: what lies between two
+ * products stays in that thread's caches. Parts and slices are the same whatever the number of threads. */
 #include <omp.h>
 
 #include "moe/moe.h"
@@ -29,7 +31,11 @@ enum {
     PART_BYTES = 1 << 20,   /* of one matrix of a part's experts: a fraction of a thread's caches, */
     SHARED_BYTES = 1 << 23, /* or where experts are few and all threads work on a part, of theirs together */
     PART_EXPERTS = 64,
-    ROWS_AT_ONCE = 1 << 12 /* of a part of several experts, about, where memory is short */
+    ROWS_AT_ONCE = 1 << 12, /* of a part of several experts, about, where memory is short */
+    SLICE_BYTES = 1 << 20,  /* of gate, up and activation together: half of a thread's second cache */
+    SLICES = 32,            /* of all rows, at least, */
+    SLICE_ROWS = 64,        /* each of so many: with fewer, or with wide experts of which no more fit, there are none */
+    SLICE_STEP = 32         /* where one expert's rows are cut: a panel of products */
 };
 
 /* Neighbouring experts; their rows are a batch of its own, which begins at row `row` of the whole. */
@@ -40,10 +46,11 @@ typedef struct {
     ptrdiff_t start[PART_EXPERTS + 1];
 } part;
 
-/* How all experts are cut: into parts of so many, which so many workers take. */
+/* How all experts are cut: into parts of so many, which so many workers take. Or one worker takes them, and cuts each into slices of so many rows. */
 typedef struct {
     ptrdiff_t experts, parts, room; /* room: rows of the largest part. Of several, rounded up, so that the same memory does from step to step */
     int workers;
+    ptrdiff_t slice; /* 0: none */
 } cut;
 
 static ptrdiff_t experts_in_part(const weight *w) {
@@ -55,8 +62,14 @@ static int workers_of(const weight *w) { return w->groups >= MANY_EXPERTS && exp
 
 ptrdiff_t experts_gradient_values(const weight *w) { return experts_in_part(w) * workers_of(w) * w->out * w->in; }
 
+/* Weights that are not real are made real by each product anew: not for a few rows. */
+static ptrdiff_t rows_in_slice(const weight *w, ptrdiff_t rows) {
+    const ptrdiff_t fit = SLICE_BYTES / (3 * w->in * (ptrdiff_t)sizeof(real)), each = rows / SLICES < fit ? rows / SLICES : fit;
+    return w->type == STORED_REAL && each >= SLICE_ROWS ? each : 0;
+}
+
 static cut cut_experts(const weight *w, row_groups all, bool in_parts, bool recompute) {
-    cut c = {all.groups, 1, 0, 1};
+    cut c = {all.groups, 1, 0, 1, 0};
     if (in_parts) c.experts = experts_in_part(w), c.workers = workers_of(w);
     while (in_parts && recompute && c.experts > 1 && all.start[all.groups] / all.groups * c.experts > ROWS_AT_ONCE) c.experts--;
     c.parts = (all.groups + c.experts - 1) / c.experts;
@@ -67,6 +80,7 @@ static cut cut_experts(const weight *w, row_groups all, bool in_parts, bool reco
     ptrdiff_t step = 1;
     while (8 * step < c.room) step *= 2;
     if (c.parts > 1) c.room = (c.room + step - 1) / step * step;
+    if (c.workers == 1) c.slice = rows_in_slice(w, all.start[all.groups]);
     return c;
 }
 
@@ -79,14 +93,35 @@ static void part_make(part *p, row_groups all, const cut *c, ptrdiff_t i) {
     for (ptrdiff_t e = first; e < first + n; e++) p->few &= all.start[e + 1] - all.start[e] <= PRODUCT_ROWS;
 }
 
+/* Where piece i begins of an expert's rows, which are cut into so many. */
+static ptrdiff_t piece_start(ptrdiff_t rows, ptrdiff_t i, ptrdiff_t pieces) {
+    return i == pieces ? rows : rows * i / pieces / SLICE_STEP * SLICE_STEP;
+}
+
+/* The slice of p that follows this one, of about `most` rows; a first one follows from {.row = p->row, .groups.first = p->groups.first}. */
+static bool next_slice(part *slice, const part *p, ptrdiff_t most) {
+    const ptrdiff_t *start = p->groups.start, row = slice->row + slice->rows - p->row;
+    ptrdiff_t e = slice->groups.first - p->groups.first, end;
+    if (row == p->rows) return false;
+    while (start[e + 1] <= row) e++;
+    const ptrdiff_t rows = start[e + 1] - start[e], pieces = (rows + most - 1) / most;
+    ptrdiff_t i = 1, n = 1;
+    while (start[e] + piece_start(rows, i, pieces) <= row) i++;
+    end = start[e] + piece_start(rows, i, pieces);
+    while (pieces == 1 && n < PART_EXPERTS && e + n < p->groups.groups && start[e + n + 1] - row <= most) end = start[e + ++n];
+    *slice = (part){.row = p->row + row, .rows = end - row, .groups = {(int)n, NULL, p->groups.first + e}};
+    for (ptrdiff_t k = 1; k <= n; k++) slice->start[k] = (start[e + k] < end ? start[e + k] : end) - row;
+    return true;
+}
+
 static rows_of rows_from(rows_of x, ptrdiff_t row, ptrdiff_t width) {
     return x.row ? (rows_of){x.x, x.row + row} : (rows_of){x.x + row * width, NULL};
 }
 
-/* What a part needs for a moment, of one worker. */
+/* What a part needs for a moment, of one worker; what of it no d-weight reads, of one slice. */
 typedef struct {
     real *act, *dact;  /* (room, F) */
-    real *gate, *up;   /* (room, F), where they are not kept; else NULL */
+    real *gate, *up;   /* (room, F) */
     real *gradient;    /* of a part of one weight, where gradients come in parts; else NULL */
     real *drow_weight; /* (rows) of all parts; NULL: not wanted */
     struct {
@@ -96,10 +131,14 @@ typedef struct {
 
 static real *gradient_of(tape *t, const weight *bias) { return bias ? tape_weight_gradient(t, bias) : NULL; }
 
+/* Rows of what one thread has for itself; a piece of an expert may have SLICE_STEP more than it was meant to have. */
+static ptrdiff_t own_room(const cut *c) { return c->slice ? c->slice + SLICE_STEP : c->room; }
+
 static scratch scratch_borrow(tape *t, const struct saved *s, const cut *c, bool backward, bool in_parts) {
-    const ptrdiff_t size = c->workers * c->room * s->w.down->in;
+    const ptrdiff_t F = s->w.down->in, own = (c->slice ? omp_get_max_threads() : c->workers) * own_room(c) * F;
+    const ptrdiff_t size = backward ? c->workers * c->room * F : own;
     scratch all = {.act = tape_borrow(t, size)};
-    if (backward) all.dact = tape_borrow(t, size);
+    if (backward) all.dact = tape_borrow(t, own);
     if (s->recompute && s->w.gate) all.gate = tape_borrow(t, size);
     if (s->recompute) all.up = tape_borrow(t, size);
     if (in_parts) all.gradient = tape_borrow(t, experts_gradient_values(s->w.down));
@@ -128,13 +167,27 @@ static scratch scratch_of(const scratch *all, const struct saved *s, const cut *
     return mine;
 }
 
-typedef void work(tape *t, const struct saved *s, const part *p, const scratch *m);
+/* That of the thread who asks, for a slice of p. */
+static scratch scratch_of_slice(const scratch *of_part, const struct saved *s, const cut *c, const part *p, const part *slice) {
+    const ptrdiff_t F = s->w.down->in, there = (slice->row - p->row) * F, own = omp_get_thread_num() * own_room(c) * F;
+    const bool backward = of_part->dact;
+    const ptrdiff_t inner = s->up || backward ? there : own;
+    scratch mine = *of_part;
+    mine.act += backward ? there : own;
+    if (backward) mine.dact += own;
+    if (mine.gate) mine.gate += inner;
+    mine.up += inner;
+    if (mine.drow_weight) mine.drow_weight += slice->row - p->row;
+    return mine;
+}
+
+typedef void work(tape *t, const struct saved *s, const cut *c, const part *p, const scratch *m);
 
 static void work_on_part(tape *t, const struct saved *s, const cut *c, const scratch *all, work *do_part, ptrdiff_t i) {
     part p;
     part_make(&p, s->groups, c, i);
     const scratch mine = scratch_of(all, s, c, &p);
-    do_part(t, s, &p, &mine);
+    do_part(t, s, c, &p, &mine);
 }
 
 /* Where all threads work on a part there must be no region around it, not even of one thread: products inside would start new threads each time. */
@@ -145,6 +198,23 @@ static void work_on_parts(tape *t, const struct saved *s, const cut *c, const sc
     }
 #pragma omp parallel for schedule(dynamic)
     for (ptrdiff_t i = 0; i < c->parts; i++) work_on_part(t, s, c, all, do_part, i);
+}
+
+/* What concerns rows alone. */
+static void work_on_slices(tape *t, const struct saved *s, const cut *c, const part *p, const scratch *m, work *do_slice) {
+    if (!c->slice) {
+        do_slice(t, s, c, p, m);
+        return;
+    }
+#pragma omp parallel
+#pragma omp single
+    for (part slice = {.row = p->row, .groups.first = p->groups.first}; next_slice(&slice, p, c->slice);)
+#pragma omp task firstprivate(slice)
+    {
+        slice.groups.start = slice.start;
+        const scratch mine = scratch_of_slice(m, s, c, p, &slice);
+        do_slice(t, s, c, &slice, &mine);
+    }
 }
 
 /* dW += dy^T x, the last use of W. Where only few rows reached each expert, an update can do without dW itself. */
@@ -192,22 +262,40 @@ static void activate_backward(tape *t, real *act, real *gate, real *up, real *dr
     else t->k->swiglu_backward(act, gate, up, drow_weight, dact, row_weight, rows, F);
 }
 
-/* dx += , the gradients of a part's weights, and of its rows' weights. */
-static void part_backward(tape *t, const struct saved *s, const part *p, const scratch *m) {
-    const ptrdiff_t F = s->w.down->in, D = s->x->cols;
-    const rows_of x = rows_from(tensor_rows(s->x), p->row, D), dy = rows_from(tensor_gradient_rows(s->y), p->row, D);
-    const real *row_weight = s->row_weight ? s->row_weight + p->row : NULL;
-    real *dx = s->x->dx + p->row * D;
-    if (s->recompute) inner(t, m->gate, m->up, x, &s->w, p->groups);
-    weight_linear_dx(t, m->dact, dy, s->w.down, p->groups, false);
-    activate_backward(t, m->act, m->gate, m->up, m->drow_weight, m->dact, row_weight, p->rows, F, &s->w);
-    add_to_bias(t, m->dbias.down, s->w.down_bias, dy, m->drow_weight, row_weight, p->groups);
+static rows_of gradient_rows(const struct saved *s, const part *p) { return rows_from(tensor_gradient_rows(s->y), p->row, s->w.down->out); }
+
+/* Gate and up become their gradients, and rows' weights get theirs. */
+static void inner_backward(tape *t, const struct saved *s, const part *p, const scratch *m) {
+    if (s->recompute) inner(t, m->gate, m->up, rows_from(tensor_rows(s->x), p->row, s->x->cols), &s->w, p->groups);
+    weight_linear_dx(t, m->dact, gradient_rows(s, p), s->w.down, p->groups, false);
+    activate_backward(t, m->act, m->gate, m->up, m->drow_weight, m->dact, s->row_weight ? s->row_weight + p->row : NULL, p->rows, s->w.down->in,
+                      &s->w);
+}
+
+/* dx += that through gate's weight, or up's; d NULL: nothing */
+static void add_to_input(tape *t, const struct saved *s, const part *p, const real *d, const weight *w) {
+    if (d) weight_linear_dx(t, s->x->dx + p->row * s->x->cols, (rows_of){d, NULL}, w, p->groups, true);
+}
+
+static void slice_backward(tape *t, const struct saved *s, const cut *c, const part *slice, const scratch *m) {
+    (void)c;
+    inner_backward(t, s, slice, m);
+    add_to_input(t, s, slice, m->gate, s->w.gate);
+    add_to_input(t, s, slice, m->up, s->w.up);
+}
+
+/* dx += , the gradients of a part's weights, and of its rows' weights. Without slices a weight's d-input is followed by its d-weight: it is near. */
+static void part_backward(tape *t, const struct saved *s, const cut *c, const part *p, const scratch *m) {
+    const rows_of x = rows_from(tensor_rows(s->x), p->row, s->x->cols), dy = gradient_rows(s, p);
+    if (c->slice) work_on_slices(t, s, c, p, m, slice_backward);
+    else inner_backward(t, s, p, m);
+    add_to_bias(t, m->dbias.down, s->w.down_bias, dy, m->drow_weight, s->row_weight ? s->row_weight + p->row : NULL, p->groups);
     add_to_bias(t, m->dbias.gate, s->w.gate_bias, (rows_of){m->gate, NULL}, NULL, NULL, p->groups);
     add_to_bias(t, m->dbias.up, s->w.up_bias, (rows_of){m->up, NULL}, NULL, NULL, p->groups);
     add_to_weight(t, s->w.down, dy, (rows_of){m->act, NULL}, p, m->gradient);
-    if (m->gate) weight_linear_dx(t, dx, (rows_of){m->gate, NULL}, s->w.gate, p->groups, true);
+    if (!c->slice) add_to_input(t, s, p, m->gate, s->w.gate);
     if (m->gate) add_to_weight(t, s->w.gate, (rows_of){m->gate, NULL}, x, p, m->gradient);
-    weight_linear_dx(t, dx, (rows_of){m->up, NULL}, s->w.up, p->groups, true);
+    if (!c->slice) add_to_input(t, s, p, m->up, s->w.up);
     add_to_weight(t, s->w.up, (rows_of){m->up, NULL}, x, p, m->gradient);
 }
 
@@ -229,14 +317,19 @@ static void experts_backward(tape *t, void *saved) {
     scratch_return(t, &all);
 }
 
-static void part_forward(tape *t, const struct saved *s, const part *p, const scratch *m) {
-    const rows_of x = rows_from(tensor_rows(s->x), p->row, s->x->cols);
-    const real *row_weight = s->row_weight ? s->row_weight + p->row : NULL;
-    inner(t, m->gate, m->up, x, &s->w, p->groups);
-    real *y = s->y->x + p->row * s->w.down->out;
-    activate(t, m->act, m->gate, m->up, row_weight, p->rows, s->w.down->in, &s->w);
-    weight_linear(t, y, (rows_of){m->act, NULL}, s->w.down, p->groups);
-    add_bias_of(t, y, s->w.down_bias, row_weight, p->groups);
+static void slice_forward(tape *t, const struct saved *s, const cut *c, const part *slice, const scratch *m) {
+    const rows_of x = rows_from(tensor_rows(s->x), slice->row, s->x->cols);
+    const real *row_weight = s->row_weight ? s->row_weight + slice->row : NULL;
+    (void)c;
+    inner(t, m->gate, m->up, x, &s->w, slice->groups);
+    real *y = s->y->x + slice->row * s->w.down->out;
+    activate(t, m->act, m->gate, m->up, row_weight, slice->rows, s->w.down->in, &s->w);
+    weight_linear(t, y, (rows_of){m->act, NULL}, s->w.down, slice->groups);
+    add_bias_of(t, y, s->w.down_bias, row_weight, slice->groups);
+}
+
+static void part_forward(tape *t, const struct saved *s, const cut *c, const part *p, const scratch *m) {
+    work_on_slices(t, s, c, p, m, slice_forward);
 }
 
 static void run(tape *t, tensor *y, tensor *x, const mlp_weights *w, tensor *pair_weights, const real *row_weight, const int32_t *row,

@@ -54,10 +54,10 @@ struct product {
 };
 
 static row_groups groups_of(const task *t) { return (row_groups){(int)t->size[GROUPS], t->start, 0}; }
-static void our_forward(task *t) { t->kernels->linear(t->c, (rows_of){t->a, NULL}, &t->weight, groups_of(t), t->size[IN], t->size[OUT]); }
-static void our_dx(task *t) { t->kernels->linear_dx(t->c, (rows_of){t->a, NULL}, &t->weight, groups_of(t), t->size[IN], t->size[OUT], false); }
+static void our_forward(task *t) { t->kernels->linear(t->c, (rows_of){.x = t->a}, &t->weight, groups_of(t), t->size[IN], t->size[OUT]); }
+static void our_dx(task *t) { t->kernels->linear_dx(t->c, (rows_of){.x = t->a}, &t->weight, groups_of(t), t->size[IN], t->size[OUT], false); }
 static void our_dw(task *t) {
-    t->kernels->linear_dw(t->c, NULL, (rows_of){t->a, NULL}, (rows_of){t->b, NULL}, groups_of(t), t->size[IN], t->size[OUT], false, false);
+    t->kernels->linear_dw(t->c, NULL, (rows_of){.x = t->a}, (rows_of){.x = t->b}, groups_of(t), t->size[IN], t->size[OUT], false, false);
 }
 
 static const product products[] = {

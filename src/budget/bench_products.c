@@ -51,20 +51,20 @@ static row_groups groups_of(const factors *a) { return (row_groups){(int)a->shap
 
 static int run_forward(void *context) {
     const product_case *c = context;
-    c->products->linear(c->a->y, (rows_of){c->a->x, NULL}, &(matrices){c->a->group, c->packed}, groups_of(c->a), c->a->shape.in, c->a->shape.out);
+    c->products->linear(c->a->y, (rows_of){.x = c->a->x}, &(matrices){c->a->group, c->packed}, groups_of(c->a), c->a->shape.in, c->a->shape.out);
     return LAMP_OK;
 }
 
 static int run_dx(void *context) {
     const product_case *c = context;
-    c->products->linear_dx(c->a->dx, (rows_of){c->a->y, NULL}, &(matrices){c->a->group, c->packed}, groups_of(c->a), c->a->shape.in, c->a->shape.out,
+    c->products->linear_dx(c->a->dx, (rows_of){.x = c->a->y}, &(matrices){c->a->group, c->packed}, groups_of(c->a), c->a->shape.in, c->a->shape.out,
                            false);
     return LAMP_OK;
 }
 
 static int run_dw(void *context) {
     const product_case *c = context;
-    c->products->linear_dw(c->a->dw, NULL, (rows_of){c->a->y, NULL}, (rows_of){c->a->x, NULL}, groups_of(c->a), c->a->shape.in, c->a->shape.out,
+    c->products->linear_dw(c->a->dw, NULL, (rows_of){.x = c->a->y}, (rows_of){.x = c->a->x}, groups_of(c->a), c->a->shape.in, c->a->shape.out,
                            false, false);
     return LAMP_OK;
 }
@@ -72,7 +72,7 @@ static int run_dw(void *context) {
 static int run_forward_int8(void *context) {
     const product_case_int8 *c = context;
     const product_shape *s = &c->a->shape;
-    c->products->linear_stored(&(stored_product){c->a->y, {c->a->x, NULL}, {STORED_Q8_0, c->group}, groups_of(c->a), s->in, s->out}, 1);
+    c->products->linear_stored(&(stored_product){c->a->y, {.x = c->a->x}, {STORED_Q8_0, c->group}, groups_of(c->a), s->in, s->out}, 1);
     return LAMP_OK;
 }
 

@@ -42,25 +42,24 @@ static void attention_backward(const attention_gradients *d, const real *dy, con
                                attention_span span, attention_shape shape) {
     SPEND(PHASE_ATTENTION, machine_products->attention_backward(d, dy, y, log_sum, in, span, shape));
 }
-static void swiglu(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
-    SPEND(PHASE_ACTIVATION, machine->swiglu(act, gate, up, row_weight, rows, width));
+static void swiglu(const inner_rows *inner, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+    SPEND(PHASE_ACTIVATION, machine->swiglu(inner, row_weight, rows, width));
 }
-static void swiglu_backward(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
-                            ptrdiff_t width) {
-    SPEND(PHASE_ACTIVATION, machine->swiglu_backward(act, gate, up, drow_weight, dact, row_weight, rows, width));
+static void swiglu_backward(const inner_rows *inner, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+    SPEND(PHASE_ACTIVATION, machine->swiglu_backward(inner, drow_weight, dact, row_weight, rows, width));
 }
-static void swiglu_bounded(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width, swiglu_bounds b) {
-    SPEND(PHASE_ACTIVATION, machine->swiglu_bounded(act, gate, up, row_weight, rows, width, b));
+static void swiglu_bounded(const inner_rows *inner, const real *row_weight, ptrdiff_t rows, ptrdiff_t width, swiglu_bounds b) {
+    SPEND(PHASE_ACTIVATION, machine->swiglu_bounded(inner, row_weight, rows, width, b));
 }
-static void swiglu_bounded_backward(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
+static void swiglu_bounded_backward(const inner_rows *inner, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
                                     ptrdiff_t width, swiglu_bounds b) {
-    SPEND(PHASE_ACTIVATION, machine->swiglu_bounded_backward(act, gate, up, drow_weight, dact, row_weight, rows, width, b));
+    SPEND(PHASE_ACTIVATION, machine->swiglu_bounded_backward(inner, drow_weight, dact, row_weight, rows, width, b));
 }
-static void relu(real *act, const real *x, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
-    SPEND(PHASE_ACTIVATION, machine->relu(act, x, row_weight, rows, width));
+static void relu(const inner_rows *inner, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+    SPEND(PHASE_ACTIVATION, machine->relu(inner, row_weight, rows, width));
 }
-static void relu_backward(real *act, real *x, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
-    SPEND(PHASE_ACTIVATION, machine->relu_backward(act, x, drow_weight, dact, row_weight, rows, width));
+static void relu_backward(const inner_rows *inner, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+    SPEND(PHASE_ACTIVATION, machine->relu_backward(inner, drow_weight, dact, row_weight, rows, width));
 }
 static double sum_squares(const real *x, ptrdiff_t n) {
     double sum;

@@ -18,10 +18,11 @@
 #include "base/real.h"
 #include "kernels/stored.h"
 
-/* Rows of a batch, optionally picked: row r is x + (row ? row[r] : r) * width. */
+/* Rows of a batch, optionally picked: row r is x + (row ? row[r] : r) * width. bf16: instead of x, where numbers are rounded already. */
 typedef struct {
     const real *x;
     const int32_t *row;
+    const uint16_t *bf16;
 } rows_of;
 
 /* Which rows belong to which weight matrix: group g owns rows start[g] .. start[g + 1]. A dense product is one group. */
@@ -69,6 +70,15 @@ typedef struct {
     real alpha, limit;
 } swiglu_bounds;
 
+/* What lies between an expert's products, (rows, width) each. Backward reads and writes reals, or what is rounded where they are NULL. Forward reads
+ * reals; where act is NULL it is rounded, and gate and up are copied to where they are rounded, unless that is NULL, past the caches. */
+typedef struct {
+    real *act, *gate, *up;
+    struct {
+        uint16_t *act, *gate, *up;
+    } bf16;
+} inner_rows;
+
 /* Of each head's `width` columns the last 2 half turn, in pairs (i, i + half) or, as neighbours, (2 i, 2 i + 1). */
 typedef struct {
     ptrdiff_t heads, width, half;
@@ -108,6 +118,7 @@ typedef struct {
 
 /* Products in one precision: factors are rounded to it, sums are real. Of a weight, all groups at once. */
 struct products {
+    bool rounds; /* to bf16; only then may x of linear, dy of linear_dx, and both of linear_dw be rounded already */
     /* y[r] = x[r] w[g]^T */
     void (*linear)(real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out);
     /* dx[r] (+)= dy[r] w[g];  accumulate: += */
@@ -174,19 +185,17 @@ struct kernels {
     /* log_sum = logarithm of sum(exp(x)) */
     void (*log_sum_exp)(real *log_sum, const real *x, ptrdiff_t rows, ptrdiff_t width);
     /* act = silu(gate) up row_weight[r]; row_weight NULL: 1 */
-    void (*swiglu)(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
-    /* From dact: gate and up are replaced by dgate and dup; act is made again for d-weight; drow_weight[r] = <dact, silu(gate) up>. */
-    void (*swiglu_backward)(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
-                            ptrdiff_t width);
+    void (*swiglu)(const inner_rows *inner, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
+    /* From dact: gate and up are replaced by dgate and dup; act is made again for d-weight; drow_weight[r] = <dact, silu(gate) up>, NULL: not
+     * wanted. */
+    void (*swiglu_backward)(const inner_rows *inner, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
     /* The same with bounds: g = min(gate, limit), u = min(max(up, -limit), limit), act = g sigmoid(alpha g) (u + 1) row_weight[r]. */
-    void (*swiglu_bounded)(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width,
-                           swiglu_bounds bounds);
-    void (*swiglu_bounded_backward)(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
+    void (*swiglu_bounded)(const inner_rows *inner, const real *row_weight, ptrdiff_t rows, ptrdiff_t width, swiglu_bounds bounds);
+    void (*swiglu_bounded_backward)(const inner_rows *inner, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
                                     ptrdiff_t width, swiglu_bounds bounds);
-    /* act = max(0, x) row_weight[r]; row_weight NULL: 1 */
-    void (*relu)(real *act, const real *x, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
-    /* From dact: x is replaced by dx; act is made again; drow_weight[r] = <dact, max(0, x)>, NULL: not wanted. */
-    void (*relu_backward)(real *act, real *x, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
+    /* act = max(0, up) row_weight[r], and of it the same; there is no gate */
+    void (*relu)(const inner_rows *inner, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
+    void (*relu_backward)(const inner_rows *inner, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
     /* loss[r] = log_sum(x) - x[target]; x is replaced by scale (softmax(x) - onehot). target -1: no loss, no gradient. */
     void (*cross_entropy)(double *loss, real *x, const int32_t *target, ptrdiff_t rows, ptrdiff_t width, real scale);
     /* y = a + b */

@@ -5,8 +5,11 @@
  * da = dy D (dy the token's gradient, read through the plan),
  *     dw = <da, silu(g) u>,   dD += dy^T a,   dg, du as in the kernel,   dG += dg^T x,   dU += du^T x,   dx = dg G + du U
  * and of biases  db_y += w dy,   dw += <dy, b_y>,   db_g += dg,   db_u += du, summed over an expert's rows.
- * Kept per row are g and u, 2 F values (F without G); a is made again from them. Or nothing is kept, and they are made again too. The use of each
- * weight ends with its own d-weight, the last to need it: where an update takes gradients as they are produced, there is one of them at a time.
+ * Kept per row are g and u, 2 F values (F without G); a is made again from them. Or nothing is kept, and they are made again too. Where products round
+ * their factors to bf16, a, g and u and their gradients are rounded as they are made, which halves what is kept and what moves: only silu(g) u forward
+ * is of what g and u were before. They stay real where something else reads them: biases, whose gradients are their sums, and updates that take
+ * factors. The use of each weight ends with its own d-weight, the last to need it: where an update takes gradients as they are produced, there is one
+ * of them at a time.
  *
  * Many experts go through this in parts, a few neighbours at a time, each part from its first product to its update by one thread: what it reads
  * and writes, weights above all, stays in that thread's caches. Where rows are many, a part that all threads work on is cut into slices, some rows
@@ -19,8 +22,8 @@
 struct saved {
     mlp_weights w;
     tensor *x, *y, *weights; /* weights: of the pairs; NULL when dense or fixed */
-    bool recompute;
-    real *gate, *up;        /* (rows, F); backward turns them into their gradients; gate NULL: ReLU. Both NULL: recompute */
+    bool recompute, rounded;
+    inner_rows kept; /* gate and up, which backward turns into their gradients; of ReLU no gate. None: recompute */
     const real *row_weight; /* (rows); NULL when dense */
     const int32_t *row;     /* of each pair */
     row_groups groups;
@@ -115,13 +118,13 @@ static bool next_slice(part *slice, const part *p, ptrdiff_t most) {
 }
 
 static rows_of rows_from(rows_of x, ptrdiff_t row, ptrdiff_t width) {
-    return x.row ? (rows_of){x.x, x.row + row} : (rows_of){x.x + row * width, NULL};
+    return x.row ? (rows_of){.x = x.x, .row = x.row + row} : (rows_of){.x = x.x + row * width};
 }
 
 /* What a part needs for a moment, of one worker; what of it no d-weight reads, of one slice. */
 typedef struct {
-    real *act, *dact;  /* (room, F) */
-    real *gate, *up;   /* (room, F) */
+    inner_rows inner;
+    real *dact;        /* (room, F) */
     real *gradient;    /* of a part of one weight, where gradients come in parts; else NULL */
     real *drow_weight; /* (rows) of all parts; NULL: not wanted */
     struct {
@@ -134,13 +137,19 @@ static real *gradient_of(tape *t, const weight *bias) { return bias ? tape_weigh
 /* Rows of what one thread has for itself; a piece of an expert may have SLICE_STEP more than it was meant to have. */
 static ptrdiff_t own_room(const cut *c) { return c->slice ? c->slice + SLICE_STEP : c->room; }
 
+static uint16_t *borrow_bf16(tape *t, ptrdiff_t n) { return (uint16_t *)(void *)tape_borrow(t, (n + 1) / 2); }
+static void return_bf16(tape *t, const uint16_t *borrowed) { tape_return(t, (const real *)(const void *)borrowed); }
+
 static scratch scratch_borrow(tape *t, const struct saved *s, const cut *c, bool backward, bool in_parts) {
     const ptrdiff_t F = s->w.down->in, own = (c->slice ? omp_get_max_threads() : c->workers) * own_room(c) * F;
     const ptrdiff_t size = backward ? c->workers * c->room * F : own;
-    scratch all = {.act = tape_borrow(t, size)};
-    if (backward) all.dact = tape_borrow(t, own);
-    if (s->recompute && s->w.gate) all.gate = tape_borrow(t, size);
-    if (s->recompute) all.up = tape_borrow(t, size);
+    scratch all = {.dact = backward ? tape_borrow(t, own) : NULL};
+    if (s->rounded) all.inner.bf16.act = borrow_bf16(t, size);
+    else all.inner.act = tape_borrow(t, size);
+    if (s->rounded ? !backward : s->recompute) {
+        if (s->w.gate) all.inner.gate = tape_borrow(t, size);
+        all.inner.up = tape_borrow(t, size);
+    }
     if (in_parts) all.gradient = tape_borrow(t, experts_gradient_values(s->w.down));
     if (backward && s->weights) all.drow_weight = tape_borrow(t, s->x->rows);
     if (backward)
@@ -149,21 +158,24 @@ static scratch scratch_borrow(tape *t, const struct saved *s, const cut *c, bool
 }
 
 static void scratch_return(tape *t, const scratch *all) {
-    tape_return(t, all->act), tape_return(t, all->dact), tape_return(t, all->gate), tape_return(t, all->up);
-    tape_return(t, all->gradient), tape_return(t, all->drow_weight);
+    tape_return(t, all->inner.act), tape_return(t, all->inner.gate), tape_return(t, all->inner.up), return_bf16(t, all->inner.bf16.act);
+    tape_return(t, all->dact), tape_return(t, all->gradient), tape_return(t, all->drow_weight);
 }
 
-static real *of_worker(real *all, ptrdiff_t size) { return all ? all + omp_get_thread_num() * size : NULL; }
+static real *further(real *x, ptrdiff_t n) { return x ? x + n : NULL; }
+static uint16_t *further_bf16(uint16_t *x, ptrdiff_t n) { return x ? x + n : NULL; }
 
 /* That of the worker who asks, for part p; what is kept of all rows lies where p's rows do. */
 static scratch scratch_of(const scratch *all, const struct saved *s, const cut *c, const part *p) {
-    const ptrdiff_t F = s->w.down->in, size = c->room * F;
-    scratch mine = {.act = of_worker(all->act, size), .dact = of_worker(all->dact, size)};
-    mine.gate = s->gate ? s->gate + p->row * F : of_worker(all->gate, size);
-    mine.up = s->up ? s->up + p->row * F : of_worker(all->up, size);
-    mine.gradient = of_worker(all->gradient, c->experts * s->w.down->out * F);
-    mine.drow_weight = all->drow_weight ? all->drow_weight + p->row : NULL;
-    mine.dbias = all->dbias;
+    const ptrdiff_t F = s->w.down->in, there = p->row * F, own = omp_get_thread_num() * c->room * F;
+    const inner_rows *kept = &s->kept, *borrowed = &all->inner;
+    scratch mine = {.dact = further(all->dact, own), .dbias = all->dbias};
+    mine.inner.act = further(borrowed->act, own), mine.inner.bf16.act = further_bf16(borrowed->bf16.act, own);
+    mine.inner.gate = kept->gate ? kept->gate + there : further(borrowed->gate, own);
+    mine.inner.up = kept->up ? kept->up + there : further(borrowed->up, own);
+    mine.inner.bf16.gate = further_bf16(kept->bf16.gate, there), mine.inner.bf16.up = further_bf16(kept->bf16.up, there);
+    mine.gradient = further(all->gradient, omp_get_thread_num() * c->experts * s->w.down->out * F);
+    mine.drow_weight = further(all->drow_weight, p->row);
     return mine;
 }
 
@@ -171,13 +183,14 @@ static scratch scratch_of(const scratch *all, const struct saved *s, const cut *
 static scratch scratch_of_slice(const scratch *of_part, const struct saved *s, const cut *c, const part *p, const part *slice) {
     const ptrdiff_t F = s->w.down->in, there = (slice->row - p->row) * F, own = omp_get_thread_num() * own_room(c) * F;
     const bool backward = of_part->dact;
-    const ptrdiff_t inner = s->up || backward ? there : own;
+    const ptrdiff_t at_act = backward ? there : own, at_inner = backward || s->kept.up ? there : own;
+    const inner_rows *all = &of_part->inner;
     scratch mine = *of_part;
-    mine.act += backward ? there : own;
-    if (backward) mine.dact += own;
-    if (mine.gate) mine.gate += inner;
-    mine.up += inner;
-    if (mine.drow_weight) mine.drow_weight += slice->row - p->row;
+    mine.inner.act = further(all->act, at_act), mine.inner.bf16.act = further_bf16(all->bf16.act, at_act);
+    mine.inner.gate = further(all->gate, at_inner), mine.inner.up = further(all->up, at_inner);
+    mine.inner.bf16.gate = further_bf16(all->bf16.gate, there), mine.inner.bf16.up = further_bf16(all->bf16.up, there);
+    mine.dact = further(of_part->dact, own);
+    mine.drow_weight = further(of_part->drow_weight, slice->row - p->row);
     return mine;
 }
 
@@ -247,41 +260,44 @@ static void inner(tape *t, real *gate, real *up, rows_of x, const mlp_weights *w
     add_bias_of(t, up, w->up_bias, NULL, groups);
 }
 
-static void activate(tape *t, real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t F,
-                     const mlp_weights *w) {
-    if (!gate) t->k->relu(act, up, row_weight, rows, F);
-    else if (w->bounds.limit > 0) t->k->swiglu_bounded(act, gate, up, row_weight, rows, F, w->bounds);
-    else t->k->swiglu(act, gate, up, row_weight, rows, F);
+static void activate(tape *t, const inner_rows *inner, const real *row_weight, ptrdiff_t rows, const mlp_weights *w) {
+    const ptrdiff_t F = w->down->in;
+    if (!w->gate) t->k->relu(inner, row_weight, rows, F);
+    else if (w->bounds.limit > 0) t->k->swiglu_bounded(inner, row_weight, rows, F, w->bounds);
+    else t->k->swiglu(inner, row_weight, rows, F);
 }
 
 /* gate and up become their gradients. */
-static void activate_backward(tape *t, real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
-                              ptrdiff_t F, const mlp_weights *w) {
-    if (!gate) t->k->relu_backward(act, up, drow_weight, dact, row_weight, rows, F);
-    else if (w->bounds.limit > 0) t->k->swiglu_bounded_backward(act, gate, up, drow_weight, dact, row_weight, rows, F, w->bounds);
-    else t->k->swiglu_backward(act, gate, up, drow_weight, dact, row_weight, rows, F);
+static void activate_backward(tape *t, const scratch *m, const real *row_weight, ptrdiff_t rows, const mlp_weights *w) {
+    const ptrdiff_t F = w->down->in;
+    if (!w->gate) t->k->relu_backward(&m->inner, m->drow_weight, m->dact, row_weight, rows, F);
+    else if (w->bounds.limit > 0) t->k->swiglu_bounded_backward(&m->inner, m->drow_weight, m->dact, row_weight, rows, F, w->bounds);
+    else t->k->swiglu_backward(&m->inner, m->drow_weight, m->dact, row_weight, rows, F);
 }
 
 static rows_of gradient_rows(const struct saved *s, const part *p) { return rows_from(tensor_gradient_rows(s->y), p->row, s->w.down->out); }
 
 /* Gate and up become their gradients, and rows' weights get theirs. */
 static void inner_backward(tape *t, const struct saved *s, const part *p, const scratch *m) {
-    if (s->recompute) inner(t, m->gate, m->up, rows_from(tensor_rows(s->x), p->row, s->x->cols), &s->w, p->groups);
+    if (s->recompute) inner(t, m->inner.gate, m->inner.up, rows_from(tensor_rows(s->x), p->row, s->x->cols), &s->w, p->groups);
     weight_linear_dx(t, m->dact, gradient_rows(s, p), s->w.down, p->groups, false);
-    activate_backward(t, m->act, m->gate, m->up, m->drow_weight, m->dact, s->row_weight ? s->row_weight + p->row : NULL, p->rows, s->w.down->in,
-                      &s->w);
+    activate_backward(t, m, s->row_weight ? s->row_weight + p->row : NULL, p->rows, &s->w);
 }
 
-/* dx += that through gate's weight, or up's; d NULL: nothing */
-static void add_to_input(tape *t, const struct saved *s, const part *p, const real *d, const weight *w) {
-    if (d) weight_linear_dx(t, s->x->dx + p->row * s->x->cols, (rows_of){d, NULL}, w, p->groups, true);
+static rows_of act_of(const scratch *m) { return (rows_of){.x = m->inner.act, .bf16 = m->inner.bf16.act}; }
+static rows_of gate_of(const scratch *m) { return (rows_of){.x = m->inner.gate, .bf16 = m->inner.bf16.gate}; }
+static rows_of up_of(const scratch *m) { return (rows_of){.x = m->inner.up, .bf16 = m->inner.bf16.up}; }
+
+/* dx += that through gate's weight, or up's; w NULL: nothing */
+static void add_to_input(tape *t, const struct saved *s, const part *p, rows_of d, const weight *w) {
+    if (w) weight_linear_dx(t, s->x->dx + p->row * s->x->cols, d, w, p->groups, true);
 }
 
 static void slice_backward(tape *t, const struct saved *s, const cut *c, const part *slice, const scratch *m) {
     (void)c;
     inner_backward(t, s, slice, m);
-    add_to_input(t, s, slice, m->gate, s->w.gate);
-    add_to_input(t, s, slice, m->up, s->w.up);
+    add_to_input(t, s, slice, gate_of(m), s->w.gate);
+    add_to_input(t, s, slice, up_of(m), s->w.up);
 }
 
 /* dx += , the gradients of a part's weights, and of its rows' weights. Without slices a weight's d-input is followed by its d-weight: it is near. */
@@ -290,13 +306,13 @@ static void part_backward(tape *t, const struct saved *s, const cut *c, const pa
     if (c->slice) work_on_slices(t, s, c, p, m, slice_backward);
     else inner_backward(t, s, p, m);
     add_to_bias(t, m->dbias.down, s->w.down_bias, dy, m->drow_weight, s->row_weight ? s->row_weight + p->row : NULL, p->groups);
-    add_to_bias(t, m->dbias.gate, s->w.gate_bias, (rows_of){m->gate, NULL}, NULL, NULL, p->groups);
-    add_to_bias(t, m->dbias.up, s->w.up_bias, (rows_of){m->up, NULL}, NULL, NULL, p->groups);
-    add_to_weight(t, s->w.down, dy, (rows_of){m->act, NULL}, p, m->gradient);
-    if (!c->slice) add_to_input(t, s, p, m->gate, s->w.gate);
-    if (m->gate) add_to_weight(t, s->w.gate, (rows_of){m->gate, NULL}, x, p, m->gradient);
-    if (!c->slice) add_to_input(t, s, p, m->up, s->w.up);
-    add_to_weight(t, s->w.up, (rows_of){m->up, NULL}, x, p, m->gradient);
+    add_to_bias(t, m->dbias.gate, s->w.gate_bias, gate_of(m), NULL, NULL, p->groups);
+    add_to_bias(t, m->dbias.up, s->w.up_bias, up_of(m), NULL, NULL, p->groups);
+    add_to_weight(t, s->w.down, dy, act_of(m), p, m->gradient);
+    if (!c->slice) add_to_input(t, s, p, gate_of(m), s->w.gate);
+    if (s->w.gate) add_to_weight(t, s->w.gate, gate_of(m), x, p, m->gradient);
+    if (!c->slice) add_to_input(t, s, p, up_of(m), s->w.up);
+    add_to_weight(t, s->w.up, up_of(m), x, p, m->gradient);
 }
 
 static void experts_backward(tape *t, void *saved) {
@@ -321,10 +337,10 @@ static void slice_forward(tape *t, const struct saved *s, const cut *c, const pa
     const rows_of x = rows_from(tensor_rows(s->x), slice->row, s->x->cols);
     const real *row_weight = s->row_weight ? s->row_weight + slice->row : NULL;
     (void)c;
-    inner(t, m->gate, m->up, x, &s->w, slice->groups);
+    inner(t, m->inner.gate, m->inner.up, x, &s->w, slice->groups);
+    activate(t, &m->inner, row_weight, slice->rows, &s->w);
     real *y = s->y->x + slice->row * s->w.down->out;
-    activate(t, m->act, m->gate, m->up, row_weight, slice->rows, s->w.down->in, &s->w);
-    weight_linear(t, y, (rows_of){m->act, NULL}, s->w.down, slice->groups);
+    weight_linear(t, y, act_of(m), s->w.down, slice->groups);
     add_bias_of(t, y, s->w.down_bias, row_weight, slice->groups);
 }
 
@@ -332,11 +348,20 @@ static void part_forward(tape *t, const struct saved *s, const cut *c, const par
     work_on_slices(t, s, c, p, m, slice_forward);
 }
 
+static void keep_inner(tape *t, struct saved *s) {
+    const size_t n = (size_t)(s->x->rows * s->w.down->in);
+    if (s->rounded && s->w.gate) s->kept.bf16.gate = tape_keep(t, sizeof(uint16_t) * n);
+    if (s->rounded) s->kept.bf16.up = tape_keep(t, sizeof(uint16_t) * n);
+    if (s->rounded || s->recompute) return;
+    if (s->w.gate) s->kept.gate = tape_keep(t, sizeof(real) * n);
+    s->kept.up = tape_keep(t, sizeof(real) * n);
+}
+
 static void run(tape *t, tensor *y, tensor *x, const mlp_weights *w, tensor *pair_weights, const real *row_weight, const int32_t *row,
                 row_groups groups, bool recompute) {
-    const size_t bytes = sizeof(real) * (size_t)(x->rows * w->down->in);
-    struct saved s = {*w, x, y, pair_weights, recompute, NULL, NULL, row_weight, row, groups};
-    if (!recompute) s.gate = w->gate ? tape_keep(t, bytes) : NULL, s.up = tape_keep(t, bytes);
+    struct saved s = {.w = *w, .x = x, .y = y, .weights = pair_weights, .row_weight = row_weight, .row = row, .groups = groups};
+    s.recompute = recompute || !t->training, s.rounded = t->products->rounds && !s.recompute && !w->up_bias && !t->takes_factors;
+    keep_inner(t, &s);
     const cut c = cut_experts(w->down, groups, t->training && w->down->step->passing, recompute);
     const scratch all = scratch_borrow(t, &s, &c, false, false);
     work_on_parts(t, &s, &c, &all, part_forward);

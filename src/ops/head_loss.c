@@ -52,7 +52,7 @@ const double *head_loss(tape *t, tensor *x, const weight *w, const int32_t *targ
     for (ptrdiff_t n = 0; n < N; n += CHUNK) {
         ptrdiff_t rows = chunk_of(N - n), start[] = {0, rows};
         row_groups one = {1, start, 0};
-        rows_of x_rows = {x->x + n * D, NULL}, dz_rows = {logits, NULL};
+        rows_of x_rows = {.x = x->x + n * D}, dz_rows = {.x = logits};
         weight_linear(t, logits, x_rows, w, one);
         t->k->cross_entropy(loss + n, logits, target + n, rows, V, (real)t->loss_scale);
         if (!t->training) continue;
@@ -126,7 +126,7 @@ const double *head_loss_sampled(tape *t, tensor *x, const weight *w, const int32
     for (ptrdiff_t n = 0; n < N; n += CHUNK) {
         const ptrdiff_t rows = chunk_of(N - n), start[] = {0, rows};
         const row_groups one = {1, start, 0};
-        const rows_of x_rows = {x->x + n * D, NULL}, dz_rows = {logits, NULL};
+        const rows_of x_rows = {.x = x->x + n * D}, dz_rows = {.x = logits};
         const matrices words = {(real *const[]){s.rows}, NULL};
         weight_rows(t, of_target, w, row + n, rows);
         sampled_logits(t, logits, &s, x_rows, of_target, target + n, one, D);

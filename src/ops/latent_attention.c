@@ -57,7 +57,7 @@ static tensor *absorb_keys(tape *t, const tensor *q, const weight *key_value, ro
     tensor *y = tape_tensor(t, N, H * wide);
     real *plain = tape_borrow(t, H * N * a.plain), *narrow = tape_borrow(t, H * N * a.rank);
     for (ptrdiff_t i = 0; i < N * H; i++) memcpy(plain + (i % H * N + i / H) * a.plain, q->x + i * width, sizeof(real) * (size_t)a.plain);
-    weight_linear_dx(t, narrow, (rows_of){plain, NULL}, &U, heads, false);
+    weight_linear_dx(t, narrow, (rows_of){.x = plain}, &U, heads, false);
     for (ptrdiff_t i = 0; i < N * H; i++) {
         memcpy(y->x + i * wide, narrow + (i % H * N + i / H) * a.rank, sizeof(real) * (size_t)a.rank);
         memcpy(y->x + i * wide + a.rank, q->x + i * width + a.plain, sizeof(real) * (size_t)a.rotary);
@@ -74,7 +74,7 @@ static tensor *expand_values(tape *t, const tensor *gathered, const weight *key_
     for (int32_t i = 0; i < N * H; i++) back[i] = (int32_t)(i % H * N + i / H), row[back[i]] = i;
     tensor *y = tape_tensor(t, N, H * a.value);
     real *values = tape_borrow(t, H * N * a.value);
-    weight_linear(t, values, (rows_of){gathered->x, row}, &V, heads);
+    weight_linear(t, values, (rows_of){.x = gathered->x, .row = row}, &V, heads);
     t->k->gather(y->x, values, back, N * H, a.value);
     tape_return(t, values);
     return y;

@@ -79,18 +79,18 @@ static void lstm_backward(tape *t, void *saved) {
         const ptrdiff_t first = o->start[i], rows[] = {0, o->start[i + 1] - first}, before = first_before(o, i);
         const row_groups step = {1, rows, 0};
         real *gates = s->gates + first * LSTM_GATES * U;
-        if (dsaid) weight_linear_dx(t, dsaid, (rows_of){dh + first * D, NULL}, s->w.projection, step, false);
+        if (dsaid) weight_linear_dx(t, dsaid, (rows_of){.x = dh + first * D}, s->w.projection, step, false);
         t->k->lstm_backward(gates, dcell, dsaid ? dsaid : dh + first * D, s->c + (n + first) * U, s->c + before * U, rows[1], U);
-        if (i > 0) weight_linear_dx(t, dh + o->start[i - 1] * D, (rows_of){gates, NULL}, s->w.recurrent, step, true);
+        if (i > 0) weight_linear_dx(t, dh + o->start[i - 1] * D, (rows_of){.x = gates}, s->w.recurrent, step, true);
     }
     const ptrdiff_t rows[] = {0, o->rows};
     const row_groups all = {1, rows, 0};
-    const rows_of da = {s->gates, NULL};
-    weight_linear_dx(t, tape_gradient(t, s->x), (rows_of){s->gates, o->row}, s->w.input, all, true);
-    weight_linear_dw(t, s->w.input, da, (rows_of){s->x->x, o->token}, all);
-    weight_linear_dw(t, s->w.recurrent, da, (rows_of){s->h, o->before}, all);
+    const rows_of da = {.x = s->gates};
+    weight_linear_dx(t, tape_gradient(t, s->x), (rows_of){.x = s->gates, .row = o->row}, s->w.input, all, true);
+    weight_linear_dw(t, s->w.input, da, (rows_of){.x = s->x->x, .row = o->token}, all);
+    weight_linear_dw(t, s->w.recurrent, da, (rows_of){.x = s->h, .row = o->before}, all);
     t->k->column_sums(tape_weight_gradient(t, s->w.bias), s->gates, o->rows, LSTM_GATES * U);
-    if (dsaid) weight_linear_dw(t, s->w.projection, (rows_of){dh, NULL}, (rows_of){s->said, NULL}, all);
+    if (dsaid) weight_linear_dw(t, s->w.projection, (rows_of){.x = dh}, (rows_of){.x = s->said}, all);
     tape_return(t, dh), tape_return(t, dcell), tape_return(t, dsaid);
 }
 
@@ -103,13 +103,13 @@ tensor *lstm(tape *t, tensor *x, const lstm_weights *w, const token_batch *batch
          *c = tape_keep(t, sizeof(real) * (size_t)((n + N) * U));
     real *said = w->projection ? tape_keep(t, sizeof(real) * (size_t)(N * U)) : h + n * D, *recurrent = tape_borrow(t, n * LSTM_GATES * U);
     begin_with(t, h, hidden, &o, D), begin_with(t, c, cell, &o, U);
-    weight_linear(t, gates, (rows_of){x->x, o.token}, w->input, (row_groups){1, all, 0});
+    weight_linear(t, gates, (rows_of){.x = x->x, .row = o.token}, w->input, (row_groups){1, all, 0});
     for (ptrdiff_t i = 0; i < o.steps; i++) {
         const ptrdiff_t first = o.start[i], rows[] = {0, o.start[i + 1] - first}, before = first_before(&o, i);
         const row_groups step = {1, rows, 0};
-        weight_linear(t, recurrent, (rows_of){h + before * D, NULL}, w->recurrent, step);
+        weight_linear(t, recurrent, (rows_of){.x = h + before * D}, w->recurrent, step);
         t->k->lstm(gates + first * LSTM_GATES * U, c + (n + first) * U, said + first * U, recurrent, w->bias->value[0], c + before * U, rows[1], U);
-        if (w->projection) weight_linear(t, h + (n + first) * D, (rows_of){said + first * U, NULL}, w->projection, step);
+        if (w->projection) weight_linear(t, h + (n + first) * D, (rows_of){.x = said + first * U}, w->projection, step);
     }
     tape_return(t, recurrent);
     end_with(hidden, h, &o, D), end_with(cell, c, &o, U);

@@ -14,7 +14,7 @@ static void relu_backward(tape *t, void *saved) {
 
 tensor *relu(tape *t, tensor *x) {
     tensor *y = tape_tensor(t, x->rows, x->cols);
-    t->k->relu(y->x, x->x, NULL, x->rows, x->cols);
+    t->k->relu(&(inner_rows){.act = y->x, .up = x->x}, NULL, x->rows, x->cols);
     RECORD(t, y, relu_backward, (struct saved){x, y});
     return y;
 }

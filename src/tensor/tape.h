@@ -31,8 +31,8 @@ typedef struct {
     const int32_t *row, *drow; /* NULL: in order */
 } tensor;
 
-static inline rows_of tensor_rows(const tensor *a) { return (rows_of){a->x, a->row}; }
-static inline rows_of tensor_gradient_rows(const tensor *a) { return (rows_of){a->dx, a->drow}; }
+static inline rows_of tensor_rows(const tensor *a) { return (rows_of){.x = a->x, .row = a->row}; }
+static inline rows_of tensor_gradient_rows(const tensor *a) { return (rows_of){.x = a->dx, .row = a->drow}; }
 
 typedef struct tape tape;
 typedef void backward_function(tape *t, void *saved);
@@ -74,7 +74,7 @@ struct tape {
     /* Called once for each weight, or part of one, and step; NULL where more micro-batches will add to the gradients. */
     gradient_ready_function *gradient_ready;
     void *ready_context;
-    bool takes_factors; /* gradient_ready also takes a gradient of few rows as its factors (gradient_part) */
+    bool takes_factors; /* gradient_ready also takes a gradient of few rows as its factors (gradient_part), which then stay real. Said before forward */
 
     arena kept, passing; /* private from here on */
     tape_entry *entry;

@@ -11,18 +11,18 @@ static double router_values(const moe_config *m) {
     return 7 * (double)(m->groups + m->top_groups * (m->experts / m->groups));
 }
 
-/* Of experts the two inner activations of each pair (one of ReLU). */
-static double expert_values(const moe_config *m, const model_config *c) {
+/* Of experts the two inner activations of each pair (one of ReLU), each as large as so many reals. */
+static double expert_values(const moe_config *m, const model_config *c, double each) {
     const int64_t inner = (m->recompute ? 0 : m->top_k * c->intermediate_size) + m->shared_experts * m->shared_size;
-    return router_values(m) + (m->relu ? 1 : 2) * (double)inner;
+    return router_values(m) + (m->relu ? 1 : 2) * (double)inner * each;
 }
 
 /* Values per token that stay until backward: the embedding, what leaves the last layer, and what each layer keeps. Of what only has a price,
  * nothing is known. */
-static double kept_values(const model_config *c) {
+static double kept_values(const model_config *c, double inner) {
     double values = 2 * (double)c->hidden_size;
     for (int64_t l = 0; l < c->num_hidden_layers && model_backbone(c)->kept; l++)
-        values += model_backbone(c)->kept(c, l) + (model_layer_is_sparse(c, l) ? expert_values(&c->moe, c) : 0);
+        values += model_backbone(c)->kept(c, l) + (model_layer_is_sparse(c, l) ? expert_values(&c->moe, c, inner) : 0);
     return values;
 }
 
@@ -44,7 +44,9 @@ memory_needs memory_needs_of(const recipe *r, const model *m, const struct produ
     }
     n.moments = (int64_t)optimizer_moment_bytes(&r->optimizer, table);
     double head = (double)head_loss_values(r->micro_batch_tokens, m->head, r->model.softmax_samples);
-    n.activations = (int64_t)((double)r->micro_batch_tokens * (kept_values(&m->config) + passing_values(&m->config)) + head) + passing;
+    const bool rounded = products->rounds && !m->config.moe.biases && !optimizer_takes_factors(&r->optimizer); /* moe/experts.c */
+    const double kept = kept_values(&m->config, rounded ? sizeof(uint16_t) / (double)sizeof(real) : 1);
+    n.activations = (int64_t)((double)r->micro_batch_tokens * (kept + passing_values(&m->config)) + head) + passing;
     n.weights *= (int64_t)sizeof(real), n.packed *= (int64_t)sizeof(real), n.gradients *= (int64_t)sizeof(real);
     n.activations *= (int64_t)sizeof(real);
     return n;

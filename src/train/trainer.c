@@ -181,7 +181,7 @@ static int run_micro_batch(trainer *tr, step_report *report, int64_t first_token
     TRY(loader_next(tr->loader, &tr->batch));
     tape *t = &tr->tape;
     tape_reset(t);
-    t->training = true;
+    t->training = true, t->takes_factors = optimizer_takes_factors(&tr->recipe.optimizer);
     t->loss_scale = 1 / (double)tr->recipe.batch_tokens;
     t->random.seed = (uint64_t)tr->recipe.seed, t->random.step = (uint64_t)tr->step;
     t->random.first_token = (uint64_t)(comm_rank() * tr->recipe.batch_tokens + first_token);
@@ -192,7 +192,6 @@ static int run_micro_batch(trainer *tr, step_report *report, int64_t first_token
     for (int i = 0; i < BALANCE_LOSSES; i++) report->balance_loss[i] += tape_loss(t, balance_terms[i].name);
     if (last) comm_all_reduce(&report->loss, 1);
     t->gradient_ready = last ? consume : NULL, t->ready_context = &(step_context){tr, report};
-    t->takes_factors = optimizer_takes_factors(&tr->recipe.optimizer);
     if (last) report->spike = is_spike(tr, report->loss);
     if (isfinite(report->loss) && !report->spike) tape_backward(t);
     if (isfinite(report->loss) && !report->spike && last) tape_complete_gradients(t, &tr->model.weights);

@@ -78,7 +78,7 @@ static void expect_update(const struct kernels *k, const shape *s, const ptrdiff
         memcpy(f->step, begin.step, sizeof f->step);
         omp_set_num_threads(threads);
         const updated_weight u = view(k, s, f, NULL);
-        k->factored_product(&u, f->step, s->clip, (rows_of){dy, row}, (rows_of){x, row}, (row_groups){(int)s->groups, start, 0});
+        k->factored_product(&u, f->step, s->clip, (rows_of){.x = dy, .row = row}, (rows_of){.x = x, .row = row}, (row_groups){(int)s->groups, start, 0});
         EXPECT(threads == 1 || !memcmp(f->w, found[0].w, sizeof(real) * (size_t)values), "%s: %d threads differ from one", k->name, threads);
     }
     expect_near(k->name, "row mean", found[0].first, expected.first, s->groups * out, 1e-2);
@@ -121,7 +121,8 @@ static void a_gradient_that_is_not_finite_changes_nothing(void) {
         real w[2 * 12] = {1}, first[2 * 4] = {1}, second[2 * 3] = {1}, dy[2 * 4] = {INFINITY, 1, 1, 1, 1, 1, 1, 1}, x[2 * 3] = {1, 1, 1, 1, 1, 1};
         const ptrdiff_t start[] = {0, 1, 2};
         update_step step[] = {some_step, some_step};
-        tables[t]->factored_product(&(updated_weight){.w = w, .first = first, .second = second, .groups = 2, .out = 4, .in = 3}, step, 1, (rows_of){dy, NULL}, (rows_of){x, NULL},
+        const updated_weight u = {.w = w, .first = first, .second = second, .groups = 2, .out = 4, .in = 3};
+        tables[t]->factored_product(&u, step, 1, (rows_of){.x = dy}, (rows_of){.x = x},
                                     (row_groups){2, start, 0});
         EXPECT(step[0].gradient_scale == 0 && w[0] == 1 && first[0] == 1 && second[0] == 1, "%s: it changed something", tables[t]->name);
         EXPECT(step[1].gradient_scale > 0 && w[12] < 0, "%s: the other matrix did not move", tables[t]->name);

@@ -135,16 +135,17 @@ static real *pack(const struct kernels *k, const arguments *a) {
 
 static void call_linear(const struct kernels *k, const arguments *a, real *const *out) {
     real *packed = a->packed ? pack(k, a) : NULL;
-    k->products.linear(out[0], (rows_of){a->x, a->row}, &(matrices){a->w, packed}, a->groups, a->width, a->out);
+    k->products.linear(out[0], (rows_of){.x = a->x, .row = a->row}, &(matrices){a->w, packed}, a->groups, a->width, a->out);
     free(packed);
 }
 static void call_linear_dx(const struct kernels *k, const arguments *a, real *const *out) {
     real *packed = a->packed ? pack(k, a) : NULL;
-    k->products.linear_dx(out[0], (rows_of){a->y, a->row}, &(matrices){a->w, packed}, a->groups, a->width, a->out, a->flag);
+    k->products.linear_dx(out[0], (rows_of){.x = a->y, .row = a->row}, &(matrices){a->w, packed}, a->groups, a->width, a->out, a->flag);
     free(packed);
 }
 static void call_linear_dw(const struct kernels *k, const arguments *a, real *const *out) {
-    k->products.linear_dw(out[0], NULL, (rows_of){a->y, a->other_row}, (rows_of){a->x, a->row}, a->groups, a->width, a->out, a->flag, !a->flag);
+    k->products.linear_dw(out[0], NULL, (rows_of){.x = a->y, .row = a->other_row}, (rows_of){.x = a->x, .row = a->row}, a->groups, a->width, a->out,
+                          a->flag, !a->flag);
 }
 
 static const real *picked(const real *x, const int32_t *row, ptrdiff_t r, ptrdiff_t width) { return x + (row ? row[r] : r) * width; }
@@ -231,7 +232,7 @@ static void check_squares(const char *table, const char *precision, const struct
     for (int pass = 0; pass < 2; pass++) {
         arguments a = product(pass ? then_sizes : first_sizes, in, out, false);
         double norm = 0, sum = 0;
-        p->linear_dw(dw, squares, (rows_of){a.y, NULL}, (rows_of){a.x, NULL}, a.groups, in, out, pass > 0, pass > 0);
+        p->linear_dw(dw, squares, (rows_of){.x = a.y}, (rows_of){.x = a.x}, a.groups, in, out, pass > 0, pass > 0);
         for (ptrdiff_t i = 0; i < size; i++) norm += (double)dw[i] * (double)dw[i];
         for (ptrdiff_t i = 0; i < slots; i++) sum += (double)squares[i];
         EXPECT(norm > 0 && fabs(sum - norm) <= 1e-6 * norm, "%s, %s, %td x %td, pass %d: %.9g, expected %.9g", table, precision, out, in, pass, sum,
@@ -521,7 +522,7 @@ static void rotate_equals_plain_sums(void) { for_all_shapes(check_rotate); }
 
 static void call_add_bias(const struct kernels *k, const arguments *a, real *const *out) { k->add_bias(out[0], a->w, a->x, a->groups, a->width); }
 static void call_add_bias_backward(const struct kernels *k, const arguments *a, real *const *out) {
-    k->add_bias_backward(out[0], a->x ? out[1] : NULL, (rows_of){a->y, a->row}, a->w, a->x, a->groups, a->width);
+    k->add_bias_backward(out[0], a->x ? out[1] : NULL, (rows_of){.x = a->y, .row = a->row}, a->w, a->x, a->groups, a->width);
 }
 
 static void check_bias(const int *sizes, ptrdiff_t width, bool weighted) {
@@ -632,9 +633,14 @@ static void check_softmax(ptrdiff_t rows, ptrdiff_t width) {
 
 static void softmax_and_cross_entropy_equal_plain_sums(void) { for_all_shapes(check_softmax); }
 
-static void call_swiglu(const struct kernels *k, const arguments *a, real *const *out) { k->swiglu(out[0], a->x, a->y, a->z, a->rows, a->width); }
+/* Forward only reads it. */
+static real *as_room(const real *x) { return (real *)(uintptr_t)x; }
+
+static void call_swiglu(const struct kernels *k, const arguments *a, real *const *out) {
+    k->swiglu(&(inner_rows){.act = out[0], .gate = as_room(a->x), .up = as_room(a->y)}, a->z, a->rows, a->width);
+}
 static void call_swiglu_backward(const struct kernels *k, const arguments *a, real *const *out) {
-    k->swiglu_backward(out[0], out[1], out[2], a->z ? out[3] : NULL, a->x, a->z, a->rows, a->width);
+    k->swiglu_backward(&(inner_rows){.act = out[0], .gate = out[1], .up = out[2]}, a->z ? out[3] : NULL, a->x, a->z, a->rows, a->width);
 }
 
 static void check_swiglu(ptrdiff_t rows, ptrdiff_t width) {
@@ -668,10 +674,11 @@ static void check_swiglu(ptrdiff_t rows, ptrdiff_t width) {
 
 static swiglu_bounds bounds_of(const arguments *a) { return (swiglu_bounds){(real)1.7, a->number}; }
 static void call_bounded(const struct kernels *k, const arguments *a, real *const *out) {
-    k->swiglu_bounded(out[0], a->x, a->y, a->z, a->rows, a->width, bounds_of(a));
+    k->swiglu_bounded(&(inner_rows){.act = out[0], .gate = as_room(a->x), .up = as_room(a->y)}, a->z, a->rows, a->width, bounds_of(a));
 }
 static void call_bounded_backward(const struct kernels *k, const arguments *a, real *const *out) {
-    k->swiglu_bounded_backward(out[0], out[1], out[2], a->z ? out[3] : NULL, a->x, a->z, a->rows, a->width, bounds_of(a));
+    const inner_rows inner = {.act = out[0], .gate = out[1], .up = out[2]};
+    k->swiglu_bounded_backward(&inner, a->z ? out[3] : NULL, a->x, a->z, a->rows, a->width, bounds_of(a));
 }
 
 /* Gates are bounded from above alone, and ups on both sides; what is beyond has no gradient, and what is no number stays none. */
@@ -716,9 +723,11 @@ static void check_bounded_swiglu(ptrdiff_t rows, ptrdiff_t width) {
 static void bounded_swiglu_equals_plain_sums(void) { for_all_shapes(check_bounded_swiglu); }
 static void swiglu_equals_plain_sums(void) { for_all_shapes(check_swiglu); }
 
-static void call_relu(const struct kernels *k, const arguments *a, real *const *out) { k->relu(out[0], a->x, a->z, a->rows, a->width); }
+static void call_relu(const struct kernels *k, const arguments *a, real *const *out) {
+    k->relu(&(inner_rows){.act = out[0], .up = as_room(a->x)}, a->z, a->rows, a->width);
+}
 static void call_relu_backward(const struct kernels *k, const arguments *a, real *const *out) {
-    k->relu_backward(out[0], out[1], a->z ? out[2] : NULL, a->x, a->z, a->rows, a->width);
+    k->relu_backward(&(inner_rows){.act = out[0], .up = out[1]}, a->z ? out[2] : NULL, a->x, a->z, a->rows, a->width);
 }
 
 static void check_relu(ptrdiff_t rows, ptrdiff_t width) {

@@ -5,19 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../bf16.h"
 #include "../test.h"
 #include "base/random.h"
 #include "kernels/kernels.h"
 
 enum { MOST_GROUPS = 5 };
 
-static double to_bf16(float x) {
+static uint16_t rounded(float x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
-    bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000u;
-    memcpy(&x, &bits, sizeof bits);
-    return (double)x;
+    return (uint16_t)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
 }
+
+static double to_bf16(float x) { return bf16_value(rounded(x)); }
 
 static float *noise(ptrdiff_t n, uint64_t stream) {
     float *x = malloc(sizeof *x * (size_t)(n > 0 ? n : 1));
@@ -88,6 +89,27 @@ static float *ones(ptrdiff_t n) {
     return x;
 }
 
+static uint16_t *all_rounded(const float *x, ptrdiff_t n) {
+    uint16_t *y = malloc(sizeof *y * (size_t)(n > 0 ? n : 1));
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = rounded(x[i]);
+    return y;
+}
+
+/* Rows that are rounded already give the same bits. One or two rows a group are not rounded otherwise. */
+static void check_rounded_rows(const struct kernels *k, const problem *p, float *const *expected, const matrices *w, bool forward) {
+    uint16_t *x = all_rounded(p->x, p->rows * p->in), *y = all_rounded(p->y, p->rows * p->out);
+    const ptrdiff_t sizes[] = {p->rows * p->out, p->rows * p->in, p->g.groups * p->in * p->out};
+    float *found[] = {ones(sizes[0]), ones(sizes[1]), ones(sizes[2])};
+    k->products_bf16->linear(found[0], (rows_of){.bf16 = x, .row = p->row}, w, p->g, p->in, p->out);
+    k->products_bf16->linear_dx(found[1], (rows_of){.bf16 = y, .row = p->row}, w, p->g, p->in, p->out, true);
+    k->products_bf16->linear_dw(found[2], NULL, (rows_of){.bf16 = y}, (rows_of){.bf16 = x, .row = p->row}, p->g, p->in, p->out, true, false);
+    for (int i = forward ? 0 : 1; i < 3; i++)
+        EXPECT(!memcmp(found[i], expected[i], sizeof(float) * (size_t)sizes[i]), "%s, %td -> %td: result %d of rounded rows differs", k->name, p->in,
+               p->out, i);
+    for (int i = 0; i < 3; i++) free(found[i]);
+    free(x), free(y);
+}
+
 static void check(const struct kernels *k, const ptrdiff_t *start, int groups, ptrdiff_t in, ptrdiff_t out, bool gathered) {
     problem p = {{groups, start, 0}, in, out, start[groups], NULL, NULL, NULL, NULL, NULL, {0}};
     int32_t *row = malloc(sizeof *row * (size_t)(p.rows + 1));
@@ -105,12 +127,13 @@ static void check(const struct kernels *k, const ptrdiff_t *start, int groups, p
         found[0] = ones(p.rows * out), found[1] = ones(p.rows * in), found[2] = ones(groups * in * out);
         omp_set_num_threads(threads);
         const matrices w = {p.pointer, threads == 2 ? p.packed : NULL};
-        k->products_bf16->linear(found[0], (rows_of){p.x, p.row}, &w, p.g, in, out);
-        k->products_bf16->linear_dx(found[1], (rows_of){p.y, p.row}, &w, p.g, in, out, true);
-        k->products_bf16->linear_dw(found[2], NULL, (rows_of){p.y, NULL}, (rows_of){p.x, p.row}, p.g, in, out, true, false);
+        k->products_bf16->linear(found[0], (rows_of){.x = p.x, .row = p.row}, &w, p.g, in, out);
+        k->products_bf16->linear_dx(found[1], (rows_of){.x = p.y, .row = p.row}, &w, p.g, in, out, true);
+        k->products_bf16->linear_dw(found[2], NULL, (rows_of){.x = p.y}, (rows_of){.x = p.x, .row = p.row}, p.g, in, out, true, false);
     }
     ptrdiff_t most = 0, sizes[] = {p.rows * out, p.rows * in, groups * in * out};
     for (int g = 0; g < groups; g++) most = start[g + 1] - start[g] > most ? start[g + 1] - start[g] : most;
+    check_rounded_rows(k, &p, results[1], &(matrices){p.pointer, p.packed}, most > 2);
     if (most > 2)
         EXPECT(wrong_forward(&p, results[0][0]) == 0, "forward, %d groups, %td -> %td: %ld wrong", groups, in, out, wrong_forward(&p, results[0][0]));
     EXPECT(wrong_input(&p, results[0][1]) == 0, "d-input, %d groups, %td -> %td: %ld wrong", groups, in, out, wrong_input(&p, results[0][1]));

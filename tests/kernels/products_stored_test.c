@@ -186,7 +186,7 @@ static double sum_of_rounded(const problem *p, int g, ptrdiff_t r, ptrdiff_t o, 
 static float *multiply(const struct products *k, const problem *p, int threads) {
     float *y = room_for(p->rows * p->out, sizeof *y);
     omp_set_num_threads(threads);
-    k->linear_stored(&(stored_product){y, {p->x, p->row}, {p->type, (const void *const *)p->w}, p->g, p->in, p->out}, 1);
+    k->linear_stored(&(stored_product){y, {.x = p->x, .row = p->row}, {p->type, (const void *const *)p->w}, p->g, p->in, p->out}, 1);
     return y;
 }
 
@@ -274,7 +274,7 @@ static void several_products_are_each_what_they_are_alone(void) {
                 stored_product each[3];
                 for (int i = 0; i < 3; i++)
                     each[i] = (stored_product){room_for(p[i].rows * p[i].out, sizeof(real)),
-                                               {p[i].x, p[i].row},
+                                               {.x = p[i].x, .row = p[i].row},
                                                {p[i].type, (const void *const *)p[i].w},
                                                p[i].g,
                                                p[i].in,
@@ -310,7 +310,7 @@ static void pairs_of_bytes_give_the_bits_of_reals(void) {
             real *w = room_for(p.in * p.out, sizeof *w), *expected = room_for(rows * p.out, sizeof *expected);
             for (int t = 0; t < n; t++) {
                 tables[t]->stored_rows(w, p.w[0], type, &zero, 1, p.in * p.out);
-                tables[t]->products.linear(expected, (rows_of){p.x, NULL}, &(matrices){&w, NULL}, p.g, p.in, p.out);
+                tables[t]->products.linear(expected, (rows_of){.x = p.x}, &(matrices){&w, NULL}, p.g, p.in, p.out);
                 float *y = multiply(&tables[t]->products, &p, 2);
                 EXPECT(!memcmp(y, expected, sizeof *y * (size_t)(rows * p.out)), "%s, %s, %td rows", tables[t]->name, stored_formats[type].name,
                        rows);

@@ -86,7 +86,7 @@ static void *multiply(void *to) {
     const struct products *p = &r->k->products;
     const row_groups groups = {GROUPS, start, 0};
     const matrices each = {(real *const[]){w, w + WIDTH * WIDTH, w + 2 * WIDTH * WIDTH}, NULL};
-    const rows_of rows = {x, NULL};
+    const rows_of rows = {.x = x};
     const heads_of keys = {x, WIDTH, WIDTH};
     omp_set_num_threads(2);
     p->linear(r->y, rows, &each, groups, WIDTH, WIDTH);

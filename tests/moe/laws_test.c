@@ -394,7 +394,8 @@ static void check_parts(const sizes *s, int parts_expected, bool relu, bool reco
     static test_layer l;
     ptrdiff_t total = 0;
     real *gradients[3] = {NULL}, y[3][MOST], dx[3][MOST];
-    for (int passing = 0; passing < 3; passing++) { /* the third time as factors */
+    const int times = bf16 ? 2 : 3; /* the third as factors, which stay real where others are rounded */
+    for (int passing = 0; passing < times; passing++) {
         open(&l, s, (moe_config){.normalize = true, .relu = relu, .recompute = recompute});
         gradients[passing] = calloc((size_t)l.table.total, sizeof(real));
         gathered g = {gradients[passing], 0};
@@ -411,12 +412,12 @@ static void check_parts(const sizes *s, int parts_expected, bool relu, bool reco
         total = l.table.total;
         layer_close(&l);
     }
-    for (int i = 1; i < 3; i++) EXPECT(!memcmp(y[0], y[i], sizeof *y) && !memcmp(dx[0], dx[i], sizeof *dx), "outputs or their gradients differ");
+    for (int i = 1; i < times; i++) EXPECT(!memcmp(y[0], y[i], sizeof *y) && !memcmp(dx[0], dx[i], sizeof *dx), "outputs or their gradients differ");
     EXPECT(!memcmp(gradients[0], gradients[1], sizeof(real) * (size_t)total), "gradients of experts differ");
-    for (ptrdiff_t i = 0; i < total && !bf16; i++) /* what makes gradients of factors here does not round them */
+    for (ptrdiff_t i = 0; i < total && times == 3; i++)
         EXPECT(near((double)gradients[2][i], (double)gradients[0][i], 1e-6), "element %td: %g as factors, expected %g", i, (double)gradients[2][i],
                (double)gradients[0][i]);
-    for (int i = 0; i < 3; i++) free(gradients[i]);
+    for (int i = 0; i < times; i++) free(gradients[i]);
 }
 
 /* Of 150 experts a part has sixteen; some of them have no rows. Forward goes through the same parts. With seventy choices a token there are rows enough

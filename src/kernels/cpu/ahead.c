@@ -18,10 +18,14 @@ typedef struct {
 
 /* What a block takes of a factor: rows (of B: columns) first .. first + n, depth k0 .. k0 + deep. */
 static upcoming upcoming_rows(const operand *o, ptrdiff_t first, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t deep) {
+    if (o->bf16) { /* two values are as wide as a real */
+        const operand pairs = {.x = (const real *)(const void *)o->bf16, .stride = o->stride / 2, .row = o->row, .lies = o->lies};
+        return o->lies == ACROSS ? upcoming_rows(&pairs, first, n, k0 / 2, deep / 2) : upcoming_rows(&pairs, first / 2, n / 2, k0, deep);
+    }
     return o->lies == ACROSS ? (upcoming){*o, first, first + n, k0, deep, 0, 0} : (upcoming){*o, k0, k0 + deep, first, n, 0, 0};
 }
 
-static upcoming upcoming_panel(const real *b, ptrdiff_t units) { return (upcoming){{b, 0, NULL, ACROSS}, 0, 1, 0, units * PANEL_COLUMNS, 0, 0}; }
+static upcoming upcoming_panel(const real *b, ptrdiff_t units) { return (upcoming){across(b, 0, NULL), 0, 1, 0, units * PANEL_COLUMNS, 0, 0}; }
 
 /* All of it in so many calls. */
 static upcoming spread(upcoming u, ptrdiff_t calls) {

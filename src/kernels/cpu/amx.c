@@ -90,12 +90,6 @@ static void multiply_panels_amx(const panels *p) {
     else multiply_part_amx(p);
 }
 
-/* Row i of o, its first n columns from j on as pairs with the next row; zero where the depth ends. */
-static inline V pairs_at(const operand *o, ptrdiff_t i, ptrdiff_t end, ptrdiff_t j, ptrdiff_t n) {
-    if (i >= end) return (V){0};
-    return pair_rows(source_row(o, i) + j, i + 1 < end ? source_row(o, i + 1) + j : NULL, n);
-}
-
 /* Panels are rows: where A lies ALONG, 16 units of 16 of its columns at a time are turned. */
 static void pack_a_amx(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth) {
     if (o->lies == ACROSS) {

@@ -105,7 +105,7 @@ static void attend_block(const arithmetic *how, const query_block *b, const oper
             if (shrink != 1)
                 for (ptrdiff_t d = 0; d < shape->value_dim; d++) y[d] *= shrink;
         }
-        operand weights = {scores, KEYS, NULL, ACROSS}, values = *v;
+        operand weights = across(scores, KEYS, NULL), values = *v;
         values.x += j0 * v->stride;
         if (b->later == 0) add_values(b, scores, values.x, v->stride, wide, shape->value_dim);
         else multiply_tile(how, b->y, b->y_stride, &weights, 0, b->rows, &values, 0, shape->value_dim, wide, true, r);
@@ -133,7 +133,7 @@ static bool find_queries(query_block *b, ptrdiff_t *kv_head, const attention_inp
     *kv_head = alone ? part / parts : part % H / shared;
     if (*kv_head >= shape->kv_heads || i0 >= queries) return false;
     const ptrdiff_t head = *kv_head * shared + of_kv, row = (first + i0) * H + head;
-    *b = (query_block){.q = {in->q + row * shape->head_dim, (alone ? 1 : H) * shape->head_dim, NULL, ACROSS},
+    *b = (query_block){.q = across(in->q + row * shape->head_dim, (alone ? 1 : H) * shape->head_dim, NULL),
                        .rows = alone ? smaller(together, shared - of_kv) : smaller(QUERIES, queries - i0),
                        .position = past + i0,
                        .later = !alone,
@@ -160,8 +160,8 @@ static void attention_by(const arithmetic *how, real *y, real *log_sum, const at
         query_block b;
         ptrdiff_t kv;
         if (!find_queries(&b, &kv, in, y, log_sum, first, queries, span.key_end[s] - row - queries, task % parts, &shape)) continue;
-        operand k = {in->k.x + row * in->k.row + kv * in->k.head, in->k.row, NULL, ACROSS};
-        operand v = {in->v.x + row * in->v.row + kv * in->v.head, in->v.row, NULL, ALONG};
+        operand k = across(in->k.x + row * in->k.row + kv * in->k.head, in->k.row, NULL);
+        operand v = along(in->v.x + row * in->v.row + kv * in->v.head, in->v.row, NULL);
         attend_block(how, &b, &k, &v, &shape);
     }
 }
@@ -181,7 +181,7 @@ static void attend_block_backward(const arithmetic *how, const head_backward *h,
     const ptrdiff_t D = shape->head_dim, width = shape->value_dim;
     real probability[QUERIES * KEYS] __attribute__((aligned(64))), dscore[QUERIES * KEYS] __attribute__((aligned(64))), delta[QUERIES];
     room *r = begin_products(how);
-    operand dy = {h->dy, b->y_stride, NULL, ACROSS}, v = h->v;
+    operand dy = across(h->dy, b->y_stride, NULL), v = h->v;
     v.lies = ACROSS;
     for (ptrdiff_t i = 0; i < b->rows; i++) delta[i] = dot(h->dy + i * b->y_stride, b->y + i * b->y_stride, width);
     for (ptrdiff_t j0 = first_block(shape, b->position); j0 < end; j0 += KEYS) {
@@ -193,9 +193,9 @@ static void attend_block_backward(const arithmetic *how, const head_backward *h,
             exponentiate(p, b->log_sum[i * b->log_stride], wide);
             for (ptrdiff_t j = 0; j < wide; j++) ds[j] = p[j] * (ds[j] - delta[i]) * shape->scale;
         }
-        operand p_along = {probability, KEYS, NULL, ALONG}, ds_along = {dscore, KEYS, NULL, ALONG}, ds_across = {dscore, KEYS, NULL, ACROSS};
-        operand dy_along = {h->dy, b->y_stride, NULL, ALONG}, q_along = {b->q.x, b->q.stride, NULL, ALONG};
-        operand k_along = {h->k.x + j0 * h->k.stride, h->k.stride, NULL, ALONG};
+        operand p_along = along(probability, KEYS, NULL), ds_along = along(dscore, KEYS, NULL), ds_across = across(dscore, KEYS, NULL);
+        operand dy_along = along(h->dy, b->y_stride, NULL), q_along = along(b->q.x, b->q.stride, NULL);
+        operand k_along = along(h->k.x + j0 * h->k.stride, h->k.stride, NULL);
         multiply_tile(how, h->dv + j0 * v.stride, v.stride, &p_along, 0, wide, &dy_along, 0, width, b->rows, true, r);
         multiply_tile(how, h->dk + j0 * h->k.stride, h->k.stride, &ds_along, 0, wide, &q_along, 0, D, b->rows, true, r);
         multiply_tile(how, h->dq, h->q_stride, &ds_across, 0, b->rows, &k_along, 0, D, wide, true, r);
@@ -227,7 +227,7 @@ static void attention_backward_by(const arithmetic *how, const attention_gradien
             for (ptrdiff_t i0 = 0; i0 < queries; i0 += QUERIES) {
                 const ptrdiff_t first = (span.query_start[s] + i0) * H + h, rows = smaller(queries - i0, QUERIES);
                 head_backward of_head = {
-                    .block = {.q = {in->q + first * shape.head_dim, q_stride, NULL, ACROSS},
+                    .block = {.q = across(in->q + first * shape.head_dim, q_stride, NULL),
                               .rows = rows,
                               .position = past + i0,
                               .later = 1,
@@ -235,8 +235,8 @@ static void attention_backward_by(const arithmetic *how, const attention_gradien
                               .log_sum = (real *)(uintptr_t)(log_sum + first),
                               .y_stride = y_stride,
                               .log_stride = H},
-                    .k = {in->k.x + at_k, in->k.row, NULL, ACROSS},
-                    .v = {in->v.x + at_v, in->v.row, NULL, ALONG},
+                    .k = across(in->k.x + at_k, in->k.row, NULL),
+                    .v = along(in->v.x + at_v, in->v.row, NULL),
                     .dy = dy + first * shape.value_dim,
                     .dq = d->q + first * shape.head_dim,
                     .dk = d->k + at_k,

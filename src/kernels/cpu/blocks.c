@@ -63,15 +63,7 @@ static inline U32 mix_bits(U32 x) {
 }
 
 /* up (16 bits) says how much is added before the lower half of x is cut off. */
-static inline void store_bf16_by_chance(uint16_t *p, V x, U32 up) {
-    const U32 upper = ((U32)__builtin_convertvector(x, F32) + up) >> 16;
-#if defined(__AVX512F__) && REAL_BYTES == 4
-    _mm256_storeu_si256((void *)p, _mm512_cvtepi32_epi16((__m512i)upper));
-#else
-    const U16 half = __builtin_convertvector(upper, U16);
-    memcpy(p, &half, sizeof half);
-#endif
-}
+static inline void store_bf16_by_chance(uint16_t *p, V x, U32 up) { store_halves(p, upper_halves(x, up)); }
 
 /* LANES values */
 static inline void adamw_bf16(real *w, uint16_t *first, uint16_t *second, const real *gradient, U32 bits, const adamw_numbers *c) {

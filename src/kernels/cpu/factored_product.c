@@ -101,8 +101,8 @@ static void factored_product(const updated_weight *u, update_step *step, double 
     for (ptrdiff_t e = 0; e < g.groups; e++) {
         const ptrdiff_t start = g.start[e], rows = g.start[e + 1] - start;
         updated_weight one = *u;
-        operand of_dy = {dy.x + (dy.row ? 0 : start * u->out), u->out, dy.row ? dy.row + start : NULL, ALONG};
-        operand of_x = {x.x + (x.row ? 0 : start * u->in), u->in, x.row ? x.row + start : NULL, ALONG};
+        operand of_dy = along(dy.x + (dy.row ? 0 : start * u->out), u->out, dy.row ? dy.row + start : NULL);
+        operand of_x = along(x.x + (x.row ? 0 : start * u->in), u->in, x.row ? x.row + start : NULL);
         if (step[e].gradient_scale == 0) continue;
         one.w += e * size, one.first += e * u->out, one.second += e * u->in, one.packed = u->packed ? u->packed + e * packed : NULL;
         update_by_product(&one, &step[e], clip, &of_dy, &of_x, rows);

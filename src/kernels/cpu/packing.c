@@ -23,10 +23,21 @@ typedef enum {
 
 typedef struct {
     const real *x;
+    const uint16_t *bf16; /* instead, where numbers are rounded already; products_bf16.c alone reads them */
     ptrdiff_t stride;
     const int32_t *row; /* picks source rows; NULL: in order */
     direction lies;
 } operand;
+
+static inline operand across(const real *x, ptrdiff_t stride, const int32_t *row) {
+    return (operand){.x = x, .stride = stride, .row = row, .lies = ACROSS};
+}
+static inline operand along(const real *x, ptrdiff_t stride, const int32_t *row) {
+    return (operand){.x = x, .stride = stride, .row = row, .lies = ALONG};
+}
+static inline operand batch(rows_of x, ptrdiff_t width, direction lies) {
+    return (operand){.x = x.x, .bf16 = x.bf16, .stride = width, .row = x.row, .lies = lies};
+}
 
 /* A factor B as a file stores it: rows of blocks, which lie ACROSS. */
 typedef struct {
@@ -36,6 +47,7 @@ typedef struct {
 } stored_operand;
 
 static inline const real *source_row(const operand *o, ptrdiff_t i) { return o->x + (o->row ? o->row[i] : i) * o->stride; }
+static inline const uint16_t *source_row_bf16(const operand *o, ptrdiff_t i) { return o->bf16 + (o->row ? o->row[i] : i) * o->stride; }
 /* A thread of many that each work on experts of their own works alone. */
 static inline ptrdiff_t threads_here(void) { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
 

@@ -178,6 +178,13 @@ static void cut_tiles(grouped_product *p) {
     }
 }
 
+/* o's row 0 becomes this one. */
+static void begin_at(operand *o, ptrdiff_t row) {
+    if (o->row) o->row += row;
+    else if (o->bf16) o->bf16 += row * o->stride;
+    else o->x += row * o->stride;
+}
+
 /* false: there is nothing to do in this tile */
 static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
     const ptrdiff_t g = tile / (p->down * p->across), start = p->groups.start[g], rows = p->groups.start[g + 1] - start;
@@ -190,15 +197,13 @@ static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
     t->height = p->block_height, t->m = smaller(t->height, t->bottom - t->top);
     t->column = j, t->n = part_start(p->n, PANEL_COLUMNS, from_left + 1, p->across) - j;
     t->accumulate = p->accumulate, t->past_caches = p->past_caches, t->squares_stride = ceiling(p->n, PANEL_COLUMNS);
-    if (t->a.row) t->a.row += start; /* operands over the batch begin at the group's first row */
-    else t->a.x += start * t->a.stride;
+    begin_at(&t->a, start); /* operands over the batch begin at the group's first row */
     if (p->m < 0) t->c += start * p->n;
     if (p->packed) t->packed = p->packed + g * p->packed_stride + j * units_of(p->how, depth);
     else if (p->stored) t->stored = (stored_operand){p->stored->group[g], stored_row_bytes(p->stored->type, p->depth), p->stored->type};
     else if (p->w) t->b.x = p->w->value[g];
     if (p->m < 0) return true;
-    if (t->b.row) t->b.row += start;
-    else t->b.x += start * t->b.stride;
+    begin_at(&t->b, start);
     t->c += g * p->m * p->n;
     const ptrdiff_t panel = p->how->panel_rows;
     if (p->squares) t->squares = p->squares + (g * ceiling(p->m, panel) + i / panel) * t->squares_stride + j / PANEL_COLUMNS;
@@ -255,7 +260,7 @@ static ptrdiff_t panels_size(const arithmetic *how, ptrdiff_t n, ptrdiff_t depth
 static ptrdiff_t packed_size_by(const arithmetic *how, ptrdiff_t in, ptrdiff_t out) { return panels_size(how, out, in) + panels_size(how, in, out); }
 
 static void pack_rows_by(const arithmetic *how, real *packed, const real *w, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out) {
-    const operand forward = {w, in, NULL, ACROSS}, input = {w, in, NULL, ALONG};
+    const operand forward = across(w, in, NULL), input = along(w, in, NULL);
     const ptrdiff_t units_in = units_of(how, in), units_out = units_of(how, out);
     how->pack_b(packed + first * units_in, units_in * PANEL_COLUMNS, &forward, first, rows, 0, in);
     how->pack_b(packed + panels_size(how, out, in) + units_of(how, first) * PANEL_COLUMNS, units_out * PANEL_COLUMNS, &input, 0, in, first, rows);
@@ -271,7 +276,7 @@ static ptrdiff_t squares_size_by(const arithmetic *how, ptrdiff_t in, ptrdiff_t 
 /* One or two rows a group, a few dozen, hundreds, and more: four ways to the same product. The second is not for numbers that are rounded, which
  * packing does by the way, nor for blocks, which it unpacks; the third for reals alone, as long as nobody packed them. */
 static void multiply_by_rows(grouped_product *p, const stored_product *s) {
-    if (have_few_rows(s, 1)) {
+    if (!s->x.bf16 && have_few_rows(s, 1)) {
         multiply_few_rows(s, 1);
         return;
     }
@@ -284,7 +289,7 @@ static void multiply_by_rows(grouped_product *p, const stored_product *s) {
 
 static void linear_by(const arithmetic *how, real *y, rows_of x, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out) {
     grouped_product p = {
-        .how = how, .c = y, .a = {x.x, in, x.row, ACROSS}, .b = {NULL, in, NULL, ACROSS}, .w = w, .groups = g, .m = -1, .n = out, .depth = in};
+        .how = how, .c = y, .a = batch(x, in, ACROSS), .b = across(NULL, in, NULL), .w = w, .groups = g, .m = -1, .n = out, .depth = in};
     p.packed = w->packed, p.packed_stride = packed_size_by(how, in, out);
     multiply_by_rows(&p, &(stored_product){y, x, {STORED_REAL, (const void *const *)w->value}, g, in, out});
 }
@@ -295,7 +300,7 @@ static void linear_stored_by(const arithmetic *how, const stored_product *each, 
         return;
     }
     for (const stored_product *s = each; s < each + n; s++) {
-        grouped_product p = {.how = how, .c = s->y, .a = {s->x.x, s->in, s->x.row, ACROSS}, .stored = &s->w, .groups = s->groups};
+        grouped_product p = {.how = how, .c = s->y, .a = across(s->x.x, s->in, s->x.row), .stored = &s->w, .groups = s->groups};
         p.m = -1, p.n = s->out, p.depth = s->in;
         multiply_by_rows(&p, s);
     }
@@ -303,7 +308,7 @@ static void linear_stored_by(const arithmetic *how, const stored_product *each, 
 
 static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matrices *w, row_groups g, ptrdiff_t in, ptrdiff_t out, bool accumulate) {
     grouped_product p = {
-        .how = how, .c = dx, .a = {dy.x, out, dy.row, ACROSS}, .b = {NULL, in, NULL, ALONG}, .w = w, .groups = g, .m = -1, .n = in, .depth = out};
+        .how = how, .c = dx, .a = batch(dy, out, ACROSS), .b = along(NULL, in, NULL), .w = w, .groups = g, .m = -1, .n = in, .depth = out};
     p.accumulate = accumulate;
     if (w->packed) p.packed = w->packed + panels_size(how, out, in), p.packed_stride = packed_size_by(how, in, out);
     if (how->values == 1) {
@@ -318,7 +323,7 @@ static bool lies_on_lines(const real *c, ptrdiff_t stride) { return (uintptr_t)c
 static void linear_dw_by(const arithmetic *how, real *dw, real *squares, rows_of dy, rows_of x, row_groups g, ptrdiff_t in, ptrdiff_t out,
                          bool accumulate, bool soon) {
     grouped_product p = {
-        .how = how, .c = dw, .a = {dy.x, out, dy.row, ALONG}, .b = {x.x, in, x.row, ALONG}, .groups = g, .m = out, .n = in, .depth = -1};
+        .how = how, .c = dw, .a = batch(dy, out, ALONG), .b = batch(x, in, ALONG), .groups = g, .m = out, .n = in, .depth = -1};
     p.accumulate = accumulate, p.squares = squares;
     p.past_caches = !soon && lies_on_lines(dw, in);
     const ptrdiff_t slots = squares_size_by(how, in, out);

@@ -18,12 +18,27 @@ static inline float make_pair(float low, float high) { return _mm_cvtss_f32((__m
 /* Eight floats as four pairs. */
 static inline V4 to_pairs(const float *source) { return (V4)_mm256_cvtneps_pbh(_mm256_loadu_ps(source)); }
 
-/* The first n columns, at most 16, of two source rows side by side; zero beyond, and where odd is NULL. */
-static inline V pair_rows(const float *even, const float *odd, ptrdiff_t n) {
+/* Of 32 values in bf16 the first 16 side by side with the others. */
+static inline V side_by_side(__m512i both) {
     static const uint16_t order[32] __attribute__((aligned(64))) = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    __m512bh both = _mm512_cvtne2ps_pbh((__m512)(odd ? load_first(odd, n) : (V){0}), (__m512)load_first(even, n));
-    return (V)_mm512_permutexvar_epi16(_mm512_load_si512(order), (__m512i)both);
+    return (V)_mm512_permutexvar_epi16(_mm512_load_si512(order), both);
+}
+
+static inline __m256i load_first_bf16(const uint16_t *x, ptrdiff_t n) {
+    return n >= 16 ? _mm256_loadu_si256((const void *)x) : _mm256_maskz_loadu_epi16(first_lanes(n), x);
+}
+
+/* Row i of o, which lies ALONG, its first n columns, at most 16, from j on side by side with the next row's; zero beyond, and where the depth ends. */
+static inline V pairs_at(const operand *o, ptrdiff_t i, ptrdiff_t end, ptrdiff_t j, ptrdiff_t n) {
+    const bool even = i < end, odd = i + 1 < end;
+    if (o->bf16) {
+        const __m256i first = even ? load_first_bf16(source_row_bf16(o, i) + j, n) : _mm256_setzero_si256();
+        return side_by_side(_mm512_inserti64x4(_mm512_castsi256_si512(first),
+                                               odd ? load_first_bf16(source_row_bf16(o, i + 1) + j, n) : _mm256_setzero_si256(), 1));
+    }
+    const V first = even ? load_first(source_row(o, i) + j, n) : (V){0};
+    return side_by_side((__m512i)_mm512_cvtne2ps_pbh((__m512)(odd ? load_first(source_row(o, i + 1) + j, n) : (V){0}), (__m512)first));
 }
 
 static inline void pack_row_bf16(real *a, const float *source, ptrdiff_t depth) {
@@ -33,17 +48,22 @@ static inline void pack_row_bf16(real *a, const float *source, ptrdiff_t depth) 
     for (; k < filled(depth); k += 2) a[k / 2] = 0;
 }
 
+static inline void copy_row_bf16(real *a, const uint16_t *source, ptrdiff_t depth) {
+    memcpy(a, source, sizeof *source * (size_t)depth);
+    memset((uint16_t *)(void *)a + depth, 0, sizeof *source * (size_t)(filled(depth) - depth));
+}
+
 static void pack_a_bf16(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth) {
     if (o->lies == ACROSS) {
-        for (ptrdiff_t i = 0; i < rows; i++, a += A_STRIDE) pack_row_bf16(a, source_row(o, first + i) + k0, depth);
+        for (ptrdiff_t i = 0; i < rows; i++, a += A_STRIDE)
+            if (o->bf16) copy_row_bf16(a, source_row_bf16(o, first + i) + k0, depth);
+            else pack_row_bf16(a, source_row(o, first + i) + k0, depth);
         return;
     }
     ptrdiff_t panel = a_panel_units(ALONG, ceiling(depth, 2));
-    for (ptrdiff_t k = 0; k < depth; k += 2, a += PANEL_ROWS) {
-        const float *even = source_row(o, k0 + k) + first, *odd = k + 1 < depth ? source_row(o, k0 + k + 1) + first : NULL;
+    for (ptrdiff_t k = 0; k < depth; k += 2, a += PANEL_ROWS)
         for (ptrdiff_t i = 0; i < rows; i += PANEL_ROWS) /* 16 lanes of which the last four are overwritten next, or lie behind the panel */
-            store(a + i / PANEL_ROWS * panel, pair_rows(even + i, odd ? odd + i : NULL, rows - i));
-    }
+            store(a + i / PANEL_ROWS * panel, pairs_at(o, k0 + k, k0 + depth, first + i, rows - i));
 }
 
 static inline void pack_four_columns_bf16(real *panel, const float *const source[4], ptrdiff_t k, ptrdiff_t depth) {
@@ -74,9 +94,8 @@ static void pack_b_bf16(real *b, ptrdiff_t panel_units, const operand *o, ptrdif
         if (o->lies == ALONG) {
             ptrdiff_t k = 0;
             for (; k < depth; k += 2) {
-                const float *even = source_row(o, k0 + k) + first + j, *odd = k + 1 < depth ? source_row(o, k0 + k + 1) + first + j : NULL;
-                store(b + k / 2 * PANEL_COLUMNS, pair_rows(even, odd, columns - j));
-                store(b + k / 2 * PANEL_COLUMNS + LANES, pair_rows(even + LANES, odd ? odd + LANES : NULL, columns - j - LANES));
+                store(b + k / 2 * PANEL_COLUMNS, pairs_at(o, k0 + k, k0 + depth, first + j, columns - j));
+                store(b + k / 2 * PANEL_COLUMNS + LANES, pairs_at(o, k0 + k, k0 + depth, first + j + LANES, columns - j - LANES));
             }
             for (; k < filled(depth); k += 2) store(b + k / 2 * PANEL_COLUMNS, (V){0}), store(b + k / 2 * PANEL_COLUMNS + LANES, (V){0});
             continue;
@@ -144,7 +163,8 @@ static void attention_backward_bf16(const attention_gradients *d, const real *dy
     attention_backward_by(&pairs, d, dy, y, log_sum, in, span, shape);
 }
 
-static const struct products products_bf16 = {.linear = linear_bf16,
+static const struct products products_bf16 = {.rounds = true,
+                                              .linear = linear_bf16,
                                               .linear_dx = linear_dx_bf16,
                                               .linear_dw = linear_dw_bf16,
                                               .linear_stored = linear_stored_bf16,

@@ -141,41 +141,55 @@ static void cross_entropy(double *loss, real *x, const int32_t *target, ptrdiff_
     }
 }
 
-/* What two matrices say becomes one activation. bounds: NULL without. */
+/* What two matrices say, or one, becomes one activation. bounds: NULL without. */
 typedef V gated_lanes(V g, V u, const swiglu_bounds *bounds);
 
-static inline __attribute__((always_inline)) void gate_rows(gated_lanes *activate, real *act, const real *gate, const real *up,
-                                                            const real *row_weight, ptrdiff_t rows, ptrdiff_t width, const swiglu_bounds *bounds) {
-#pragma omp parallel for schedule(static) if (rows * width > SMALL)
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        real weight = row_weight ? row_weight[r] : 1;
-        ptrdiff_t i = r * width, end = i + width;
-        for (; i + LANES <= end; i += LANES) store(act + i, activate(load(gate + i), load(up + i), bounds) * weight);
-        if (i < end) store_part(act + i, activate(load_part(gate + i, end - i, 0), load_part(up + i, end - i, 0), bounds) * weight, end - i);
+/* gated is a constant. */
+static inline __attribute__((always_inline)) void gate_rows(gated_lanes *activate, const bool gated, const inner_rows *inner, const real *row_weight,
+                                                            ptrdiff_t rows, ptrdiff_t width, const swiglu_bounds *bounds) {
+#pragma omp parallel if (rows * width > SMALL)
+    {
+#pragma omp for schedule(static)
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            const real weight = row_weight ? row_weight[r] : 1;
+            for (ptrdiff_t i = r * width, left = width; left > 0; i += LANES, left -= LANES) {
+                V act = activate(gated ? load_left(inner->gate + i, left, 0) : (V){0}, load_left(inner->up + i, left, 0), bounds) * weight;
+                if (inner->act) store_left(inner->act + i, act, left);
+                else store_bf16_left(inner->bf16.act + i, act, left);
+            }
+            if (gated && inner->bf16.gate) round_row_bf16(inner->bf16.gate + r * width, inner->gate + r * width, width);
+            if (inner->bf16.up) round_row_bf16(inner->bf16.up + r * width, inner->up + r * width, width);
+        }
+        if (inner->bf16.up) finish_stores();
     }
 }
 
 /* g and u become their gradients, act the activation; returns what drow_weight sums. */
 typedef V gated_backward_lanes(V *act, V *g, V *u, V dact, real weight, const swiglu_bounds *bounds);
 
-static inline __attribute__((always_inline)) void gate_rows_backward(gated_backward_lanes *back, real *act, real *gate, real *up, real *drow_weight,
-                                                                     const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width,
-                                                                     const swiglu_bounds *bounds) {
+/* x, or what is rounded where it is NULL */
+static inline V load_inner(const real *x, const uint16_t *bf16, ptrdiff_t i, ptrdiff_t left) {
+    return x ? load_left(x + i, left, 0) : load_bf16_left(bf16 + i, left);
+}
+static inline void store_inner(real *x, uint16_t *bf16, ptrdiff_t i, V value, ptrdiff_t left) {
+    if (x) store_left(x + i, value, left);
+    else store_bf16_left(bf16 + i, value, left);
+}
+
+static inline __attribute__((always_inline)) void gate_rows_backward(gated_backward_lanes *back, const bool gated, const inner_rows *inner,
+                                                                     real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
+                                                                     ptrdiff_t width, const swiglu_bounds *bounds) {
 #pragma omp parallel for schedule(static) if (rows * width > SMALL)
     for (ptrdiff_t r = 0; r < rows; r++) {
-        real weight = row_weight ? row_weight[r] : 1;
-        V dweight = {0}, a, g, u;
-        ptrdiff_t i = r * width, end = i + width;
-        for (; i + LANES <= end; i += LANES) {
-            g = load(gate + i), u = load(up + i);
-            dweight += back(&a, &g, &u, load(dact + i), weight, bounds);
-            store(act + i, a), store(gate + i, g), store(up + i, u);
-        }
-        if (i < end) {
-            ptrdiff_t left = end - i;
-            g = load_part(gate + i, left, 0), u = load_part(up + i, left, 0);
-            dweight += back(&a, &g, &u, load_part(dact + i, left, 0), weight, bounds);
-            store_part(act + i, a, left), store_part(gate + i, g, left), store_part(up + i, u, left);
+        const real weight = row_weight ? row_weight[r] : 1;
+        V dweight = {0}, a, g = {0}, u;
+        for (ptrdiff_t i = r * width, left = width; left > 0; i += LANES, left -= LANES) {
+            if (gated) g = load_inner(inner->gate, inner->bf16.gate, i, left);
+            u = load_inner(inner->up, inner->bf16.up, i, left);
+            dweight += back(&a, &g, &u, load_left(dact + i, left, 0), weight, bounds);
+            store_inner(inner->act, inner->bf16.act, i, a, left);
+            if (gated) store_inner(inner->gate, inner->bf16.gate, i, g, left);
+            store_inner(inner->up, inner->bf16.up, i, u, left);
         }
         if (drow_weight) drow_weight[r] = sum_lanes(dweight);
     }
@@ -192,12 +206,11 @@ static inline V swiglu_backward_lanes(V *act, V *g, V *u, V dact, real weight, c
     return dact * unweighted;
 }
 
-static void swiglu(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
-    gate_rows(swiglu_lanes, act, gate, up, row_weight, rows, width, NULL);
+static void swiglu(const inner_rows *inner, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+    gate_rows(swiglu_lanes, true, inner, row_weight, rows, width, NULL);
 }
-static void swiglu_backward(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
-                            ptrdiff_t width) {
-    gate_rows_backward(swiglu_backward_lanes, act, gate, up, drow_weight, dact, row_weight, rows, width, NULL);
+static void swiglu_backward(const inner_rows *inner, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+    gate_rows_backward(swiglu_backward_lanes, true, inner, drow_weight, dact, row_weight, rows, width, NULL);
 }
 
 static inline V bounded_lanes(V g, V u, const swiglu_bounds *bounds) {
@@ -218,49 +231,29 @@ static inline V bounded_backward_lanes(V *act, V *g, V *u, V dact, real weight, 
     return dact * unweighted;
 }
 
-static void swiglu_bounded(real *act, const real *gate, const real *up, const real *row_weight, ptrdiff_t rows, ptrdiff_t width,
-                           swiglu_bounds bounds) {
-    gate_rows(bounded_lanes, act, gate, up, row_weight, rows, width, &bounds);
+static void swiglu_bounded(const inner_rows *inner, const real *row_weight, ptrdiff_t rows, ptrdiff_t width, swiglu_bounds bounds) {
+    gate_rows(bounded_lanes, true, inner, row_weight, rows, width, &bounds);
 }
-static void swiglu_bounded_backward(real *act, real *gate, real *up, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
+static void swiglu_bounded_backward(const inner_rows *inner, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
                                     ptrdiff_t width, swiglu_bounds bounds) {
-    gate_rows_backward(bounded_backward_lanes, act, gate, up, drow_weight, dact, row_weight, rows, width, &bounds);
+    gate_rows_backward(bounded_backward_lanes, true, inner, drow_weight, dact, row_weight, rows, width, &bounds);
 }
 
-static void relu(real *act, const real *x, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
-#pragma omp parallel for schedule(static) if (rows * width > SMALL)
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        real weight = row_weight ? row_weight[r] : 1;
-        for (ptrdiff_t i = r * width; i < (r + 1) * width; i++) act[i] = x[i] > 0 ? x[i] * weight : 0;
-    }
-}
+static inline V relu_lanes(V g, V u, const swiglu_bounds *bounds) { return (void)g, (void)bounds, (V)((VI)(u > 0) & (VI)u); }
 
 /* a = w max(0, x):   dw = sum_i da_i max(0, x_i);   dx = da w where x > 0 */
-static inline V relu_backward_lanes(V *act, V *x, V dact, real weight) {
+static inline V relu_backward_lanes(V *act, V *g, V *x, V dact, real weight, const swiglu_bounds *bounds) {
     VI positive = *x > 0;
     V kept = (V)(positive & (VI)*x);
-    *act = kept * weight, *x = (V)(positive & (VI)(dact * weight));
+    (void)g, (void)bounds, *act = kept * weight, *x = (V)(positive & (VI)(dact * weight));
     return dact * kept;
 }
 
-static void relu_backward(real *act, real *x, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
-#pragma omp parallel for schedule(static) if (rows * width > SMALL)
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        real weight = row_weight ? row_weight[r] : 1;
-        V dweight = {0}, a, z;
-        ptrdiff_t i = r * width, end = i + width;
-        for (; i + LANES <= end; i += LANES) {
-            z = load(x + i);
-            dweight += relu_backward_lanes(&a, &z, load(dact + i), weight);
-            store(act + i, a), store(x + i, z);
-        }
-        if (i < end) {
-            z = load_part(x + i, end - i, 0);
-            dweight += relu_backward_lanes(&a, &z, load_part(dact + i, end - i, 0), weight);
-            store_part(act + i, a, end - i), store_part(x + i, z, end - i);
-        }
-        if (drow_weight) drow_weight[r] = sum_lanes(dweight);
-    }
+static void relu(const inner_rows *inner, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+    gate_rows(relu_lanes, false, inner, row_weight, rows, width, NULL);
+}
+static void relu_backward(const inner_rows *inner, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width) {
+    gate_rows_backward(relu_backward_lanes, false, inner, drow_weight, dact, row_weight, rows, width, NULL);
 }
 
 static void add(real *y, const real *a, const real *b, ptrdiff_t n) {

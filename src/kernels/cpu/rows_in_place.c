@@ -146,7 +146,7 @@ static void linear_in_place(const stored_product *p) {
 
 static operand rows_of_group(rows_of x, row_groups g, ptrdiff_t group, ptrdiff_t width) {
     const ptrdiff_t start = g.start[group];
-    return (operand){x.row ? x.x : x.x + start * width, width, x.row ? x.row + start : NULL, ACROSS};
+    return across(x.row ? x.x : x.x + start * width, width, x.row ? x.row + start : NULL);
 }
 
 /* A tile of dx (rows, columns) += dy w over one strip of w. */

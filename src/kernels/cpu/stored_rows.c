@@ -115,7 +115,7 @@ typedef void pack_b_function(real *b, ptrdiff_t panel_units, const operand *o, p
 static void pack_stored_by(pack_b_function *pack, real *b, ptrdiff_t panel_units, const stored_operand *o, ptrdiff_t first, ptrdiff_t columns,
                            ptrdiff_t k0, ptrdiff_t depth) {
     real reals[PANEL_COLUMNS * 2 * DEPTH] __attribute__((aligned(64))); /* no precision has more than two values in a unit */
-    const operand source = {reals, depth, NULL, ACROSS};
+    const operand source = across(reals, depth, NULL);
     for (ptrdiff_t j = 0; j < columns; j += PANEL_COLUMNS, b += panel_units) {
         const ptrdiff_t there = smaller(columns - j, PANEL_COLUMNS);
         for (ptrdiff_t i = 0; i < there; i++)

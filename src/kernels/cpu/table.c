@@ -9,6 +9,7 @@
 #include "kernels/cpu/peak.c"
 #include "kernels/cpu/packing.c"
 #include "kernels/cpu/stored_rows.c"
+#include "kernels/cpu/rounded.c"
 #include "kernels/cpu/few_rows.c"
 #include "kernels/cpu/rows_in_place.c"
 #include "kernels/cpu/panels.c"
@@ -45,8 +46,10 @@
 
 const struct kernels TABLE_NAME(ISA) = {
     .name = TEXT(ISA),
-    .products = {linear, linear_dx, linear_dw, linear_stored, attention, attention_backward, packed_size, pack_rows, squares_size, worth_packing},
-    .products_int8 = {linear, linear_dx, linear_dw, linear_stored_int8, attention, attention_backward, packed_size, pack_rows, squares_size, worth_packing},
+    .products = {false, linear, linear_dx, linear_dw, linear_stored, attention, attention_backward, packed_size, pack_rows, squares_size,
+                 worth_packing},
+    .products_int8 = {false, linear, linear_dx, linear_dw, linear_stored_int8, attention, attention_backward, packed_size, pack_rows, squares_size,
+                      worth_packing},
     .rmsnorm = rmsnorm,
     .rmsnorm_backward = rmsnorm_backward,
     .rotate = rotate,

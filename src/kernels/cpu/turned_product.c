@@ -57,7 +57,7 @@ static void multiply_turned_panel(const panels *p) {
 static void turned_part(real *y, const operand *x, ptrdiff_t rows, const real *w, ptrdiff_t in, ptrdiff_t out, ptrdiff_t first, ptrdiff_t end,
                         turned_room *r) {
     const ptrdiff_t panel_units = in * PANEL_COLUMNS, calls = ceiling(in, DEPTH) * ceiling(rows, PANEL_COLUMNS);
-    const operand of_w = {w, in, NULL, ACROSS};
+    const operand of_w = across(w, in, NULL);
     upcoming nothing = {0};
     begin_list(&r->list, smaller(in, DEPTH), w);
     pack_b(r->x, panel_units, x, 0, rows, 0, in);

@@ -1,0 +1,81 @@
+/* Activations of experts whose rows are rounded to bf16: what is made of reals, rounded, to the last bit; forward keeps copies of gate and up. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../bf16.h"
+#include "../test.h"
+#include "base/random.h"
+#include "kernels/kernels.h"
+
+enum { ROWS = 5, MOST_WIDTH = 96, MOST = ROWS * MOST_WIDTH, ACTIVATIONS = 3 };
+
+static const swiglu_bounds bounds = {(real)1.7, (real)0.8};
+
+static void forward(const struct kernels *k, int kind, const inner_rows *inner, const real *weight, ptrdiff_t width) {
+    if (kind == 0) k->swiglu(inner, weight, ROWS, width);
+    else if (kind == 1) k->swiglu_bounded(inner, weight, ROWS, width, bounds);
+    else k->relu(inner, weight, ROWS, width);
+}
+
+static void backward(const struct kernels *k, int kind, const inner_rows *inner, real *dweight, const real *dact, const real *weight, ptrdiff_t width) {
+    if (kind == 0) k->swiglu_backward(inner, dweight, dact, weight, ROWS, width);
+    else if (kind == 1) k->swiglu_bounded_backward(inner, dweight, dact, weight, ROWS, width, bounds);
+    else k->relu_backward(inner, dweight, dact, weight, ROWS, width);
+}
+
+static uint16_t rounded(real x) {
+    const float value = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+}
+
+static void expect_rounded(const struct kernels *k, const char *what, int kind, const uint16_t *found, const real *x, ptrdiff_t n) {
+    ptrdiff_t i = 0;
+    while (i < n && found[i] == rounded(x[i])) i++;
+    EXPECT(i == n, "%s, activation %d, %td wide: %s[%td] is %g, and %g before rounding", k->name, kind, n / ROWS, what, i, bf16_value(found[i]),
+           (double)x[i]);
+    EXPECT(found[n] == 0x7777, "%s, activation %d: %s goes on behind its end", k->name, kind, what);
+}
+
+/* Lines of 32 values that are aligned go past the caches, others do not. */
+static void check(const struct kernels *k, int kind, ptrdiff_t width, ptrdiff_t aside) {
+    static uint16_t room[3][MOST + 64] __attribute__((aligned(64)));
+    static real act[MOST], gate[MOST], up[MOST], dact[MOST], weight[ROWS], dweight[2][ROWS];
+    const ptrdiff_t n = ROWS * width;
+    const bool gated = kind < 2;
+    uint16_t *place[3] = {room[0] + aside, room[1] + aside, room[2] + aside};
+    for (ptrdiff_t i = 0; i < n; i++) {
+        gate[i] = (real)random_normal((random_key){1, 1}, (uint64_t)i), up[i] = (real)random_normal((random_key){1, 2}, (uint64_t)i);
+        dact[i] = (real)random_normal((random_key){1, 3}, (uint64_t)i);
+    }
+    for (int r = 0; r < ROWS; r++) weight[r] = (real)(r + 1) / ROWS;
+    for (int i = 0; i < 3; i++) place[i][n] = 0x7777;
+    forward(k, kind, &(inner_rows){.act = act, .gate = gated ? gate : NULL, .up = up}, weight, width);
+    const inner_rows kept = {.gate = gated ? gate : NULL, .up = up, .bf16 = {place[0], gated ? place[1] : NULL, place[2]}};
+    forward(k, kind, &kept, weight, width);
+    expect_rounded(k, "act", kind, place[0], act, n);
+    if (gated) expect_rounded(k, "gate", kind, place[1], gate, n);
+    expect_rounded(k, "up", kind, place[2], up, n);
+
+    for (ptrdiff_t i = 0; i < n; i++) gate[i] = (real)bf16_value(rounded(gate[i])), up[i] = (real)bf16_value(rounded(up[i]));
+    backward(k, kind, &(inner_rows){.bf16 = kept.bf16}, dweight[1], dact, weight, width);
+    backward(k, kind, &(inner_rows){.act = act, .gate = gated ? gate : NULL, .up = up}, dweight[0], dact, weight, width);
+    expect_rounded(k, "act made again", kind, place[0], act, n);
+    if (gated) expect_rounded(k, "gate's gradient", kind, place[1], gate, n);
+    expect_rounded(k, "up's gradient", kind, place[2], up, n);
+    EXPECT(!memcmp(dweight[0], dweight[1], sizeof *dweight), "%s, activation %d: gradients of rows' weights differ", k->name, kind);
+}
+
+static void rounded_rows_are_what_is_made_of_reals(void) {
+    static const ptrdiff_t widths[] = {1, 15, 16, 33, 64, 96};
+    const struct kernels *tables[KERNEL_TABLES];
+    const int n = kernels_available(tables);
+    for (int t = 0; t < n; t++)
+        for (int kind = 0; kind < ACTIVATIONS; kind++)
+            for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) check(tables[t], kind, widths[i], 0), check(tables[t], kind, widths[i], 1);
+}
+
+static const test_case cases[] = {{"rounded rows are what is made of reals", rounded_rows_are_what_is_made_of_reals}};
+
+int main(void) { return test_run("rows of experts in bf16", cases, sizeof cases / sizeof *cases); }

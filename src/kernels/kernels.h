@@ -196,8 +196,9 @@ struct kernels {
     /* act = max(0, up) row_weight[r], and of it the same; there is no gate */
     void (*relu)(const inner_rows *inner, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
     void (*relu_backward)(const inner_rows *inner, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows, ptrdiff_t width);
-    /* loss[r] = log_sum(x) - x[target]; x is replaced by scale (softmax(x) - onehot). target -1: no loss, no gradient. */
-    void (*cross_entropy)(double *loss, real *x, const int32_t *target, ptrdiff_t rows, ptrdiff_t width, real scale);
+    /* loss[r] = log_sum(x) - x[target]; x is replaced by scale (softmax(x) - onehot), or that is put, rounded to bf16, where `rounded` is not NULL.
+     * target -1: no loss, no gradient. */
+    void (*cross_entropy)(double *loss, real *x, uint16_t *rounded, const int32_t *target, ptrdiff_t rows, ptrdiff_t width, real scale);
     /* y = a + b */
     void (*add)(real *y, const real *a, const real *b, ptrdiff_t n);
     /* y[r] = row row[r] of w, which is stored as this type (not STORED_REAL) */

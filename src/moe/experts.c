@@ -137,14 +137,11 @@ static real *gradient_of(tape *t, const weight *bias) { return bias ? tape_weigh
 /* Rows of what one thread has for itself; a piece of an expert may have SLICE_STEP more than it was meant to have. */
 static ptrdiff_t own_room(const cut *c) { return c->slice ? c->slice + SLICE_STEP : c->room; }
 
-static uint16_t *borrow_bf16(tape *t, ptrdiff_t n) { return (uint16_t *)(void *)tape_borrow(t, (n + 1) / 2); }
-static void return_bf16(tape *t, const uint16_t *borrowed) { tape_return(t, (const real *)(const void *)borrowed); }
-
 static scratch scratch_borrow(tape *t, const struct saved *s, const cut *c, bool backward, bool in_parts) {
     const ptrdiff_t F = s->w.down->in, own = (c->slice ? omp_get_max_threads() : c->workers) * own_room(c) * F;
     const ptrdiff_t size = backward ? c->workers * c->room * F : own;
     scratch all = {.dact = backward ? tape_borrow(t, own) : NULL};
-    if (s->rounded) all.inner.bf16.act = borrow_bf16(t, size);
+    if (s->rounded) all.inner.bf16.act = tape_borrow_bf16(t, size);
     else all.inner.act = tape_borrow(t, size);
     if (s->rounded ? !backward : s->recompute) {
         if (s->w.gate) all.inner.gate = tape_borrow(t, size);
@@ -158,7 +155,7 @@ static scratch scratch_borrow(tape *t, const struct saved *s, const cut *c, bool
 }
 
 static void scratch_return(tape *t, const scratch *all) {
-    tape_return(t, all->inner.act), tape_return(t, all->inner.gate), tape_return(t, all->inner.up), return_bf16(t, all->inner.bf16.act);
+    tape_return(t, all->inner.act), tape_return(t, all->inner.gate), tape_return(t, all->inner.up), tape_return_bf16(t, all->inner.bf16.act);
     tape_return(t, all->dact), tape_return(t, all->gradient), tape_return(t, all->drow_weight);
 }
 

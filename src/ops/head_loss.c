@@ -16,7 +16,7 @@
 
 #include "base/error.h"
 
-enum { CHUNK = 240 }; /* rows: the logits of a chunk stay near the cores */
+enum { CHUNK = 480 }; /* rows: the logits of a chunk stay near the cores */
 
 struct saved {
     tensor *x;
@@ -32,9 +32,10 @@ static void head_loss_backward(tape *t, void *saved) {
 
 static ptrdiff_t chunk_of(ptrdiff_t tokens) { return tokens < CHUNK ? tokens : CHUNK; }
 
-ptrdiff_t head_loss_values(ptrdiff_t tokens, const weight *w, ptrdiff_t samples) {
+ptrdiff_t head_loss_values(ptrdiff_t tokens, const weight *w, ptrdiff_t samples, bool rounded) {
     const ptrdiff_t rows = chunk_of(tokens), columns = samples > 0 ? samples + 1 : w->out;
-    return rows * columns + (samples > 0 ? (2 * columns + rows) * w->in + columns : 0);
+    const ptrdiff_t in_bf16 = rounded && samples == 0 ? rows * columns * (ptrdiff_t)sizeof(uint16_t) / (ptrdiff_t)sizeof(real) : 0;
+    return rows * columns + in_bf16 + (samples > 0 ? (2 * columns + rows) * w->in + columns : 0);
 }
 
 static void put_on_ledger(tape *t, tensor *x, const weight *w, const double *loss, real *dx) {
@@ -49,17 +50,18 @@ const double *head_loss(tape *t, tensor *x, const weight *w, const int32_t *targ
     ptrdiff_t N = x->rows, D = x->cols, V = w->out;
     double *loss = tape_keep(t, sizeof(double) * (size_t)N);
     real *logits = tape_borrow(t, chunk_of(N) * V), *dx = t->training ? tape_borrow(t, N * D) : NULL;
+    uint16_t *rounded = t->training && t->products->rounds ? tape_borrow_bf16(t, chunk_of(N) * V) : NULL; /* dz, which both products would round */
     for (ptrdiff_t n = 0; n < N; n += CHUNK) {
         ptrdiff_t rows = chunk_of(N - n), start[] = {0, rows};
         row_groups one = {1, start, 0};
-        rows_of x_rows = {.x = x->x + n * D}, dz_rows = {.x = logits};
+        rows_of x_rows = {.x = x->x + n * D}, dz_rows = {.x = rounded ? NULL : logits, .bf16 = rounded};
         weight_linear(t, logits, x_rows, w, one);
-        t->k->cross_entropy(loss + n, logits, target + n, rows, V, (real)t->loss_scale);
+        t->k->cross_entropy(loss + n, logits, rounded, target + n, rows, V, (real)t->loss_scale);
         if (!t->training) continue;
         weight_linear_dx(t, dx + n * D, dz_rows, w, one, false);
         weight_linear_dw(t, w, dz_rows, x_rows, one);
     }
-    tape_return(t, logits);
+    tape_return(t, logits), tape_return_bf16(t, rounded);
     put_on_ledger(t, x, w, loss, dx);
     return loss;
 }
@@ -130,7 +132,7 @@ const double *head_loss_sampled(tape *t, tensor *x, const weight *w, const int32
         const matrices words = {(real *const[]){s.rows}, NULL};
         weight_rows(t, of_target, w, row + n, rows);
         sampled_logits(t, logits, &s, x_rows, of_target, target + n, one, D);
-        t->k->cross_entropy(loss + n, logits, column + n, rows, columns, (real)t->loss_scale);
+        t->k->cross_entropy(loss + n, logits, NULL, column + n, rows, columns, (real)t->loss_scale);
         t->products->linear_dx(dx + n * D, dz_rows, &words, one, D, columns, false);
         t->products->linear_dw(s.drows, NULL, dz_rows, x_rows, one, D, columns, n > 0, true);
         target_gradients(dx + n * D, of_target, logits, x_rows.x, rows, columns, D);

@@ -106,6 +106,7 @@ const double *head_loss(tape *t, tensor *x, const weight *w, const int32_t *targ
 /* The same for training alone, where the softmax is not over all words but over what follows and so many drawn at random; a large vocabulary's ids
  * should follow frequency. The loss is an estimate, a little low on average. */
 const double *head_loss_sampled(tape *t, tensor *x, const weight *w, const int32_t *target, ptrdiff_t samples);
-ptrdiff_t head_loss_values(ptrdiff_t tokens, const weight *w, ptrdiff_t samples); /* that either borrows for its time; samples 0: of all words */
+/* Reals that either borrows for its time. samples 0: of all words; rounded: products round to bf16 */
+ptrdiff_t head_loss_values(ptrdiff_t tokens, const weight *w, ptrdiff_t samples, bool rounded);
 
 #endif

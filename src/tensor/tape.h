@@ -103,6 +103,11 @@ tensor *tape_tensor(tape *t, ptrdiff_t rows, ptrdiff_t cols);
 /* From passing. What is borrowed is returned by whoever knows that it is no longer read. */
 real *tape_borrow(tape *t, ptrdiff_t n);
 void tape_return(tape *t, const real *borrowed);
+static inline uint16_t *tape_borrow_bf16(tape *t, ptrdiff_t n) {
+    const ptrdiff_t in_real = (ptrdiff_t)(sizeof(real) / sizeof(uint16_t));
+    return (uint16_t *)(void *)tape_borrow(t, (n + in_real - 1) / in_real);
+}
+static inline void tape_return_bf16(tape *t, const uint16_t *borrowed) { tape_return(t, (const real *)(const void *)borrowed); }
 
 /* output: the tensor whose gradient this backward reads; without a gradient the entry is skipped. NULL: always called. */
 void tape_record(tape *t, tensor *output, backward_function *backward, const void *saved, size_t bytes);

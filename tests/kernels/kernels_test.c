@@ -563,7 +563,7 @@ static void call_softmax_backward(const struct kernels *k, const arguments *a, r
 }
 static void call_cross_entropy(const struct kernels *k, const arguments *a, real *const *out) {
     double *loss = malloc(sizeof *loss * (size_t)(a->rows + 1));
-    k->cross_entropy(loss, out[0], a->row, a->rows, a->width, a->number);
+    k->cross_entropy(loss, out[0], NULL, a->row, a->rows, a->width, a->number);
     for (ptrdiff_t r = 0; r < a->rows; r++) out[1][r] = (real)loss[r];
     free(loss);
 }

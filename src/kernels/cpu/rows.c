@@ -124,23 +124,6 @@ static void log_sum_exp(real *log_sum, const real *x, ptrdiff_t rows, ptrdiff_t 
     for (ptrdiff_t r = 0; r < rows; r++) log_sum[r] = log_sum_exp_row(x + r * width, width);
 }
 
-static void cross_entropy(double *loss, real *x, const int32_t *target, ptrdiff_t rows, ptrdiff_t width, real scale) {
-#pragma omp parallel for schedule(static)
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        real *row = x + r * width;
-        if (target[r] < 0) {
-            memset(row, 0, sizeof(real) * (size_t)width);
-            loss[r] = 0;
-            continue;
-        }
-        real log_sum = log_sum_exp_row(row, width);
-        loss[r] = (double)(log_sum - row[target[r]]);
-        exponentiate(row, log_sum, width);
-        row[target[r]] -= 1;
-        for (ptrdiff_t i = 0; i < width; i++) row[i] *= scale;
-    }
-}
-
 /* What two matrices say, or one, becomes one activation. bounds: NULL without. */
 typedef V gated_lanes(V g, V u, const swiglu_bounds *bounds);
 
@@ -174,6 +157,22 @@ static inline V load_inner(const real *x, const uint16_t *bf16, ptrdiff_t i, ptr
 static inline void store_inner(real *x, uint16_t *bf16, ptrdiff_t i, V value, ptrdiff_t left) {
     if (x) store_left(x + i, value, left);
     else store_bf16_left(bf16 + i, value, left);
+}
+
+static void cross_entropy(double *loss, real *x, uint16_t *rounded, const int32_t *target, ptrdiff_t rows, ptrdiff_t width, real scale) {
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        real *row = x + r * width, *real_row = rounded ? NULL : row;
+        uint16_t *bf16_row = rounded ? rounded + r * width : NULL;
+        const bool there = target[r] >= 0;
+        const real log_sum = there ? log_sum_exp_row(row, width) : 0, of_target = there ? row[target[r]] : 0;
+        loss[r] = (double)(log_sum - of_target);
+        for (ptrdiff_t i = 0; i < width; i += LANES) {
+            const V p = there ? exp_lanes(load_left(row + i, width - i, 0) - log_sum) : (V){0};
+            store_inner(real_row, bf16_row, i, p * scale, width - i);
+        }
+        if (there) store_inner(real_row, bf16_row, target[r], (exp_lanes(of_target - log_sum + (V){0}) - 1) * scale, 1);
+    }
 }
 
 static inline __attribute__((always_inline)) void gate_rows_backward(gated_backward_lanes *back, const bool gated, const inner_rows *inner,

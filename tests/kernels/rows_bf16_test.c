@@ -1,4 +1,5 @@
-/* Activations of experts whose rows are rounded to bf16: what is made of reals, rounded, to the last bit; forward keeps copies of gate and up. */
+/* Activations of experts and gradients of logits whose rows are rounded to bf16: what is made of reals, rounded, to the last bit; of activations forward
+ * keeps copies of gate and up. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,32 @@ static void rounded_rows_are_what_is_made_of_reals(void) {
             for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) check(tables[t], kind, widths[i], 0), check(tables[t], kind, widths[i], 1);
 }
 
-static const test_case cases[] = {{"rounded rows are what is made of reals", rounded_rows_are_what_is_made_of_reals}};
+/* The gradient of logits too; a row without a target has none. */
+static void rounded_gradients_of_logits_are_what_is_made_of_reals(void) {
+    static const ptrdiff_t widths[] = {1, 15, 16, 33, 96};
+    static const int32_t target[ROWS] = {0, -1, 0, 0, -1};
+    const struct kernels *tables[KERNEL_TABLES];
+    const int n = kernels_available(tables);
+    for (int t = 0; t < n; t++)
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+            static uint16_t found[MOST + 1];
+            static real logits[2][MOST];
+            const ptrdiff_t size = ROWS * widths[w];
+            double loss[2][ROWS];
+            int32_t last[ROWS];
+            for (int r = 0; r < ROWS; r++) last[r] = target[r] < 0 ? -1 : r % 2 ? 0 : (int32_t)widths[w] - 1;
+            for (ptrdiff_t i = 0; i < size; i++) logits[0][i] = logits[1][i] = (real)random_normal((random_key){1, 4}, (uint64_t)i);
+            found[size] = 0x7777;
+            tables[t]->cross_entropy(loss[0], logits[0], NULL, last, ROWS, widths[w], (real)0.25);
+            tables[t]->cross_entropy(loss[1], logits[1], found, last, ROWS, widths[w], (real)0.25);
+            expect_rounded(tables[t], "gradient of logits", -1, found, logits[0], size);
+            EXPECT(!memcmp(loss[0], loss[1], sizeof *loss), "%s, %td wide: losses differ", tables[t]->name, widths[w]);
+        }
+}
 
-int main(void) { return test_run("rows of experts in bf16", cases, sizeof cases / sizeof *cases); }
+static const test_case cases[] = {
+    {"rounded rows are what is made of reals", rounded_rows_are_what_is_made_of_reals},
+    {"rounded gradients of logits are what is made of reals", rounded_gradients_of_logits_are_what_is_made_of_reals},
+};
+
+int main(void) { return test_run("rows in bf16", cases, sizeof cases / sizeof *cases); }

@@ -1,8 +1,8 @@
 /* yardstick [SECONDS]: our three products of a weight matrix beside oneDNN's, in turns within one process, each row about so long.
  * `make yardstick` builds it where libdnnl-dev 2.x is installed; nothing else needs oneDNN.
  *
- * Before the clock starts, both sides bring weights into the layout they prefer. The comparison is generous to oneDNN: for bf16, all its
- * factors are bf16 before, too, while ours rounds rows of f32 within its time. Both sides write f32 over what is there; both factors of
+ * Before the clock starts, both sides bring weights into the layout they prefer. In rows "bf16" all factors are bf16 before, on both sides; in rows
+ * "to bf16" only oneDNN's are, while ours rounds rows of f32 within its time. Both sides write f32 over what is there; both factors of
  * d-weight are plain. oneDNN does groups in two ways, one after the other by all threads and side by side with a thread each; the faster
  * counts. The threads of both sides belong to the same OpenMP library. "disturbed": a side's quartiles lie more than a quarter of its
  * median apart. */
@@ -11,6 +11,7 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -33,6 +34,13 @@ static const ptrdiff_t shapes[][SIZES] = {
 
 typedef struct product product;
 
+typedef struct {
+    const char *name;
+    const struct products *kernels;
+    dnnl_data_type_t type; /* of oneDNN's factors */
+    bool rounded;          /* so are ours */
+} precision;
+
 /* One product of one shape: c (+)= a b in each group, c (M, N), a (M, K), b (K, N). */
 typedef struct {
     const product *product;
@@ -41,6 +49,7 @@ typedef struct {
     const struct products *kernels;
     dnnl_data_type_t type; /* of oneDNN's factors */
     real *a, *b, *c, *c_of_dnnl;
+    uint16_t *a_bf16, *b_bf16;         /* a and b rounded, for ours; NULL: it takes f32 */
     real *group[MOST_GROUPS], *packed; /* of b, where it is a weight */
     matrices weight;
     ptrdiff_t start[MOST_GROUPS + 1];
@@ -54,10 +63,15 @@ struct product {
 };
 
 static row_groups groups_of(const task *t) { return (row_groups){(int)t->size[GROUPS], t->start, 0}; }
-static void our_forward(task *t) { t->kernels->linear(t->c, (rows_of){.x = t->a}, &t->weight, groups_of(t), t->size[IN], t->size[OUT]); }
-static void our_dx(task *t) { t->kernels->linear_dx(t->c, (rows_of){.x = t->a}, &t->weight, groups_of(t), t->size[IN], t->size[OUT], false); }
+static rows_of our_rows(const real *x, const uint16_t *bf16) { return bf16 ? (rows_of){.bf16 = bf16} : (rows_of){.x = x}; }
+static void our_forward(task *t) {
+    t->kernels->linear(t->c, our_rows(t->a, t->a_bf16), &t->weight, groups_of(t), t->size[IN], t->size[OUT]);
+}
+static void our_dx(task *t) {
+    t->kernels->linear_dx(t->c, our_rows(t->a, t->a_bf16), &t->weight, groups_of(t), t->size[IN], t->size[OUT], false);
+}
 static void our_dw(task *t) {
-    t->kernels->linear_dw(t->c, NULL, (rows_of){.x = t->a}, (rows_of){.x = t->b}, groups_of(t), t->size[IN], t->size[OUT], false, false);
+    t->kernels->linear_dw(t->c, NULL, our_rows(t->a, t->a_bf16), our_rows(t->b, t->b_bf16), groups_of(t), t->size[IN], t->size[OUT], false, false);
 }
 
 static const product products[] = {
@@ -182,12 +196,26 @@ static int new_numbers(real **x, ptrdiff_t n, uint64_t seed) {
     return LAMP_OK;
 }
 
-static int open_task(task *t, const ptrdiff_t *size, const product *p, const struct products *kernels, dnnl_data_type_t type) {
-    *t = (task){.product = p, .size = size, .M = size[p->M], .K = size[p->K], .N = size[p->N], .kernels = kernels, .type = type};
+static int new_rounded(uint16_t **y, const real *x, ptrdiff_t n) {
+    TRY(memory_new_block(y, (size_t)n, sizeof **y, "factors of a product"));
+#pragma omp parallel for schedule(static)
+    for (ptrdiff_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        (*y)[i] = (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16); /* to the nearest, ties to even */
+    }
+    return LAMP_OK;
+}
+
+static int open_task(task *t, const ptrdiff_t *size, const product *p, const precision *in) {
+    const struct products *kernels = in->kernels;
+    *t = (task){.product = p, .size = size, .M = size[p->M], .K = size[p->K], .N = size[p->N], .kernels = kernels, .type = in->type};
     TRY(new_numbers(&t->a, size[GROUPS] * t->M * t->K, 1));
     TRY(new_numbers(&t->b, size[GROUPS] * t->K * t->N, 2));
     TRY(new_numbers(&t->c, size[GROUPS] * t->M * t->N, 3));
     TRY(new_numbers(&t->c_of_dnnl, size[GROUPS] * t->M * t->N, 3));
+    if (in->rounded) TRY(new_rounded(&t->a_bf16, t->a, size[GROUPS] * t->M * t->K));
+    if (in->rounded && !p->b_is_weight) TRY(new_rounded(&t->b_bf16, t->b, size[GROUPS] * t->K * t->N));
     for (ptrdiff_t g = 0; g < size[GROUPS]; g++) t->group[g] = t->b + g * t->K * t->N, t->start[g + 1] = (g + 1) * size[ROWS];
     if (!p->b_is_weight) return LAMP_OK;
     ptrdiff_t packed_size = kernels->packed_size(size[IN], size[OUT]);
@@ -210,23 +238,23 @@ static int check_agreement(const task *t, const char *name) {
 
 static bool is_disturbed(const bench_row *row) { return row->high - row->low > 0.25 * row->per_second; }
 
-static void print_row(const bench_row *ours, int ways) {
+static void print_row(const char *label, const bench_row *ours, int ways) {
     const bench_row *in_turn = ours + DNNL_IN_TURN, *side_by_side = ours + DNNL_SIDE_BY_SIDE;
     const bench_row *theirs = ways > 1 && side_by_side->per_second > in_turn->per_second ? side_by_side : in_turn;
     const char *way = ways == 1 ? "" : theirs == in_turn ? "in turn" : "side by side";
-    printf("%-32s %-4s %7.0f %9.0f %% %8.0f  %-12s %11.2f%s\n", ours->name, ours->precision, ours->per_second / 1e9, 100 * ours->share_of_peak,
+    printf("%-32s %-7s %7.0f %9.0f %% %8.0f  %-12s %11.2f%s\n", ours->name, label, ours->per_second / 1e9, 100 * ours->share_of_peak,
            theirs->per_second / 1e9, way, ours->per_second / theirs->per_second, is_disturbed(ours) || is_disturbed(theirs) ? "  disturbed" : "");
     fflush(stdout);
 }
 
-static int compare(bench *b, const ptrdiff_t *size, const product *p, const struct products *kernels, dnnl_data_type_t type) {
+static int compare(bench *b, const ptrdiff_t *size, const product *p, const precision *in) {
     task t;
     dnnl_way way[2] = {{0}};
     int ways = size[GROUPS] > 1 ? 2 : 1, status;
     double flops = 2.0 * (double)(size[GROUPS] * size[ROWS]) * (double)size[IN] * (double)size[OUT];
-    bench_case all[CONTESTANTS] = {{"", type == dnnl_f32 ? "f32" : "bf16", b->threads, BENCH_FLOPS, flops, flops, 0, run_ours, NULL, &t}};
+    bench_case all[CONTESTANTS] = {{"", in->type == dnnl_f32 ? "f32" : "bf16", b->threads, BENCH_FLOPS, flops, flops, 0, run_ours, NULL, &t}};
     snprintf(all->name, sizeof all->name, "%td x %td x %td x %td %s", size[GROUPS], size[ROWS], size[IN], size[OUT], p->name);
-    TRY_TO(done, open_task(&t, size, p, kernels, type));
+    TRY_TO(done, open_task(&t, size, p, in));
     for (int i = 0; i < ways; i++) {
         open_dnnl(&way[i], &t, i > 0);
         all[1 + i] = *all, all[1 + i].run = run_dnnl, all[1 + i].context = &way[i];
@@ -234,21 +262,24 @@ static int compare(bench *b, const ptrdiff_t *size, const product *p, const stru
         TRY_TO(done, check_agreement(&t, all->name));
     }
     TRY_TO(done, bench_run(b, all->name, all, 1 + ways));
-    print_row(b->row + b->n - (1 + ways), ways);
+    print_row(in->name, b->row + b->n - (1 + ways), ways);
 done:
     for (int i = 0; i < ways; i++) close_dnnl(&way[i]);
     memory_free(t.a), memory_free(t.b), memory_free(t.c), memory_free(t.c_of_dnnl), memory_free(t.packed);
+    memory_free(t.a_bf16), memory_free(t.b_bf16);
     return status;
 }
 
 static int compare_all(bench *b) {
     const dnnl_version_t *v = dnnl_version();
-    printf("%s, oneDNN %d.%d.%d, %d threads; GFLOP/s\n%-32s %-4s %7s %11s %8s  %-12s %s\n", b->k->name, v->major, v->minor, v->patch, b->threads,
+    printf("%s, oneDNN %d.%d.%d, %d threads; GFLOP/s\n%-32s %-7s %7s %11s %8s  %-12s %s\n", b->k->name, v->major, v->minor, v->patch, b->threads,
            "groups x rows x in x out", "", "ours", "of peak", "oneDNN", "its groups", "ours/oneDNN");
+    const precision all[] = {{"f32", &b->k->products, dnnl_f32, false},
+                             {"to bf16", b->k->products_bf16, dnnl_bf16, false},
+                             {"bf16", b->k->products_bf16, dnnl_bf16, true}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int bf16 = 0; bf16 <= (b->k->products_bf16 != NULL); bf16++)
-            for (size_t j = 0; j < sizeof products / sizeof *products; j++)
-                TRY(compare(b, shapes[i], &products[j], bf16 ? b->k->products_bf16 : &b->k->products, bf16 ? dnnl_bf16 : dnnl_f32));
+        for (size_t k = 0; k < sizeof all / sizeof *all && all[k].kernels; k++)
+            for (size_t j = 0; j < sizeof products / sizeof *products; j++) TRY(compare(b, shapes[i], &products[j], &all[k]));
     return LAMP_OK;
 }
 

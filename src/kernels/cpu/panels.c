@@ -29,6 +29,7 @@ typedef struct {
     ptrdiff_t deep;       /* values in a depth block, at most */
     ptrdiff_t panel_rows; /* of A and of the sums */
     bool a_in_rows;       /* panels of A are rows also where it lies ALONG */
+    ptrdiff_t reads_rows; /* of A, at a time, whether they are wanted or not */
     void (*pack_a)(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth);
     void (*pack_b)(real *b, ptrdiff_t panel_units, const operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth);
     void (*multiply)(const panels *p);
@@ -142,6 +143,7 @@ static const arithmetic numbers = {.values = 1,
                                    .units = 1,
                                    .deep = DEPTH,
                                    .panel_rows = PANEL_ROWS,
+                                   .reads_rows = 1,
                                    .pack_a = pack_a,
                                    .pack_b = pack_b,
                                    .multiply = multiply_panels,

@@ -54,9 +54,10 @@ static void end_products(const arithmetic *how, room *r) {
 
 _Static_assert(NARROW *DEEP <= B_UNITS, "a narrow factor that is not deep is packed whole");
 
-/* Whether rows of A are read where they lie. */
-static bool rows_lie_there(const arithmetic *how, const operand *a) {
-    return how->values == 1 && a->lies == ACROSS && !a->row && a->stride <= NARROW;
+/* Whether m rows of A are read where they lie. Those in bf16 are pairs already, as long as nothing has to be filled up. */
+static bool rows_lie_there(const arithmetic *how, const operand *a, ptrdiff_t m, ptrdiff_t deep) {
+    const bool there = a->lies == ACROSS && !a->row && a->stride <= NARROW;
+    return there && (a->bf16 ? a->stride % 2 == 0 && deep % how->values == 0 && m % how->reads_rows == 0 : how->values == 1);
 }
 
 /* Whether B, unpacked, is already what its panels would be, but for the distance of units. */
@@ -71,7 +72,10 @@ static direction lies_packed(const arithmetic *how, const operand *a) { return h
 /* Packs A, where that is necessary, and returns where its panels begin and how far apart its rows are. */
 static const real *panels_of_a(const arithmetic *how, const block *t, real *to, ptrdiff_t *row) {
     *row = A_STRIDE;
-    if (rows_lie_there(how, &t->a)) return *row = t->a.stride, source_row(&t->a, t->row) + t->k0;
+    if (rows_lie_there(how, &t->a, t->m, t->deep)) {
+        if (t->a.bf16) return *row = t->a.stride / 2, (const real *)(const void *)(source_row_bf16(&t->a, t->row) + t->k0);
+        return *row = t->a.stride, source_row(&t->a, t->row) + t->k0;
+    }
     how->pack_a(to, &t->a, t->row, t->m, t->k0, t->deep);
     return to;
 }

@@ -38,6 +38,7 @@ enum {
     SLICE_BYTES = 1 << 20,  /* of gate, up and activation together: half of a thread's second cache */
     SLICES = 32,            /* of all rows, at least, */
     SLICE_ROWS = 64,        /* each of so many: with fewer, or with wide experts of which no more fit, there are none */
+    UNPACKED_ROWS = 256,    /* of one expert, at least: each piece packs its weights anew where no packed copy is kept */
     SLICE_STEP = 32         /* where one expert's rows are cut: a panel of products */
 };
 
@@ -53,7 +54,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t experts, parts, room; /* room: rows of the largest part. Of several, rounded up, so that the same memory does from step to step */
     int workers;
-    ptrdiff_t slice; /* 0: none */
+    ptrdiff_t slice, piece; /* piece: most rows of one expert in a slice, about. slice 0: none */
 } cut;
 
 static ptrdiff_t experts_in_part(const weight *w) {
@@ -72,7 +73,7 @@ static ptrdiff_t rows_in_slice(const weight *w, ptrdiff_t rows) {
 }
 
 static cut cut_experts(const weight *w, row_groups all, bool in_parts, bool recompute) {
-    cut c = {all.groups, 1, 0, 1, 0};
+    cut c = {.experts = all.groups, .parts = 1, .workers = 1};
     if (in_parts) c.experts = experts_in_part(w), c.workers = workers_of(w);
     while (in_parts && recompute && c.experts > 1 && all.start[all.groups] / all.groups * c.experts > ROWS_AT_ONCE) c.experts--;
     c.parts = (all.groups + c.experts - 1) / c.experts;
@@ -84,6 +85,7 @@ static cut cut_experts(const weight *w, row_groups all, bool in_parts, bool reco
     while (8 * step < c.room) step *= 2;
     if (c.parts > 1) c.room = (c.room + step - 1) / step * step;
     if (c.workers == 1) c.slice = rows_in_slice(w, all.start[all.groups]);
+    c.piece = w->packed || c.slice > UNPACKED_ROWS ? c.slice : UNPACKED_ROWS;
     return c;
 }
 
@@ -101,17 +103,17 @@ static ptrdiff_t piece_start(ptrdiff_t rows, ptrdiff_t i, ptrdiff_t pieces) {
     return i == pieces ? rows : rows * i / pieces / SLICE_STEP * SLICE_STEP;
 }
 
-/* The slice of p that follows this one, of about `most` rows; a first one follows from {.row = p->row, .groups.first = p->groups.first}. */
-static bool next_slice(part *slice, const part *p, ptrdiff_t most) {
+/* The slice of p that follows this one; a first one follows from {.row = p->row, .groups.first = p->groups.first}. */
+static bool next_slice(part *slice, const part *p, const cut *c) {
     const ptrdiff_t *start = p->groups.start, row = slice->row + slice->rows - p->row;
     ptrdiff_t e = slice->groups.first - p->groups.first, end;
     if (row == p->rows) return false;
     while (start[e + 1] <= row) e++;
-    const ptrdiff_t rows = start[e + 1] - start[e], pieces = (rows + most - 1) / most;
+    const ptrdiff_t rows = start[e + 1] - start[e], pieces = (rows + c->piece - 1) / c->piece;
     ptrdiff_t i = 1, n = 1;
     while (start[e] + piece_start(rows, i, pieces) <= row) i++;
     end = start[e] + piece_start(rows, i, pieces);
-    while (pieces == 1 && n < PART_EXPERTS && e + n < p->groups.groups && start[e + n + 1] - row <= most) end = start[e + ++n];
+    while (pieces == 1 && n < PART_EXPERTS && e + n < p->groups.groups && start[e + n + 1] - row <= c->slice) end = start[e + ++n];
     *slice = (part){.row = p->row + row, .rows = end - row, .groups = {(int)n, NULL, p->groups.first + e}};
     for (ptrdiff_t k = 1; k <= n; k++) slice->start[k] = (start[e + k] < end ? start[e + k] : end) - row;
     return true;
@@ -135,7 +137,7 @@ typedef struct {
 static real *gradient_of(tape *t, const weight *bias) { return bias ? tape_weight_gradient(t, bias) : NULL; }
 
 /* Rows of what one thread has for itself; a piece of an expert may have SLICE_STEP more than it was meant to have. */
-static ptrdiff_t own_room(const cut *c) { return c->slice ? c->slice + SLICE_STEP : c->room; }
+static ptrdiff_t own_room(const cut *c) { return c->slice ? c->piece + SLICE_STEP : c->room; }
 
 static scratch scratch_borrow(tape *t, const struct saved *s, const cut *c, bool backward, bool in_parts) {
     const ptrdiff_t F = s->w.down->in, own = (c->slice ? omp_get_max_threads() : c->workers) * own_room(c) * F;
@@ -218,7 +220,7 @@ static void work_on_slices(tape *t, const struct saved *s, const cut *c, const p
     }
 #pragma omp parallel
 #pragma omp single
-    for (part slice = {.row = p->row, .groups.first = p->groups.first}; next_slice(&slice, p, c->slice);)
+    for (part slice = {.row = p->row, .groups.first = p->groups.first}; next_slice(&slice, p, c);)
 #pragma omp task firstprivate(slice)
     {
         slice.groups.start = slice.start;

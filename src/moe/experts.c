@@ -23,7 +23,7 @@ struct saved {
     mlp_weights w;
     tensor *x, *y, *weights; /* weights: of the pairs; NULL when dense or fixed */
     bool recompute, rounded;
-    inner_rows kept; /* gate and up, which backward turns into their gradients; of ReLU no gate. None: recompute */
+    inner_rows kept;        /* gate and up, which backward turns into their gradients; of ReLU no gate. None: recompute */
     const real *row_weight; /* (rows); NULL when dense */
     const int32_t *row;     /* of each pair */
     row_groups groups;

@@ -55,9 +55,10 @@ static inline void copy_row_bf16(real *a, const uint16_t *source, ptrdiff_t dept
 
 static void pack_a_bf16(real *a, const operand *o, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t k0, ptrdiff_t depth) {
     if (o->lies == ACROSS) {
-        for (ptrdiff_t i = 0; i < rows; i++, a += A_STRIDE)
+        for (ptrdiff_t i = 0; i < rows; i++, a += A_STRIDE) {
             if (o->bf16) copy_row_bf16(a, source_row_bf16(o, first + i) + k0, depth);
             else pack_row_bf16(a, source_row(o, first + i) + k0, depth);
+        }
         return;
     }
     ptrdiff_t panel = a_panel_units(ALONG, ceiling(depth, 2));

@@ -124,37 +124,11 @@ static void log_sum_exp(real *log_sum, const real *x, ptrdiff_t rows, ptrdiff_t 
     for (ptrdiff_t r = 0; r < rows; r++) log_sum[r] = log_sum_exp_row(x + r * width, width);
 }
 
-/* What two matrices say, or one, becomes one activation. bounds: NULL without. */
-typedef V gated_lanes(V g, V u, const swiglu_bounds *bounds);
-
-/* gated is a constant. */
-static inline __attribute__((always_inline)) void gate_rows(gated_lanes *activate, const bool gated, const inner_rows *inner, const real *row_weight,
-                                                            ptrdiff_t rows, ptrdiff_t width, const swiglu_bounds *bounds) {
-#pragma omp parallel if (rows * width > SMALL)
-    {
-#pragma omp for schedule(static)
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            const real weight = row_weight ? row_weight[r] : 1;
-            for (ptrdiff_t i = r * width, left = width; left > 0; i += LANES, left -= LANES) {
-                V act = activate(gated ? load_left(inner->gate + i, left, 0) : (V){0}, load_left(inner->up + i, left, 0), bounds) * weight;
-                if (inner->act) store_left(inner->act + i, act, left);
-                else store_bf16_left(inner->bf16.act + i, act, left);
-            }
-            if (gated && inner->bf16.gate) round_row_bf16(inner->bf16.gate + r * width, inner->gate + r * width, width);
-            if (inner->bf16.up) round_row_bf16(inner->bf16.up + r * width, inner->up + r * width, width);
-        }
-        if (inner->bf16.up) finish_stores();
-    }
-}
-
-/* g and u become their gradients, act the activation; returns what drow_weight sums. */
-typedef V gated_backward_lanes(V *act, V *g, V *u, V dact, real weight, const swiglu_bounds *bounds);
-
 /* x, or what is rounded where it is NULL */
-static inline V load_inner(const real *x, const uint16_t *bf16, ptrdiff_t i, ptrdiff_t left) {
+static inline V load_either(const real *x, const uint16_t *bf16, ptrdiff_t i, ptrdiff_t left) {
     return x ? load_left(x + i, left, 0) : load_bf16_left(bf16 + i, left);
 }
-static inline void store_inner(real *x, uint16_t *bf16, ptrdiff_t i, V value, ptrdiff_t left) {
+static inline void store_either(real *x, uint16_t *bf16, ptrdiff_t i, V value, ptrdiff_t left) {
     if (x) store_left(x + i, value, left);
     else store_bf16_left(bf16 + i, value, left);
 }
@@ -169,11 +143,36 @@ static void cross_entropy(double *loss, real *x, uint16_t *rounded, const int32_
         loss[r] = (double)(log_sum - of_target);
         for (ptrdiff_t i = 0; i < width; i += LANES) {
             const V p = there ? exp_lanes(load_left(row + i, width - i, 0) - log_sum) : (V){0};
-            store_inner(real_row, bf16_row, i, p * scale, width - i);
+            store_either(real_row, bf16_row, i, p * scale, width - i);
         }
-        if (there) store_inner(real_row, bf16_row, target[r], (exp_lanes(of_target - log_sum + (V){0}) - 1) * scale, 1);
+        if (there) store_either(real_row, bf16_row, target[r], (exp_lanes(of_target - log_sum + (V){0}) - 1) * scale, 1);
     }
 }
+
+/* What two matrices say, or one, becomes one activation. bounds: NULL without. */
+typedef V gated_lanes(V g, V u, const swiglu_bounds *bounds);
+
+/* gated is a constant. */
+static inline __attribute__((always_inline)) void gate_rows(gated_lanes *activate, const bool gated, const inner_rows *inner, const real *row_weight,
+                                                            ptrdiff_t rows, ptrdiff_t width, const swiglu_bounds *bounds) {
+#pragma omp parallel if (rows * width > SMALL)
+    {
+#pragma omp for schedule(static)
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            const real weight = row_weight ? row_weight[r] : 1;
+            for (ptrdiff_t i = r * width, left = width; left > 0; i += LANES, left -= LANES) {
+                V act = activate(gated ? load_left(inner->gate + i, left, 0) : (V){0}, load_left(inner->up + i, left, 0), bounds) * weight;
+                store_either(inner->act, inner->bf16.act, i, act, left);
+            }
+            if (gated && inner->bf16.gate) round_row_bf16(inner->bf16.gate + r * width, inner->gate + r * width, width);
+            if (inner->bf16.up) round_row_bf16(inner->bf16.up + r * width, inner->up + r * width, width);
+        }
+        if (inner->bf16.up) finish_stores();
+    }
+}
+
+/* g and u become their gradients, act the activation; returns what drow_weight sums. */
+typedef V gated_backward_lanes(V *act, V *g, V *u, V dact, real weight, const swiglu_bounds *bounds);
 
 static inline __attribute__((always_inline)) void gate_rows_backward(gated_backward_lanes *back, const bool gated, const inner_rows *inner,
                                                                      real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
@@ -183,12 +182,12 @@ static inline __attribute__((always_inline)) void gate_rows_backward(gated_backw
         const real weight = row_weight ? row_weight[r] : 1;
         V dweight = {0}, a, g = {0}, u;
         for (ptrdiff_t i = r * width, left = width; left > 0; i += LANES, left -= LANES) {
-            if (gated) g = load_inner(inner->gate, inner->bf16.gate, i, left);
-            u = load_inner(inner->up, inner->bf16.up, i, left);
+            if (gated) g = load_either(inner->gate, inner->bf16.gate, i, left);
+            u = load_either(inner->up, inner->bf16.up, i, left);
             dweight += back(&a, &g, &u, load_left(dact + i, left, 0), weight, bounds);
-            store_inner(inner->act, inner->bf16.act, i, a, left);
-            if (gated) store_inner(inner->gate, inner->bf16.gate, i, g, left);
-            store_inner(inner->up, inner->bf16.up, i, u, left);
+            store_either(inner->act, inner->bf16.act, i, a, left);
+            if (gated) store_either(inner->gate, inner->bf16.gate, i, g, left);
+            store_either(inner->up, inner->bf16.up, i, u, left);
         }
         if (drow_weight) drow_weight[r] = sum_lanes(dweight);
     }

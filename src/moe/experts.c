@@ -145,9 +145,13 @@ static scratch scratch_borrow(tape *t, const struct saved *s, const cut *c, bool
     scratch all = {.dact = backward ? tape_borrow(t, own) : NULL};
     if (s->rounded) all.inner.bf16.act = tape_borrow_bf16(t, size);
     else all.inner.act = tape_borrow(t, size);
-    if (s->rounded ? !backward : s->recompute) {
-        if (s->w.gate) all.inner.gate = tape_borrow(t, size);
-        all.inner.up = tape_borrow(t, size);
+    if (s->recompute || (s->rounded && !backward)) {
+        if (s->w.gate) all.inner.gate = tape_borrow(t, s->rounded ? own : size);
+        all.inner.up = tape_borrow(t, s->rounded ? own : size);
+    }
+    if (s->recompute && s->rounded && backward) {
+        if (s->w.gate) all.inner.bf16.gate = tape_borrow_bf16(t, size);
+        all.inner.bf16.up = tape_borrow_bf16(t, size);
     }
     if (in_parts) all.gradient = tape_borrow(t, experts_gradient_values(s->w.down));
     if (backward && s->weights) all.drow_weight = tape_borrow(t, s->x->rows);
@@ -157,7 +161,8 @@ static scratch scratch_borrow(tape *t, const struct saved *s, const cut *c, bool
 }
 
 static void scratch_return(tape *t, const scratch *all) {
-    tape_return(t, all->inner.act), tape_return(t, all->inner.gate), tape_return(t, all->inner.up), tape_return_bf16(t, all->inner.bf16.act);
+    tape_return(t, all->inner.act), tape_return(t, all->inner.gate), tape_return(t, all->inner.up);
+    tape_return_bf16(t, all->inner.bf16.act), tape_return_bf16(t, all->inner.bf16.gate), tape_return_bf16(t, all->inner.bf16.up);
     tape_return(t, all->dact), tape_return(t, all->gradient), tape_return(t, all->drow_weight);
 }
 
@@ -172,7 +177,8 @@ static scratch scratch_of(const scratch *all, const struct saved *s, const cut *
     mine.inner.act = further(borrowed->act, own), mine.inner.bf16.act = further_bf16(borrowed->bf16.act, own);
     mine.inner.gate = kept->gate ? kept->gate + there : further(borrowed->gate, own);
     mine.inner.up = kept->up ? kept->up + there : further(borrowed->up, own);
-    mine.inner.bf16.gate = further_bf16(kept->bf16.gate, there), mine.inner.bf16.up = further_bf16(kept->bf16.up, there);
+    mine.inner.bf16.gate = kept->bf16.gate ? kept->bf16.gate + there : further_bf16(borrowed->bf16.gate, own);
+    mine.inner.bf16.up = kept->bf16.up ? kept->bf16.up + there : further_bf16(borrowed->bf16.up, own);
     mine.gradient = further(all->gradient, omp_get_thread_num() * c->experts * s->w.down->out * F);
     mine.drow_weight = further(all->drow_weight, p->row);
     return mine;
@@ -182,7 +188,7 @@ static scratch scratch_of(const scratch *all, const struct saved *s, const cut *
 static scratch scratch_of_slice(const scratch *of_part, const struct saved *s, const cut *c, const part *p, const part *slice) {
     const ptrdiff_t F = s->w.down->in, there = (slice->row - p->row) * F, own = omp_get_thread_num() * own_room(c) * F;
     const bool backward = of_part->dact;
-    const ptrdiff_t at_act = backward ? there : own, at_inner = backward || s->kept.up ? there : own;
+    const ptrdiff_t at_act = backward ? there : own, at_inner = s->kept.up || (backward && !s->rounded) ? there : own;
     const inner_rows *all = &of_part->inner;
     scratch mine = *of_part;
     mine.inner.act = further(all->act, at_act), mine.inner.bf16.act = further_bf16(all->bf16.act, at_act);
@@ -267,25 +273,30 @@ static void activate(tape *t, const inner_rows *inner, const real *row_weight, p
 }
 
 /* gate and up become their gradients. */
-static void activate_backward(tape *t, const scratch *m, const real *row_weight, ptrdiff_t rows, const mlp_weights *w) {
+static void activate_backward(tape *t, const inner_rows *inner, real *drow_weight, const real *dact, const real *row_weight, ptrdiff_t rows,
+                              const mlp_weights *w) {
     const ptrdiff_t F = w->down->in;
-    if (!w->gate) t->k->relu_backward(&m->inner, m->drow_weight, m->dact, row_weight, rows, F);
-    else if (w->bounds.limit > 0) t->k->swiglu_bounded_backward(&m->inner, m->drow_weight, m->dact, row_weight, rows, F, w->bounds);
-    else t->k->swiglu_backward(&m->inner, m->drow_weight, m->dact, row_weight, rows, F);
+    if (!w->gate) t->k->relu_backward(inner, drow_weight, dact, row_weight, rows, F);
+    else if (w->bounds.limit > 0) t->k->swiglu_bounded_backward(inner, drow_weight, dact, row_weight, rows, F, w->bounds);
+    else t->k->swiglu_backward(inner, drow_weight, dact, row_weight, rows, F);
 }
 
 static rows_of gradient_rows(const struct saved *s, const part *p) { return rows_from(tensor_gradient_rows(s->y), p->row, s->w.down->out); }
 
-/* Gate and up become their gradients, and rows' weights get theirs. */
+/* Gate and up, made again if need be, become their gradients, and rows' weights get theirs. */
 static void inner_backward(tape *t, const struct saved *s, const part *p, const scratch *m) {
+    const real *row_weight = s->row_weight ? s->row_weight + p->row : NULL;
+    const inner_rows rounded = {.bf16 = m->inner.bf16};
     if (s->recompute) inner(t, m->inner.gate, m->inner.up, rows_from(tensor_rows(s->x), p->row, s->x->cols), &s->w, p->groups);
+    if (s->recompute && s->rounded) activate(t, &m->inner, row_weight, p->rows, &s->w); /* which rounds them */
     weight_linear_dx(t, m->dact, gradient_rows(s, p), s->w.down, p->groups, false);
-    activate_backward(t, m, s->row_weight ? s->row_weight + p->row : NULL, p->rows, &s->w);
+    activate_backward(t, s->rounded ? &rounded : &m->inner, m->drow_weight, m->dact, row_weight, p->rows, &s->w);
 }
 
-static rows_of act_of(const scratch *m) { return (rows_of){.x = m->inner.act, .bf16 = m->inner.bf16.act}; }
-static rows_of gate_of(const scratch *m) { return (rows_of){.x = m->inner.gate, .bf16 = m->inner.bf16.gate}; }
-static rows_of up_of(const scratch *m) { return (rows_of){.x = m->inner.up, .bf16 = m->inner.bf16.up}; }
+static rows_of either(const real *x, const uint16_t *bf16) { return bf16 ? (rows_of){.bf16 = bf16} : (rows_of){.x = x}; }
+static rows_of act_of(const scratch *m) { return either(m->inner.act, m->inner.bf16.act); }
+static rows_of gate_of(const scratch *m) { return either(m->inner.gate, m->inner.bf16.gate); }
+static rows_of up_of(const scratch *m) { return either(m->inner.up, m->inner.bf16.up); }
 
 /* dx += that through gate's weight, or up's; w NULL: nothing */
 static void add_to_input(tape *t, const struct saved *s, const part *p, rows_of d, const weight *w) {
@@ -349,9 +360,10 @@ static void part_forward(tape *t, const struct saved *s, const cut *c, const par
 
 static void keep_inner(tape *t, struct saved *s) {
     const size_t n = (size_t)(s->x->rows * s->w.down->in);
+    if (s->recompute) return;
     if (s->rounded && s->w.gate) s->kept.bf16.gate = tape_keep(t, sizeof(uint16_t) * n);
     if (s->rounded) s->kept.bf16.up = tape_keep(t, sizeof(uint16_t) * n);
-    if (s->rounded || s->recompute) return;
+    if (s->rounded) return;
     if (s->w.gate) s->kept.gate = tape_keep(t, sizeof(real) * n);
     s->kept.up = tape_keep(t, sizeof(real) * n);
 }
@@ -359,7 +371,7 @@ static void keep_inner(tape *t, struct saved *s) {
 static void run(tape *t, tensor *y, tensor *x, const mlp_weights *w, tensor *pair_weights, const real *row_weight, const int32_t *row,
                 row_groups groups, bool recompute) {
     struct saved s = {.w = *w, .x = x, .y = y, .weights = pair_weights, .row_weight = row_weight, .row = row, .groups = groups};
-    s.recompute = recompute || !t->training, s.rounded = t->products->rounds && !s.recompute && !w->up_bias && !t->takes_factors;
+    s.recompute = recompute || !t->training, s.rounded = t->training && t->products->rounds && !w->up_bias && !t->takes_factors;
     keep_inner(t, &s);
     const cut c = cut_experts(w->down, groups, t->training && w->down->step->passing, recompute);
     const scratch all = scratch_borrow(t, &s, &c, false, false);

@@ -12,13 +12,7 @@
 
 enum { MOST_GROUPS = 5 };
 
-static uint16_t rounded(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (uint16_t)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-}
-
-static double to_bf16(float x) { return bf16_value(rounded(x)); }
+static double to_bf16(float x) { return bf16_value(bf16_rounded(x)); }
 
 static float *noise(ptrdiff_t n, uint64_t stream) {
     float *x = malloc(sizeof *x * (size_t)(n > 0 ? n : 1));
@@ -91,7 +85,7 @@ static float *ones(ptrdiff_t n) {
 
 static uint16_t *all_rounded(const float *x, ptrdiff_t n) {
     uint16_t *y = malloc(sizeof *y * (size_t)(n > 0 ? n : 1));
-    for (ptrdiff_t i = 0; i < n; i++) y[i] = rounded(x[i]);
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = bf16_rounded(x[i]);
     return y;
 }
 

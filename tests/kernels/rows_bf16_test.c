@@ -24,16 +24,9 @@ static void backward(const struct kernels *k, int kind, const inner_rows *inner,
     else k->relu_backward(inner, dweight, dact, weight, ROWS, width);
 }
 
-static uint16_t rounded(real x) {
-    const float value = (float)x;
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (uint16_t)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-}
-
 static void expect_rounded(const struct kernels *k, const char *what, int kind, const uint16_t *found, const real *x, ptrdiff_t n) {
     ptrdiff_t i = 0;
-    while (i < n && found[i] == rounded(x[i])) i++;
+    while (i < n && found[i] == bf16_rounded((float)x[i])) i++;
     EXPECT(i == n, "%s, activation %d, %td wide: %s[%td] is %g, and %g before rounding", k->name, kind, n / ROWS, what, i, bf16_value(found[i]),
            (double)x[i]);
     EXPECT(found[n] == 0x7777, "%s, activation %d: %s goes on behind its end", k->name, kind, what);
@@ -59,7 +52,7 @@ static void check(const struct kernels *k, int kind, ptrdiff_t width, ptrdiff_t 
     if (gated) expect_rounded(k, "gate", kind, place[1], gate, n);
     expect_rounded(k, "up", kind, place[2], up, n);
 
-    for (ptrdiff_t i = 0; i < n; i++) gate[i] = (real)bf16_value(rounded(gate[i])), up[i] = (real)bf16_value(rounded(up[i]));
+    for (ptrdiff_t i = 0; i < n; i++) gate[i] = (real)bf16_value(bf16_rounded((float)gate[i])), up[i] = (real)bf16_value(bf16_rounded((float)up[i]));
     backward(k, kind, &(inner_rows){.bf16 = kept.bf16}, dweight[1], dact, weight, width);
     backward(k, kind, &(inner_rows){.act = act, .gate = gated ? gate : NULL, .up = up}, dweight[0], dact, weight, width);
     expect_rounded(k, "act made again", kind, place[0], act, n);

@@ -18,7 +18,8 @@
 #include "base/real.h"
 #include "kernels/stored.h"
 
-/* Rows of a batch, optionally picked: row r is x + (row ? row[r] : r) * width. bf16: instead of x, where numbers are rounded already. */
+/* Rows of a batch, optionally picked: row r is x + (row ? row[r] : r) * width. bf16, unless
+ * NULL, is read instead of x: numbers that are rounded already. */
 typedef struct {
     const real *x;
     const int32_t *row;

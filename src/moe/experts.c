@@ -64,6 +64,8 @@ static ptrdiff_t experts_in_part(const weight *w) {
 
 static int workers_of(const weight *w) { return w->groups >= MANY_EXPERTS && experts_in_part(w) < w->groups ? omp_get_max_threads() : 1; }
 
+bool experts_are_rounded(const struct products *products, bool biases, bool takes_factors) { return products->rounds && !biases && !takes_factors; }
+
 ptrdiff_t experts_gradient_values(const weight *w) { return experts_in_part(w) * workers_of(w) * w->out * w->in; }
 
 /* Weights that are not real are made real by each product anew: not for a few rows. */
@@ -293,10 +295,9 @@ static void inner_backward(tape *t, const struct saved *s, const part *p, const 
     activate_backward(t, s->rounded ? &rounded : &m->inner, m->drow_weight, m->dact, row_weight, p->rows, &s->w);
 }
 
-static rows_of either(const real *x, const uint16_t *bf16) { return bf16 ? (rows_of){.bf16 = bf16} : (rows_of){.x = x}; }
-static rows_of act_of(const scratch *m) { return either(m->inner.act, m->inner.bf16.act); }
-static rows_of gate_of(const scratch *m) { return either(m->inner.gate, m->inner.bf16.gate); }
-static rows_of up_of(const scratch *m) { return either(m->inner.up, m->inner.bf16.up); }
+static rows_of act_of(const scratch *m) { return (rows_of){.x = m->inner.act, .bf16 = m->inner.bf16.act}; }
+static rows_of gate_of(const scratch *m) { return (rows_of){.x = m->inner.gate, .bf16 = m->inner.bf16.gate}; }
+static rows_of up_of(const scratch *m) { return (rows_of){.x = m->inner.up, .bf16 = m->inner.bf16.up}; }
 
 /* dx += that through gate's weight, or up's; w NULL: nothing */
 static void add_to_input(tape *t, const struct saved *s, const part *p, rows_of d, const weight *w) {
@@ -371,7 +372,7 @@ static void keep_inner(tape *t, struct saved *s) {
 static void run(tape *t, tensor *y, tensor *x, const mlp_weights *w, tensor *pair_weights, const real *row_weight, const int32_t *row,
                 row_groups groups, bool recompute) {
     struct saved s = {.w = *w, .x = x, .y = y, .weights = pair_weights, .row_weight = row_weight, .row = row, .groups = groups};
-    s.recompute = recompute || !t->training, s.rounded = t->training && t->products->rounds && !w->up_bias && !t->takes_factors;
+    s.recompute = recompute || !t->training, s.rounded = t->training && experts_are_rounded(t->products, w->up_bias, t->takes_factors);
     keep_inner(t, &s);
     const cut c = cut_experts(w->down, groups, t->training && w->down->step->passing, recompute);
     const scratch all = scratch_borrow(t, &s, &c, false, false);

@@ -45,6 +45,8 @@ tensor *experts(tape *t, tensor *x, const mlp_weights *w, const moe_plan *p, con
 
 /* Where gradients pass (tensor/weights.h), how much of w's there is at a time. */
 ptrdiff_t experts_gradient_values(const weight *w);
+/* Whether training keeps what lies between experts' products in bf16. */
+bool experts_are_rounded(const struct products *products, bool biases, bool takes_factors);
 
 /* The same for one dense expert that every token takes: y (N, D), in token order. */
 tensor *dense_mlp(tape *t, tensor *x, const mlp_weights *w);

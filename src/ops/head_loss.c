@@ -16,7 +16,7 @@
 
 #include "base/error.h"
 
-enum { CHUNK = 480 }; /* rows: the logits of a chunk stay near the cores */
+enum { CHUNK = 480 }; /* rows: logits stay near the cores, and w's gradient goes to memory and back once a chunk */
 
 struct saved {
     tensor *x;
@@ -54,7 +54,7 @@ const double *head_loss(tape *t, tensor *x, const weight *w, const int32_t *targ
     for (ptrdiff_t n = 0; n < N; n += CHUNK) {
         ptrdiff_t rows = chunk_of(N - n), start[] = {0, rows};
         row_groups one = {1, start, 0};
-        rows_of x_rows = {.x = x->x + n * D}, dz_rows = {.x = rounded ? NULL : logits, .bf16 = rounded};
+        rows_of x_rows = {.x = x->x + n * D}, dz_rows = {.x = logits, .bf16 = rounded};
         weight_linear(t, logits, x_rows, w, one);
         t->k->cross_entropy(loss + n, logits, rounded, target + n, rows, V, (real)t->loss_scale);
         if (!t->training) continue;

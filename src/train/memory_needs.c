@@ -44,7 +44,7 @@ memory_needs memory_needs_of(const recipe *r, const model *m, const struct produ
     }
     n.moments = (int64_t)optimizer_moment_bytes(&r->optimizer, table);
     double head = (double)head_loss_values(r->micro_batch_tokens, m->head, r->model.softmax_samples, products->rounds);
-    const bool rounded = products->rounds && !m->config.moe.biases && !optimizer_takes_factors(&r->optimizer); /* moe/experts.c */
+    const bool rounded = experts_are_rounded(products, m->config.moe.biases, optimizer_takes_factors(&r->optimizer));
     const double kept = kept_values(&m->config, rounded ? sizeof(uint16_t) / (double)sizeof(real) : 1);
     n.activations = (int64_t)((double)r->micro_batch_tokens * (kept + passing_values(&m->config)) + head) + passing;
     n.weights *= (int64_t)sizeof(real), n.packed *= (int64_t)sizeof(real), n.gradients *= (int64_t)sizeof(real);

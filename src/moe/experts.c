@@ -220,17 +220,22 @@ static void work_on_parts(tape *t, const struct saved *s, const cut *c, const sc
     for (ptrdiff_t i = 0; i < c->parts; i++) work_on_part(t, s, c, all, do_part, i);
 }
 
-/* What concerns rows alone. */
+/* What concerns rows alone: each thread takes the slice that follows the last one taken. */
 static void work_on_slices(tape *t, const struct saved *s, const cut *c, const part *p, const scratch *m, work *do_slice) {
     if (!c->slice) {
         do_slice(t, s, c, p, m);
         return;
     }
+    part last = {.row = p->row, .groups.first = p->groups.first};
 #pragma omp parallel
-#pragma omp single
-    for (part slice = {.row = p->row, .groups.first = p->groups.first}; next_slice(&slice, p, c);)
-#pragma omp task firstprivate(slice)
-    {
+    for (part slice;;) {
+        bool more;
+#pragma omp critical(slices)
+        {
+            more = next_slice(&last, p, c);
+            slice = last;
+        }
+        if (!more) break;
         slice.groups.start = slice.start;
         const scratch mine = scratch_of_slice(m, s, c, p, &slice);
         do_slice(t, s, c, &slice, &mine);

@@ -80,15 +80,23 @@ static const real *panels_of_a(const arithmetic *how, const block *t, real *to, 
     return to;
 }
 
+/* B is packed DEPTH units at once, also where blocks are less deep: memory is faster where long rows are read. */
+static ptrdiff_t packed_deep(const arithmetic *how) { return DEPTH / how->units * how->values; }
+
+/* Whether it is this block that packs B for itself and those below and, as far as it is packed at once, behind. */
+static bool packs_b(const arithmetic *how, const block *t) { return !t->packed && t->row == t->top && t->k0 % packed_deep(how) == 0; }
+
 /* Packs B, where that is necessary, and returns where its panels begin and how far apart they are. */
 static const real *panels_of_b(const arithmetic *how, const block *t, bool in_place, real *to, ptrdiff_t *apart) {
-    *apart = in_place ? PANEL_COLUMNS : units_of(how, t->packed ? t->depth : t->deep) * PANEL_COLUMNS;
+    const ptrdiff_t begin = t->k0 - t->k0 % packed_deep(how), deep = smaller(t->depth - begin, packed_deep(how));
+    *apart = in_place ? PANEL_COLUMNS : units_of(how, t->packed ? t->depth : deep) * PANEL_COLUMNS;
     if (in_place) return source_row(&t->b, t->k0) + t->column;
     if (t->packed) return t->packed + units_of(how, t->k0) * PANEL_COLUMNS;
-    if (t->row > t->top) return to; /* the block above has packed it */
-    if (t->stored.bytes) how->pack_stored(to, *apart, &t->stored, t->column, t->n, t->k0, t->deep);
-    else how->pack_b(to, *apart, &t->b, t->column, t->n, t->k0, t->deep);
-    return to;
+    if (packs_b(how, t)) {
+        if (t->stored.bytes) how->pack_stored(to, *apart, &t->stored, t->column, t->n, begin, deep);
+        else how->pack_b(to, *apart, &t->b, t->column, t->n, begin, deep);
+    }
+    return to + units_of(how, t->k0 - begin) * PANEL_COLUMNS;
 }
 
 /* One thread. next, if any, is what it multiplies afterwards. */
@@ -104,8 +112,8 @@ static void multiply_block(const arithmetic *how, const block *t, const block *n
     upcoming a_next = {0}, b_next = {0};
     begin_list(&r->list, units, b);
     if (next) a_next = spread(upcoming_rows(&next->a, next->row, next->m, next->k0, next->deep), calls);
-    if (next && !next->packed && !next->stored.bytes && next->row == next->top)
-        b_next = spread(upcoming_rows(&next->b, next->column, next->n, next->k0, next->deep), calls);
+    if (next && packs_b(how, next) && !next->stored.bytes)
+        b_next = spread(upcoming_rows(&next->b, next->column, next->n, next->k0, smaller(next->depth - next->k0, packed_deep(how))), calls);
     for (ptrdiff_t j = 0; j < t->n; j += PANEL_COLUMNS, b += b_panel) {
         if (t->packed) b_next = spread(upcoming_panel(b + b_panel, units), passes);
         for (ptrdiff_t i = 0; i < passes; i++) {

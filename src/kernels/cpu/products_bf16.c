@@ -75,14 +75,15 @@ static inline void pack_four_columns_bf16(real *panel, const float *const source
     for (; k < filled(depth); k += 2) store4(panel + k / 2 * PANEL_COLUMNS, (V4){0});
 }
 
-/* Sixteen columns, as pack_wide_columns has it. */
+/* Sixteen columns, as pack_wide_columns has it; the next sixteen are fetched meanwhile. */
 static inline ptrdiff_t pack_wide_columns_bf16(real *panel, const operand *o, ptrdiff_t first, ptrdiff_t k0, ptrdiff_t depth) {
     ptrdiff_t k = 0;
     for (; k + 2 * TURN_BY <= depth; k += 2 * TURN_BY) {
         __m512 row[TURN_BY];
 #pragma GCC unroll 16
         for (int i = 0; i < TURN_BY; i++) {
-            const float *source = source_row(o, first + i) + k0 + k;
+            const float *source = source_row(o, first + i) + k0 + k, *next = source + TURN_BY * o->stride;
+            __builtin_prefetch(next, 0, 2), __builtin_prefetch(next + LINE, 0, 2);
             row[i] = (__m512)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(source + TURN_BY), _mm512_loadu_ps(source));
         }
         turn_wide_block(panel + k / 2 * PANEL_COLUMNS, PANEL_COLUMNS, 0, row);
@@ -90,17 +91,20 @@ static inline ptrdiff_t pack_wide_columns_bf16(real *panel, const operand *o, pt
     return k;
 }
 
+/* Where the depth runs over rows, these are read in order, each to its end. */
+static void pack_b_along_bf16(real *b, ptrdiff_t panel_units, const operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth) {
+    const ptrdiff_t width = ceiling(columns, PANEL_COLUMNS) * PANEL_COLUMNS;
+    for (ptrdiff_t k = 0; k < filled(depth); k += 2, b += PANEL_COLUMNS)
+        for (ptrdiff_t j = 0; j < width; j += LANES)
+            store(b + j / PANEL_COLUMNS * panel_units + j % PANEL_COLUMNS, pairs_at(o, k0 + k, k0 + depth, first + j, columns - j));
+}
+
 static void pack_b_bf16(real *b, ptrdiff_t panel_units, const operand *o, ptrdiff_t first, ptrdiff_t columns, ptrdiff_t k0, ptrdiff_t depth) {
+    if (o->lies == ALONG) {
+        pack_b_along_bf16(b, panel_units, o, first, columns, k0, depth);
+        return;
+    }
     for (ptrdiff_t j = 0; j < columns; j += PANEL_COLUMNS, b += panel_units) {
-        if (o->lies == ALONG) {
-            ptrdiff_t k = 0;
-            for (; k < depth; k += 2) {
-                store(b + k / 2 * PANEL_COLUMNS, pairs_at(o, k0 + k, k0 + depth, first + j, columns - j));
-                store(b + k / 2 * PANEL_COLUMNS + LANES, pairs_at(o, k0 + k, k0 + depth, first + j + LANES, columns - j - LANES));
-            }
-            for (; k < filled(depth); k += 2) store(b + k / 2 * PANEL_COLUMNS, (V){0}), store(b + k / 2 * PANEL_COLUMNS + LANES, (V){0});
-            continue;
-        }
         ptrdiff_t done = 0;
         for (ptrdiff_t column = 0; column < PANEL_COLUMNS; column += 4) {
             const real *source[4];

@@ -81,39 +81,51 @@ static void score_block(const arithmetic *how, real *scores, const query_block *
     }
 }
 
+/* Softmax over blocks of keys, of rows side by side: the largest score so far, the sum of exp(score - most), and what both and y have to be multiplied by
+ * for this block's sake. */
+typedef struct {
+    real most[QUERIES], sum[QUERIES], shrink[QUERIES];
+} running_softmax;
+
+/* A row that has seen nothing yet keeps -INFINITY. */
+static void follow_largest(running_softmax *s, const real *scores, ptrdiff_t rows, ptrdiff_t keys) {
+    real here[QUERIES] = {0};
+    for (ptrdiff_t i = 0; i < rows; i++) here[i] = largest(scores + i * KEYS, keys);
+    for (ptrdiff_t i = 0; i < rows; i += LANES) {
+        const V was = load(s->most + i), most = larger(load(here + i), was);
+        const V shrink = select_lanes(was == most, 1 - (V){0}, exp_lanes(was - most));
+        store(s->most + i, most), store(s->shrink + i, shrink), store(s->sum + i, load(s->sum + i) * shrink);
+    }
+}
+
 static void attend_block(const arithmetic *how, const query_block *b, const operand *k, const operand *v, const attention_shape *shape) {
     real scores[QUERIES * KEYS] __attribute__((aligned(64)));
-    real most[QUERIES], sum[QUERIES];
+    running_softmax s = {0};
     room *r = begin_products(how);
-    const ptrdiff_t end = b->position + (b->rows - 1) * b->later + 1;
+    const ptrdiff_t begin = first_block(shape, b->position), end = b->position + (b->rows - 1) * b->later + 1, width = shape->value_dim;
     for (ptrdiff_t i = 0; i < b->rows; i++) {
-        most[i] = b->sink ? b->sink[i * b->sink_step] : -(real)INFINITY, sum[i] = b->sink ? 1 : 0;
-        memset(b->y + i * b->y_stride, 0, sizeof(real) * (size_t)shape->value_dim);
+        s.most[i] = b->sink ? b->sink[i * b->sink_step] : -(real)INFINITY, s.sum[i] = b->sink ? 1 : 0;
+        if (b->later == 0) memset(b->y + i * b->y_stride, 0, sizeof(real) * (size_t)width);
     }
-    for (ptrdiff_t j0 = first_block(shape, b->position); j0 < end; j0 += KEYS) {
-        ptrdiff_t wide = smaller(end - j0, KEYS);
+    for (ptrdiff_t j0 = begin; j0 < end; j0 += KEYS) {
+        const ptrdiff_t wide = smaller(end - j0, KEYS);
         score_block(how, scores, b, k, j0, wide, shape, r);
+        follow_largest(&s, scores, b->rows, wide);
         for (ptrdiff_t i = 0; i < b->rows; i++) {
-            real *row = scores + i * KEYS, here = largest(row, wide), top = here > most[i] ? here : most[i], *y = b->y + i * b->y_stride;
-            if (top == -(real)INFINITY) { /* nothing of this block is seen, nor was of those before */
-                memset(row, 0, sizeof(real) * (size_t)wide);
-                continue;
-            }
-            real shrink = (real)exp((double)(most[i] - top));
-            sum[i] = sum[i] * shrink + exponentiate(row, top, wide);
-            most[i] = top;
-            if (shrink != 1)
-                for (ptrdiff_t d = 0; d < shape->value_dim; d++) y[d] *= shrink;
+            real *row = scores + i * KEYS, *y = b->y + i * b->y_stride;
+            if (s.most[i] == -(real)INFINITY) memset(row, 0, sizeof(real) * (size_t)wide);
+            else s.sum[i] += exponentiate(row, s.most[i], wide);
+            for (ptrdiff_t d = 0; j0 > begin && s.shrink[i] != 1 && d < width; d++) y[d] *= s.shrink[i];
         }
         operand weights = across(scores, KEYS, NULL), values = *v;
         values.x += j0 * v->stride;
-        if (b->later == 0) add_values(b, scores, values.x, v->stride, wide, shape->value_dim);
-        else multiply_tile(how, b->y, b->y_stride, &weights, 0, b->rows, &values, 0, shape->value_dim, wide, true, r);
+        if (b->later == 0) add_values(b, scores, values.x, v->stride, wide, width);
+        else multiply_tile(how, b->y, b->y_stride, &weights, 0, b->rows, &values, 0, width, wide, j0 > begin, r);
     }
     for (ptrdiff_t i = 0; i < b->rows; i++) {
-        real inverse = 1 / sum[i];
-        for (ptrdiff_t d = 0; d < shape->value_dim; d++) b->y[i * b->y_stride + d] *= inverse;
-        b->log_sum[i * b->log_stride] = most[i] + (real)log((double)sum[i]);
+        real inverse = 1 / s.sum[i];
+        for (ptrdiff_t d = 0; d < width; d++) b->y[i * b->y_stride + d] *= inverse;
+        b->log_sum[i * b->log_stride] = s.most[i] + (real)log((double)s.sum[i]);
     }
     end_products(how, r);
 }

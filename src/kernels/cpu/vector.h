@@ -82,20 +82,29 @@ static inline V each_lane(double (*f)(double), V x) {
     return x;
 }
 
+/* The lower half plus the upper, and so on. */
 static inline real sum_lanes(V v) {
+#if defined(__AVX512F__) && REAL_BYTES == 4
+    return _mm512_reduce_add_ps((__m512)v); /* in this order */
+#else
     real lane[LANES];
     memcpy(lane, &v, sizeof v);
     for (int width = LANES / 2; width > 0; width /= 2)
         for (int i = 0; i < width; i++) lane[i] += lane[i + width];
     return lane[0];
+#endif
 }
 
 static inline V larger(V a, V b) { return select_lanes(a > b, a, b); }
 
 static inline real max_lanes(V v) {
+#if defined(__AVX512F__) && REAL_BYTES == 4
+    return _mm512_reduce_max_ps((__m512)v);
+#else
     real most = v[0];
     for (int i = 1; i < LANES; i++) most = v[i] > most ? v[i] : most;
     return most;
+#endif
 }
 
 /* exp(x) = 2^n exp(r) with n the nearest integer to x / ln 2, so |r| <= ln(2) / 2; exp(r) by its Taylor polynomial, whose first left-out

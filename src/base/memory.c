@@ -14,11 +14,19 @@ int memory_new(void *pointer, size_t count, size_t size, const char *purpose) {
     return LAMP_OK;
 }
 
+enum { PIECE = 1 << 20 };
+
 void memory_clear(void *block, size_t bytes) {
-    enum { PIECE = 1 << 20 };
     char *begin = block;
 #pragma omp parallel for schedule(static) if (bytes > PIECE)
     for (size_t at = 0; at < bytes; at += PIECE) memset(begin + at, 0, bytes - at < PIECE ? bytes - at : PIECE);
+}
+
+void memory_copy(void *to, const void *from, size_t bytes) {
+    char *begin = to;
+    const char *source = from;
+#pragma omp parallel for schedule(static) if (bytes > PIECE)
+    for (size_t at = 0; at < bytes; at += PIECE) memcpy(begin + at, source + at, bytes - at < PIECE ? bytes - at : PIECE);
 }
 
 int memory_new_room(void *pointer, size_t count, size_t size, const char *purpose) {

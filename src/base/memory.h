@@ -14,8 +14,9 @@ int memory_new_block(void *pointer, size_t count, size_t size, const char *purpo
 /* The same, not zeroed: what is never written takes no memory, but for the rest of a large page. */
 int memory_new_room(void *pointer, size_t count, size_t size, const char *purpose);
 
-/* Zeroes; by all threads, if it is large. */
+/* Zeroes, and a copy; by all threads, if it is large. */
 void memory_clear(void *block, size_t bytes);
+void memory_copy(void *to, const void *from, size_t bytes);
 
 /* Keeps the contents; what grows is not zeroed. On failure *pointer is unchanged. */
 int memory_resize(void *pointer, size_t count, size_t size, const char *purpose);

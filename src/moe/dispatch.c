@@ -9,7 +9,9 @@ struct saved {
 
 static void dispatch_backward(tape *t, void *saved) {
     struct saved *s = saved;
-    t->k->sum_rows(tape_gradient(t, s->x), s->rows->dx, s->row, s->token_start, s->x->rows, s->x->cols, true);
+    bool adds;
+    real *dx = tape_gradient_place(t, s->x, &adds);
+    t->k->sum_rows(dx, s->rows->dx, s->row, s->token_start, s->x->rows, s->x->cols, adds);
 }
 
 tensor *dispatch(tape *t, tensor *x, const moe_plan *p, const routing *r) {

@@ -23,6 +23,7 @@ struct saved {
     mlp_weights w;
     tensor *x, *y, *weights; /* weights: of the pairs; NULL when dense or fixed */
     bool recompute, rounded;
+    bool adds;              /* backward: to what x's gradient is already */
     inner_rows kept;        /* gate and up, which backward turns into their gradients; of ReLU no gate. None: recompute */
     const real *row_weight; /* (rows); NULL when dense */
     const int32_t *row;     /* of each pair */
@@ -304,9 +305,9 @@ static rows_of act_of(const scratch *m) { return (rows_of){.x = m->inner.act, .b
 static rows_of gate_of(const scratch *m) { return (rows_of){.x = m->inner.gate, .bf16 = m->inner.bf16.gate}; }
 static rows_of up_of(const scratch *m) { return (rows_of){.x = m->inner.up, .bf16 = m->inner.bf16.up}; }
 
-/* dx += that through gate's weight, or up's; w NULL: nothing */
+/* dx += that through gate's weight, if there is one, and then through up's */
 static void add_to_input(tape *t, const struct saved *s, const part *p, rows_of d, const weight *w) {
-    if (w) weight_linear_dx(t, s->x->dx + p->row * s->x->cols, d, w, p->groups, true);
+    if (w) weight_linear_dx(t, s->x->dx + p->row * s->x->cols, d, w, p->groups, s->adds || (s->w.gate && w == s->w.up));
 }
 
 static void slice_backward(tape *t, const struct saved *s, const cut *c, const part *slice, const scratch *m) {
@@ -336,7 +337,7 @@ static void experts_backward(tape *t, void *saved) {
     const bool in_parts = tape_takes_parts(t, s->w.down);
     const cut c = cut_experts(s->w.down, s->groups, in_parts, s->recompute);
     const scratch all = scratch_borrow(t, s, &c, true, in_parts);
-    tape_gradient(t, s->x); /* is there before threads add to it */
+    tape_gradient_place(t, s->x, &s->adds); /* is there before threads write to it */
     work_on_parts(t, s, &c, &all, part_backward);
     if (in_parts) {
         tape_end_use_in_parts(t, s->w.down), tape_end_use_in_parts(t, s->w.up);

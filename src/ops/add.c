@@ -7,11 +7,8 @@ struct saved {
 
 static void add_backward(tape *t, void *saved) {
     struct saved *s = saved;
-    tensor *inputs[] = {s->a, s->b};
-    for (int i = 0; i < 2; i++) {
-        real *dx = tape_gradient(t, inputs[i]);
-        t->k->add(dx, dx, s->y->dx, s->y->rows * s->y->cols);
-    }
+    tape_add_gradient(t, s->b, s->y->dx);
+    tape_pass_gradient(t, s->a, s->y);
 }
 
 tensor *add(tape *t, tensor *a, tensor *b) {

@@ -10,7 +10,9 @@ struct saved {
 
 static void dropout_backward(tape *t, void *saved) {
     struct saved *s = saved;
-    t->k->dropout(tape_gradient(t, s->x), s->y->dx, s->key, s->first, s->y->rows * s->y->cols, s->share, true);
+    bool adds;
+    real *dx = tape_gradient_place(t, s->x, &adds);
+    t->k->dropout(dx, s->y->dx, s->key, s->first, s->y->rows * s->y->cols, s->share, adds);
 }
 
 tensor *dropout(tape *t, tensor *x, double share, int layer) {

@@ -25,9 +25,9 @@ struct saved {
 
 static void head_loss_backward(tape *t, void *saved) {
     struct saved *s = saved;
-    real *dx = tape_gradient(t, s->x);
-    t->k->add(dx, dx, s->dx, s->x->rows * s->x->cols);
-    tape_return(t, s->dx);
+    tensor made = {.dx = s->dx, .rows = s->x->rows, .cols = s->x->cols};
+    tape_pass_gradient(t, s->x, &made);
+    tape_return(t, made.dx);
 }
 
 static ptrdiff_t chunk_of(ptrdiff_t tokens) { return tokens < CHUNK ? tokens : CHUNK; }

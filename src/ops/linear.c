@@ -9,7 +9,9 @@ struct saved {
 
 static void linear_backward(tape *t, void *saved) {
     struct saved *s = saved;
-    weight_linear_dx(t, tape_gradient(t, s->x), tensor_gradient_rows(s->y), s->w, s->groups, true);
+    bool adds;
+    real *dx = tape_gradient_place(t, s->x, &adds);
+    weight_linear_dx(t, dx, tensor_gradient_rows(s->y), s->w, s->groups, adds);
     weight_linear_dw(t, s->w, tensor_gradient_rows(s->y), tensor_rows(s->x), s->groups);
 }
 

@@ -86,7 +86,9 @@ static void lstm_backward(tape *t, void *saved) {
     const ptrdiff_t rows[] = {0, o->rows};
     const row_groups all = {1, rows, 0};
     const rows_of da = {.x = s->gates};
-    weight_linear_dx(t, tape_gradient(t, s->x), (rows_of){.x = s->gates, .row = o->row}, s->w.input, all, true);
+    bool adds;
+    real *dx = tape_gradient_place(t, s->x, &adds);
+    weight_linear_dx(t, dx, (rows_of){.x = s->gates, .row = o->row}, s->w.input, all, adds);
     weight_linear_dw(t, s->w.input, da, (rows_of){.x = s->x->x, .row = o->token}, all);
     weight_linear_dw(t, s->w.recurrent, da, (rows_of){.x = s->h, .row = o->before}, all);
     t->k->column_sums(tape_weight_gradient(t, s->w.bias), s->gates, o->rows, LSTM_GATES * U);

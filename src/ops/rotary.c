@@ -11,7 +11,8 @@ struct saved {
 
 static void rotary_backward(tape *t, void *saved) {
     struct saved *s = saved;
-    t->k->rotate(tape_gradient(t, s->x), s->y->dx, s->angles.cosine, s->angles.sine, s->y->rows, s->shape, -1, true);
+    t->k->rotate(s->y->dx, s->y->dx, s->angles.cosine, s->angles.sine, s->y->rows, s->shape, -1, false);
+    tape_pass_gradient(t, s->x, s->y);
 }
 
 rotary_angles rotary_angles_make(tape *t, const ptrdiff_t *position, ptrdiff_t N, const double *frequency, ptrdiff_t half, double length) {

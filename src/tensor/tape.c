@@ -84,12 +84,31 @@ void tape_record(tape *t, tensor *output, backward_function *backward, const voi
     t->entry[t->n_entries++] = (tape_entry){backward, copy, output, t->kept.used, t->n_uses};
 }
 
-real *tape_gradient(tape *t, tensor *a) {
-    if (!a->dx) {
-        a->dx = tape_borrow(t, a->rows * a->cols);
-        memory_clear(a->dx, sizeof(real) * (size_t)(a->rows * a->cols));
-    }
+static size_t bytes_of(const tensor *a) { return sizeof(real) * (size_t)(a->rows * a->cols); }
+
+real *tape_gradient_place(tape *t, tensor *a, bool *adds) {
+    *adds = a->dx;
+    if (!a->dx) a->dx = tape_borrow(t, a->rows * a->cols);
     return a->dx;
+}
+
+real *tape_gradient(tape *t, tensor *a) {
+    bool adds;
+    real *dx = tape_gradient_place(t, a, &adds);
+    if (!adds) memory_clear(dx, bytes_of(a));
+    return dx;
+}
+
+void tape_add_gradient(tape *t, tensor *a, const real *dy) {
+    bool adds;
+    real *dx = tape_gradient_place(t, a, &adds);
+    if (adds) t->k->add(dx, dx, dy, a->rows * a->cols);
+    else memory_copy(dx, dy, bytes_of(a));
+}
+
+void tape_pass_gradient(tape *t, tensor *a, tensor *y) {
+    if (a->dx) tape_add_gradient(t, a, y->dx);
+    else a->dx = y->dx, y->dx = NULL;
 }
 
 real *tape_weight_gradient_place(tape *t, const weight *w) {

@@ -4,8 +4,8 @@
  *
  * Two areas of memory:
  *   kept      a stack: what forward makes and saves. Backward gives it back entry by entry.
- *   passing   a free list: gradients of tensors, taken and zeroed at first touch, returned once the backward of the operation that made
- *             the tensor has run; and whatever forward needs only for a moment.
+ *   passing   a free list: gradients of tensors, taken at first touch, returned once the backward of the operation that made the tensor has
+ *             run, or passed on to one of its inputs; and whatever forward needs only for a moment.
  *
  * Neither can fail: address space is reserved when the tape is made (base/arena.h).
  *
@@ -115,6 +115,12 @@ void tape_record(tape *t, tensor *output, backward_function *backward, const voi
 
 /* a->dx, zeroed at first touch: backward functions add to it. */
 real *tape_gradient(tape *t, tensor *a);
+/* For one who writes all of a->dx: adds to it if *adds, else overwrites what nobody has touched. */
+real *tape_gradient_place(tape *t, tensor *a, bool *adds);
+/* a->dx += dy, of a's size */
+void tape_add_gradient(tape *t, tensor *a, const real *dy);
+/* The same of y->dx, for one who reads that no longer: a may take its memory. */
+void tape_pass_gradient(tape *t, tensor *a, tensor *y);
 
 /* The operation just recorded will add to w's gradient. Its use ends with its backward. */
 void tape_use(tape *t, const weight *w);

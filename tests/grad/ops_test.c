@@ -34,6 +34,13 @@ static tensor *run_dropout(tape *t, problem *p) {
     return dropout(t, &p->leaf[0], 0.4, 2);
 }
 
+/* Each finds a gradient where it writes its own, but for the one whose backward comes first. */
+static tensor *run_sharing_an_input(tape *t, problem *p) {
+    tensor *x = &p->leaf[0], *y = add(t, run_rotary(t, p), run_rotary(t, p));
+    y = add(t, y, add(t, linear(t, x, p->w[0]), linear(t, x, p->w[0])));
+    return add(t, add(t, y, x), add(t, run_dropout(t, p), run_dropout(t, p)));
+}
+
 static tensor *run_head_loss(tape *t, problem *p) {
     static const int32_t target[N] = {36, 0, -1, 5, 5, 11, 2};
     t->loss_scale = 0.25;
@@ -157,6 +164,7 @@ static void latent_keys_gradient(void) {
     problem_release(&p);
 }
 
+static void shared_input_gradient(void) { check("operations that share an input", run_sharing_an_input, 1, N, 18, 18, 18); }
 static void dropout_gradient(void) { check("dropout", run_dropout, 1, N, D, 0, 0); }
 
 static const test_case cases[] = {
@@ -180,6 +188,7 @@ static const test_case cases[] = {
     {"sampled head_loss", sampled_head_loss_gradient},
     {"lstm", lstm_gradient},
     {"dropout", dropout_gradient},
+    {"operations that share an input", shared_input_gradient},
 };
 
 int main(void) { return test_run("gradients of ops", cases, sizeof cases / sizeof *cases); }

@@ -81,6 +81,22 @@ static void borrowed_memory_comes_back(void) {
     tape_close(&t);
 }
 
+static void a_gradient_is_passed_on_or_added(void) {
+    tape t;
+    open_tape(&t);
+    tensor *a = tape_tensor(&t, 3, 5), *y = tape_tensor(&t, 3, 5), *z = tape_tensor(&t, 3, 5);
+    for (int i = 0; i < 15; i++) tape_gradient(&t, y)[i] = (real)i, tape_gradient(&t, z)[i] = 100;
+    const real *of_y = y->dx;
+    tape_pass_gradient(&t, a, y);
+    EXPECT(a->dx == of_y && !y->dx, "what nobody had touched did not take the memory");
+    tape_pass_gradient(&t, a, z);
+    EXPECT(a->dx == of_y && z->dx, "what was there lost its memory");
+    tape_add_gradient(&t, y, a->dx);
+    for (int i = 0; i < 15; i++)
+        EXPECT(a->dx[i] == 100 + (real)i && y->dx[i] == a->dx[i] && z->dx[i] == 100, "element %d: %g and its copy %g", i, (double)a->dx[i], (double)y->dx[i]);
+    tape_close(&t);
+}
+
 static void the_ledger_adds_by_name(void) {
     tape t;
     open_tape(&t);
@@ -325,6 +341,7 @@ static void a_cleared_state_forgets_what_is_replaced(void) {
 static const test_case cases[] = {
     {"backward runs in reverse and skips what has no gradient", backward_runs_in_reverse_and_skips_what_has_no_gradient},
     {"borrowed memory comes back", borrowed_memory_comes_back},
+    {"a gradient is passed on or added", a_gradient_is_passed_on_or_added},
     {"the ledger adds by name", the_ledger_adds_by_name},
     {"a second pass takes no new memory", a_second_pass_takes_no_new_memory},
     {"a sampled softmax has the right mean", a_sampled_softmax_has_the_right_mean},

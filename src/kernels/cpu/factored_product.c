@@ -59,7 +59,10 @@ static void update_panels(const product_update *p, const real *a, real *b, const
         for (ptrdiff_t r = 0; r < p->rows; r++) {
             const V b0 = load(b + r * PANEL_COLUMNS), b1 = load(b + r * PANEL_COLUMNS + LANES);
 #pragma GCC unroll 16
-            for (int k = 0; k < PANEL_ROWS; k++) sum[k][0] += a[r * PANEL_ROWS + k] * b0, sum[k][1] += a[r * PANEL_ROWS + k] * b1;
+            for (int k = 0; k < PANEL_ROWS; k++) {
+                const V factor = a[r * PANEL_ROWS + k] - (V){0};
+                sum[k][0] = add_product(sum[k][0], factor, b0), sum[k][1] = add_product(sum[k][1], factor, b1);
+            }
         }
         for (int k = 0; k < PANEL_ROWS && i + k < high; k++, w += p->in) {
             if (there0 == LANES) store(w, updated_lanes(load(w), sum[k][0], root0, share[i + k], p));

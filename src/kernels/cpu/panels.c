@@ -41,7 +41,7 @@ static inline ptrdiff_t units_of(const arithmetic *how, ptrdiff_t depth) { retur
 
 /* sum + unit a times units b */
 typedef V add_unit(V sum, const real *a, V b);
-static inline __attribute__((always_inline)) V add_number(V sum, const real *a, V b) { return sum + *a * b; }
+static inline __attribute__((always_inline)) V add_number(V sum, const real *a, V b) { return add_product(sum, *a - (V){0}, b); }
 
 static inline V keep_sum(real *c, V sum, ptrdiff_t there, bool accumulate, bool past_caches) {
     if (there >= LANES) {
@@ -89,10 +89,7 @@ static inline __attribute__((always_inline)) void add_step(add_unit *add, V sum[
     for (int i = 0; i < most; i++) {
         const real *factor = (i < 4 ? a : i < 8 ? a4 : a8) + i % 4 * a_row;
         sum[i][0] = add(sum[i][0], factor, b0);
-        KEEP_IN_REGISTER(sum[i][0]);
-        if (vectors == 1) continue;
-        sum[i][1] = add(sum[i][1], factor, b1);
-        KEEP_IN_REGISTER(sum[i][1]);
+        if (vectors > 1) sum[i][1] = add(sum[i][1], factor, b1);
     }
 }
 

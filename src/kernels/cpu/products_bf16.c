@@ -124,8 +124,10 @@ static void pack_stored_bf16(real *b, ptrdiff_t panel_units, const stored_operan
 #ifdef __AMX_BF16__
 #include "kernels/cpu/amx.c"
 #else
+/* As add_product has it. */
 static inline __attribute__((always_inline)) V add_pairs(V sum, const real *a, V b) {
-    return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_ps(*a), (__m512bh)b);
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(_mm512_set1_ps(*a)), "v"(b));
+    return sum;
 }
 
 static void multiply_panels_bf16(const panels *p) { multiply_panels_by(add_pairs, p); }

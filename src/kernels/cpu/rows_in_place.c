@@ -82,7 +82,7 @@ static inline __attribute__((always_inline)) void multiply_forward(const forward
         for (int i = 0; i < high; i++) {
             const V x = load(t->x[i] + k);
 #pragma GCC unroll 4
-            for (int j = 0; j < TILE_OF_W; j++) sum[i * TILE_OF_W + j] += x * w[j];
+            for (int j = 0; j < TILE_OF_W; j++) sum[i * TILE_OF_W + j] = add_product(sum[i * TILE_OF_W + j], x, w[j]);
         }
     }
     for (int j = 0; j < TILE_OF_W && whole < t->depth; j++) {
@@ -177,7 +177,7 @@ static inline __attribute__((always_inline)) void multiply_strip(const input_til
 #pragma GCC unroll 8
         for (int i = 0; i < high; i++)
 #pragma GCC unroll 3
-            for (int v = 0; v < vectors; v++) sum[i][v] += t->dy[i][o] * row[v];
+            for (int v = 0; v < vectors; v++) sum[i][v] = add_product(sum[i][v], t->dy[i][o] - (V){0}, row[v]);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < high; i++)

@@ -25,14 +25,23 @@ static inline V load(const real *p) {
 }
 static inline void store(real *p, V v) { memcpy(p, &v, sizeof v); }
 
-/* Of many sums that all fit in registers, the compiler, left to itself, keeps some in memory. */
-#if defined(__AVX512F__)
-#define KEEP_IN_REGISTER(v) __asm__("" : "+v"(v))
-#elif defined(__AVX2__)
-#define KEEP_IN_REGISTER(v) __asm__("" : "+x"(v))
+/* sum + a b, written over sum. Of many sums that all fit in registers the compiler, left to itself, keeps some in memory, and where it may choose which of
+ * the three it overwrites, it moves sums from register to register as often as it multiplies. */
+#if REAL_BYTES == 8
+#define ADD_PRODUCT "vfmadd231pd %2, %1, %0"
 #else
-#define KEEP_IN_REGISTER(v) ((void)0)
+#define ADD_PRODUCT "vfmadd231ps %2, %1, %0"
 #endif
+static inline __attribute__((always_inline)) V add_product(V sum, V a, V b) {
+#if defined(__AVX512F__)
+    __asm__(ADD_PRODUCT : "+v"(sum) : "v"(a), "v"(b));
+#elif defined(__AVX2__)
+    __asm__(ADD_PRODUCT : "+x"(sum) : "x"(a), "x"(b));
+#else
+    sum += a * b;
+#endif
+    return sum;
+}
 
 /* For what nobody reads soon: a line that is written whole need not be read before. p is aligned to V. Other threads may read it only after
  * finish_stores(). */

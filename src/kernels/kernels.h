@@ -173,8 +173,8 @@ struct kernels {
     void (*rmsnorm_backward)(real *dx, real *dw, const real *dy, const real *x, const real *inverse_rms, const real *w, ptrdiff_t rows,
                              ptrdiff_t width);
     /* Each pair turned by its angle: y1 = x1 c - x2 s, y2 = x2 c + x1 s; the other columns are as they were. cosine, sine (rows, half); sign -1
-     * turns back. y += if accumulate; y may be x. */
-    void (*rotate)(real *y, const real *x, const real *cosine, const real *sine, ptrdiff_t rows, rotation_shape shape, real sign, bool accumulate);
+     * turns back. y may be x. */
+    void (*rotate)(real *y, const real *x, const real *cosine, const real *sine, ptrdiff_t rows, rotation_shape shape, real sign);
     /* y[r] += row_weight[r] bias[g] in the rows of group g; row_weight NULL: 1 */
     void (*add_bias)(real *y, real *const *bias, const real *row_weight, row_groups g, ptrdiff_t width);
     /* dbias[g] += sum of row_weight[r] dy[r];  drow_weight[r] += <dy[r], bias[g]>, unless it is NULL */

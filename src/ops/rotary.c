@@ -11,7 +11,7 @@ struct saved {
 
 static void rotary_backward(tape *t, void *saved) {
     struct saved *s = saved;
-    t->k->rotate(s->y->dx, s->y->dx, s->angles.cosine, s->angles.sine, s->y->rows, s->shape, -1, false);
+    t->k->rotate(s->y->dx, s->y->dx, s->angles.cosine, s->angles.sine, s->y->rows, s->shape, -1);
     tape_pass_gradient(t, s->x, s->y);
 }
 
@@ -29,7 +29,7 @@ rotary_angles rotary_angles_make(tape *t, const ptrdiff_t *position, ptrdiff_t N
 tensor *rotary(tape *t, tensor *x, ptrdiff_t width, rotary_angles angles) {
     tensor *y = tape_tensor(t, x->rows, x->cols);
     rotation_shape shape = {x->cols / width, width, angles.half, angles.neighbours};
-    t->k->rotate(y->x, x->x, angles.cosine, angles.sine, x->rows, shape, 1, false);
+    t->k->rotate(y->x, x->x, angles.cosine, angles.sine, x->rows, shape, 1);
     RECORD(t, y, rotary_backward, (struct saved){x, y, angles, shape});
     return y;
 }

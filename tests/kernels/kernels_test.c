@@ -489,19 +489,19 @@ static void rmsnorm_equals_plain_sums(void) { for_all_shapes(check_rmsnorm); }
 static rotation_shape rotation_of(const arguments *a) { return (rotation_shape){a->heads, a->out, a->width, a->packed}; }
 
 static void call_rotate(const struct kernels *k, const arguments *a, real *const *out) {
-    bool in_place = !a->flag && a->x == a->u;
+    const bool in_place = a->x == a->u;
     if (in_place) memcpy(out[0], a->x, sizeof(real) * (size_t)(a->rows * a->heads * a->out));
-    k->rotate(out[0], in_place ? out[0] : a->x, a->y, a->z, a->rows, rotation_of(a), a->number, a->flag);
+    k->rotate(out[0], in_place ? out[0] : a->x, a->y, a->z, a->rows, rotation_of(a), a->number);
 }
 
 static void check_rotate(ptrdiff_t rows, ptrdiff_t half) {
-    for (int kind = 0; kind < 8; kind++) { /* accumulate or not, in place or not, both signs, neighbours or halves, all columns or not */
+    for (int kind = 0; kind < 8; kind++) { /* in place or not, both signs, neighbours or halves, all columns or not */
         bool neighbours = kind > 3;
         ptrdiff_t still = kind % 3, heads = 1 + kind % 4, width = still + 2 * half;
         arguments a = {
-            .rows = rows, .width = half, .out = width, .heads = heads, .number = kind % 2 ? 1 : -1, .flag = kind % 4 > 1, .packed = neighbours};
-        a.x = numbers(rows * heads * width), a.y = numbers(rows * half), a.z = numbers(rows * half), a.u = kind % 4 == 0 ? a.x : NULL;
-        ptrdiff_t size = rows * heads * width, y = part(size, a.flag ? numbers(size) : NULL);
+            .rows = rows, .width = half, .out = width, .heads = heads, .number = kind % 2 ? 1 : -1, .packed = neighbours};
+        a.x = numbers(rows * heads * width), a.y = numbers(rows * half), a.z = numbers(rows * half), a.u = kind % 4 < 2 ? a.x : NULL;
+        ptrdiff_t size = rows * heads * width, y = part(size, NULL);
         for (ptrdiff_t i = 0; i < size; i++) {
             ptrdiff_t r = i / (heads * width), column = i % width - still, pair = neighbours ? column / 2 : column % half;
             ptrdiff_t apart = neighbours ? 1 : half;

@@ -40,23 +40,22 @@ static void rmsnorm_backward(real *dx, real *dw, const real *dy, const real *x, 
 
 /* One head. In memory, pairs lie `apart`, and one pair `step` after the other. */
 static inline void rotate_head(real *y, const real *x, const real *cosine, const real *sine, ptrdiff_t half, ptrdiff_t apart, ptrdiff_t step,
-                               real sign, bool accumulate) {
+                               real sign) {
     for (ptrdiff_t i = 0; i < half; i++) {
         real x1 = x[i * step], x2 = x[i * step + apart], first = x1 * cosine[i] - x2 * sine[i] * sign, second = x2 * cosine[i] + x1 * sine[i] * sign;
-        y[i * step] = accumulate ? y[i * step] + first : first;
-        y[i * step + apart] = accumulate ? y[i * step + apart] + second : second;
+        y[i * step] = first, y[i * step + apart] = second;
     }
 }
 
-static void rotate(real *y, const real *x, const real *cosine, const real *sine, ptrdiff_t rows, rotation_shape shape, real sign, bool accumulate) {
+static void rotate(real *y, const real *x, const real *cosine, const real *sine, ptrdiff_t rows, rotation_shape shape, real sign) {
     const ptrdiff_t half = shape.half, still = shape.width - 2 * half;
 #pragma omp parallel for schedule(static) if (rows * shape.heads * shape.width > SMALL)
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t h = 0; h < shape.heads; h++) {
             const ptrdiff_t at = (r * shape.heads + h) * shape.width;
-            for (ptrdiff_t i = at; i < at + still; i++) y[i] = accumulate ? y[i] + x[i] : x[i];
-            if (shape.neighbours) rotate_head(y + at + still, x + at + still, cosine + r * half, sine + r * half, half, 1, 2, sign, accumulate);
-            else rotate_head(y + at + still, x + at + still, cosine + r * half, sine + r * half, half, half, 1, sign, accumulate);
+            for (ptrdiff_t i = at; i < at + still; i++) y[i] = x[i];
+            if (shape.neighbours) rotate_head(y + at + still, x + at + still, cosine + r * half, sine + r * half, half, 1, 2, sign);
+            else rotate_head(y + at + still, x + at + still, cosine + r * half, sine + r * half, half, half, 1, sign);
         }
 }
 

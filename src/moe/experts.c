@@ -305,16 +305,22 @@ static rows_of act_of(const scratch *m) { return (rows_of){.x = m->inner.act, .b
 static rows_of gate_of(const scratch *m) { return (rows_of){.x = m->inner.gate, .bf16 = m->inner.bf16.gate}; }
 static rows_of up_of(const scratch *m) { return (rows_of){.x = m->inner.up, .bf16 = m->inner.bf16.up}; }
 
-/* dx += that through gate's weight, if there is one, and then through up's */
-static void add_to_input(tape *t, const struct saved *s, const part *p, rows_of d, const weight *w) {
-    if (w) weight_linear_dx(t, s->x->dx + p->row * s->x->cols, d, w, p->groups, s->adds || (s->w.gate && w == s->w.up));
+static real *input_gradient(const struct saved *s, const part *p) { return s->x->dx + p->row * s->x->cols; }
+
+/* dx += that through gate's weight, if there is one. Through up's is added after it. */
+static void add_through_gate(tape *t, const struct saved *s, const part *p, const scratch *m) {
+    if (s->w.gate) weight_linear_dx(t, input_gradient(s, p), gate_of(m), s->w.gate, p->groups, s->adds);
+}
+
+static void add_through_up(tape *t, const struct saved *s, const part *p, const scratch *m) {
+    weight_linear_dx(t, input_gradient(s, p), up_of(m), s->w.up, p->groups, s->adds || s->w.gate);
 }
 
 static void slice_backward(tape *t, const struct saved *s, const cut *c, const part *slice, const scratch *m) {
     (void)c;
     inner_backward(t, s, slice, m);
-    add_to_input(t, s, slice, gate_of(m), s->w.gate);
-    add_to_input(t, s, slice, up_of(m), s->w.up);
+    add_through_gate(t, s, slice, m);
+    add_through_up(t, s, slice, m);
 }
 
 /* dx += , the gradients of a part's weights, and of its rows' weights. Without slices a weight's d-input is followed by its d-weight: it is near. */
@@ -326,9 +332,9 @@ static void part_backward(tape *t, const struct saved *s, const cut *c, const pa
     add_to_bias(t, m->dbias.gate, s->w.gate_bias, gate_of(m), NULL, NULL, p->groups);
     add_to_bias(t, m->dbias.up, s->w.up_bias, up_of(m), NULL, NULL, p->groups);
     add_to_weight(t, s->w.down, dy, act_of(m), p, m->gradient);
-    if (!c->slice) add_to_input(t, s, p, gate_of(m), s->w.gate);
+    if (!c->slice) add_through_gate(t, s, p, m);
     if (s->w.gate) add_to_weight(t, s->w.gate, gate_of(m), x, p, m->gradient);
-    if (!c->slice) add_to_input(t, s, p, up_of(m), s->w.up);
+    if (!c->slice) add_through_up(t, s, p, m);
     add_to_weight(t, s->w.up, up_of(m), x, p, m->gradient);
 }
 

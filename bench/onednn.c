@@ -1,4 +1,5 @@
-/* yardstick [SECONDS]: our three products of a weight matrix beside oneDNN's, in turns within one process, each row about so long.
+/* yardstick [SECONDS [ROWS]]: our three products of a weight matrix beside oneDNN's, in turns within one process, each row about so long: those
+ * whose name has ROWS in it ("x 8192 d-weight f32"), or all.
  * `make yardstick` builds it where libdnnl-dev 2.x is installed; nothing else needs oneDNN.
  *
  * Before the clock starts, both sides bring weights into the layout they prefer. In rows "bf16" all factors are bf16 before, on both sides; in rows
@@ -247,13 +248,16 @@ static void print_row(const char *label, const bench_row *ours, int ways) {
     fflush(stdout);
 }
 
-static int compare(bench *b, const ptrdiff_t *size, const product *p, const precision *in) {
+static int compare(bench *b, const ptrdiff_t *size, const product *p, const precision *in, const char *wanted) {
     task t;
     dnnl_way way[2] = {{0}};
     int ways = size[GROUPS] > 1 ? 2 : 1, status;
     double flops = 2.0 * (double)(size[GROUPS] * size[ROWS]) * (double)size[IN] * (double)size[OUT];
     bench_case all[CONTESTANTS] = {{"", in->type == dnnl_f32 ? "f32" : "bf16", b->threads, BENCH_FLOPS, flops, flops, 0, run_ours, NULL, &t}};
+    char row[sizeof all->name + 16];
     snprintf(all->name, sizeof all->name, "%td x %td x %td x %td %s", size[GROUPS], size[ROWS], size[IN], size[OUT], p->name);
+    snprintf(row, sizeof row, "%s %s", all->name, in->name);
+    if (!strstr(row, wanted)) return LAMP_OK;
     TRY_TO(done, open_task(&t, size, p, in));
     for (int i = 0; i < ways; i++) {
         open_dnnl(&way[i], &t, i > 0);
@@ -270,7 +274,7 @@ done:
     return status;
 }
 
-static int compare_all(bench *b) {
+static int compare_all(bench *b, const char *wanted) {
     const dnnl_version_t *v = dnnl_version();
     printf("%s, oneDNN %d.%d.%d, %d threads; GFLOP/s\n%-32s %-7s %7s %11s %8s  %-12s %s\n", b->k->name, v->major, v->minor, v->patch, b->threads,
            "groups x rows x in x out", "", "ours", "of peak", "oneDNN", "its groups", "ours/oneDNN");
@@ -279,7 +283,7 @@ static int compare_all(bench *b) {
                              {"bf16", b->k->products_bf16, dnnl_bf16, true}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (size_t k = 0; k < sizeof all / sizeof *all && all[k].kernels; k++)
-            for (size_t j = 0; j < sizeof products / sizeof *products; j++) TRY(compare(b, shapes[i], &products[j], &all[k]));
+            for (size_t j = 0; j < sizeof products / sizeof *products; j++) TRY(compare(b, shapes[i], &products[j], &all[k], wanted));
     return LAMP_OK;
 }
 
@@ -290,7 +294,7 @@ int main(int argc, char **argv) {
         setenv("GOMP_SPINCOUNT", "10000", 1), execv("/proc/self/exe", argv); /* as lamp does */
     DNNL(dnnl_engine_create(&engine, dnnl_cpu, 0));
     TRY_TO(done, bench_open(&b, argc > 1 ? atof(argv[1]) : 0.3));
-    TRY_TO(done, compare_all(&b));
+    TRY_TO(done, compare_all(&b, argc > 2 ? argv[2] : ""));
 done:
     if (status < 0) fprintf(stderr, "error: %s\n", lamp_error_message());
     bench_close(&b);

@@ -2,7 +2,7 @@
  * row of B (packing.c). */
 
 enum {
-    FETCH_AHEAD = 16, /* units of B */
+    FETCH_AHEAD = 32, /* units of B, where they lie apart */
     SEGMENT = 4,      /* units of the depth, at which */
     FETCHES = 2,      /* lines of what comes next are fetched */
 };
@@ -83,8 +83,7 @@ static inline __attribute__((always_inline)) void add_step(add_unit *add, V sum[
                                                            const real *b, const ptrdiff_t b_step, const int most, const int vectors) {
     const real *a4 = a + 4 * a_row, *a8 = a + 8 * a_row;
     const V b0 = load(b), b1 = vectors > 1 ? load(b + LANES) : (V){0};
-    __builtin_prefetch(b + FETCH_AHEAD * b_step);
-    if (vectors > 1) __builtin_prefetch(b + FETCH_AHEAD * b_step + LANES);
+    if (b_step != PANEL_COLUMNS) __builtin_prefetch(b + FETCH_AHEAD * b_step), __builtin_prefetch(b + FETCH_AHEAD * b_step + PANEL_COLUMNS - 1);
 #pragma GCC unroll 16
     for (int i = 0; i < most; i++) {
         const real *factor = (i < 4 ? a : i < 8 ? a4 : a8) + i % 4 * a_row;

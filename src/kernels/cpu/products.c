@@ -14,7 +14,8 @@ enum {
     BLOCKS_DOWN = 4, /* in a tile for which B is packed: once for all of them */
     FEW_TILES = 8,   /* a thread: with fewer, all get equally many */
     NARROW = 768,    /* rows may be so wide where they are read in place; further apart, they would compete for the same sets of the caches */
-    DEEP = 256,      /* of two factors that lie along the depth, the second is read in place from here on */
+    DEEP = 256,      /* of two factors that lie along the depth, the second is read in place from here on, */
+    TALL = 512,      /* unless so many rows of the first share its panels */
 };
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------------------------------ */
@@ -28,6 +29,7 @@ typedef struct {
     const real *packed;            /* B's panels from `column` on, over the whole depth; NULL: b is packed here */
     ptrdiff_t top, bottom, height; /* rows of the tile, and how many a block has at most */
     ptrdiff_t row, m, column, n, depth, k0, deep;
+    bool in_place; /* B is read where it lies */
     bool accumulate, past_caches;
     real *squares; /* of the tile's first panel, or NULL; the next panel down is squares_stride further */
     ptrdiff_t squares_stride;
@@ -60,10 +62,11 @@ static bool rows_lie_there(const arithmetic *how, const operand *a, ptrdiff_t m,
     return there && (a->bf16 ? a->stride % 2 == 0 && deep % how->values == 0 && m % how->reads_rows == 0 : how->values == 1);
 }
 
-/* Whether B, unpacked, is already what its panels would be, but for the distance of units. */
-static bool reads_in_place(const arithmetic *how, const operand *a, const operand *b, ptrdiff_t columns, ptrdiff_t depth) {
-    const bool lies_so = b->lies == ALONG && !b->row && b->stride <= NARROW;
-    return how->values == 1 && lies_so && columns % PANEL_COLUMNS == 0 && (a->lies == ACROSS || depth >= DEEP);
+/* Whether B, unpacked, is already what its panels would be, but for the distance of units, and A's m rows, if it lies ALONG, are too few to pay for
+ * better ones. */
+static bool reads_in_place(const arithmetic *how, const operand *a, const operand *b, ptrdiff_t m, ptrdiff_t columns, ptrdiff_t depth) {
+    const bool lies_so = b->lies == ALONG && !b->row && b->stride <= NARROW, pays = a->lies == ACROSS || (depth >= DEEP && m < TALL);
+    return how->values == 1 && lies_so && columns % PANEL_COLUMNS == 0 && pays;
 }
 
 /* How panels of A lie. */
@@ -87,10 +90,10 @@ static ptrdiff_t packed_deep(const arithmetic *how) { return DEPTH / how->units 
 static bool packs_b(const arithmetic *how, const block *t) { return !t->packed && t->row == t->top && t->k0 % packed_deep(how) == 0; }
 
 /* Packs B, where that is necessary, and returns where its panels begin and how far apart they are. */
-static const real *panels_of_b(const arithmetic *how, const block *t, bool in_place, real *to, ptrdiff_t *apart) {
+static const real *panels_of_b(const arithmetic *how, const block *t, real *to, ptrdiff_t *apart) {
     const ptrdiff_t begin = t->k0 - t->k0 % packed_deep(how), deep = smaller(t->depth - begin, packed_deep(how));
-    *apart = in_place ? PANEL_COLUMNS : units_of(how, t->packed ? t->depth : deep) * PANEL_COLUMNS;
-    if (in_place) return source_row(&t->b, t->k0) + t->column;
+    *apart = t->in_place ? PANEL_COLUMNS : units_of(how, t->packed ? t->depth : deep) * PANEL_COLUMNS;
+    if (t->in_place) return source_row(&t->b, t->k0) + t->column;
     if (t->packed) return t->packed + units_of(how, t->k0) * PANEL_COLUMNS;
     if (packs_b(how, t)) {
         if (t->stored.bytes) how->pack_stored(to, *apart, &t->stored, t->column, t->n, begin, deep);
@@ -101,12 +104,11 @@ static const real *panels_of_b(const arithmetic *how, const block *t, bool in_pl
 
 /* One thread. next, if any, is what it multiplies afterwards. */
 static void multiply_block(const arithmetic *how, const block *t, const block *next, room *r) {
-    const bool in_place = !t->packed && !t->stored.bytes && reads_in_place(how, &t->a, &t->b, t->n, t->depth);
     const bool last = t->k0 + t->deep == t->depth, accumulate = t->accumulate || t->k0 > 0, past_caches = t->past_caches && last && !accumulate;
     const ptrdiff_t units = units_of(how, t->deep), first_panel = (t->row - t->top) / how->panel_rows;
     const ptrdiff_t passes = ceiling(t->m, how->panel_rows), calls = passes * ceiling(t->n, PANEL_COLUMNS);
     ptrdiff_t a_row, b_panel;
-    const real *a = panels_of_a(how, t, r->a, &a_row), *b = panels_of_b(how, t, in_place, r->b, &b_panel);
+    const real *a = panels_of_a(how, t, r->a, &a_row), *b = panels_of_b(how, t, r->b, &b_panel);
     const direction a_lies = lies_packed(how, &t->a);
     const ptrdiff_t a_panel = a_lies == ACROSS ? how->panel_rows * a_row : a_panel_units(ALONG, units);
     upcoming a_next = {0}, b_next = {0};
@@ -124,7 +126,7 @@ static void multiply_block(const arithmetic *how, const block *t, const block *n
                                     .a_row = a_row,
                                     .a_lies = a_lies,
                                     .b = b,
-                                    .b_step = in_place ? t->b.stride : PANEL_COLUMNS,
+                                    .b_step = t->in_place ? t->b.stride : PANEL_COLUMNS,
                                     .units = units,
                                     .rows = smaller(t->m - i * how->panel_rows, how->panel_rows),
                                     .columns = t->n - j,
@@ -140,7 +142,7 @@ static void multiply_block(const arithmetic *how, const block *t, const block *n
 static void multiply_tile(const arithmetic *how, real *c, ptrdiff_t stride, const operand *a, ptrdiff_t row, ptrdiff_t m, const operand *b,
                           ptrdiff_t column, ptrdiff_t n, ptrdiff_t depth, bool accumulate, room *r) {
     block t = {.c = c, .stride = stride, .a = *a, .b = *b, .column = column, .n = n, .depth = depth, .accumulate = accumulate};
-    t.row = t.top = row, t.m = m;
+    t.row = t.top = row, t.m = m, t.in_place = reads_in_place(how, a, b, m, n, depth);
     for (; t.k0 < depth; t.k0 += how->deep) {
         t.deep = smaller(depth - t.k0, how->deep);
         multiply_block(how, &t, NULL, r);
@@ -171,7 +173,7 @@ static ptrdiff_t halved(ptrdiff_t size, ptrdiff_t panel) { return ceiling(ceilin
 static void cut_tiles(grouped_product *p) {
     const ptrdiff_t most = most_rows(p->groups), m = p->m < 0 ? most : p->m, depth = p->depth < 0 ? most : p->depth;
     const ptrdiff_t units = depth > 0 ? smaller(units_of(p->how, depth), DEPTH) : 1, threads = threads_here();
-    const bool ready = p->packed || reads_in_place(p->how, &p->a, &p->b, p->n, depth);
+    const bool ready = p->packed || reads_in_place(p->how, &p->a, &p->b, m, p->n, depth);
     const ptrdiff_t panel = p->how->panel_rows, a_panel = lies_packed(p->how, &p->a) == ACROSS ? panel * A_STRIDE : a_panel_units(ALONG, units);
     p->block_height = A_UNITS / a_panel * panel;
     p->height = smaller(ready ? p->block_height : BLOCKS_DOWN * p->block_height, ceiling(m, panel) * panel);
@@ -208,6 +210,7 @@ static bool find_tile(block *t, const grouped_product *p, ptrdiff_t tile) {
     t->row = t->top = i, t->bottom = part_start(m, p->how->panel_rows, from_top + 1, down);
     t->height = p->block_height, t->m = smaller(t->height, t->bottom - t->top);
     t->column = j, t->n = part_start(p->n, PANEL_COLUMNS, from_left + 1, p->across) - j;
+    t->in_place = !p->packed && !p->stored && reads_in_place(p->how, &p->a, &p->b, m, t->n, depth);
     t->accumulate = p->accumulate, t->past_caches = p->past_caches, t->squares_stride = ceiling(p->n, PANEL_COLUMNS);
     begin_at(&t->a, start); /* operands over the batch begin at the group's first row */
     if (p->m < 0) t->c += start * p->n;
@@ -324,7 +327,7 @@ static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matr
     p.accumulate = accumulate;
     if (w->packed) p.packed = w->packed + panels_size(how, out, in), p.packed_stride = packed_size_by(how, in, out);
     if (how->values == 1) {
-        const ptrdiff_t most = reads_in_place(how, &p.a, &p.b, in, out) ? INPUT_ROWS_IN_PLACE_OF_NARROW : INPUT_ROWS_IN_PLACE;
+        const ptrdiff_t most = reads_in_place(how, &p.a, &p.b, -1, in, out) ? INPUT_ROWS_IN_PLACE_OF_NARROW : INPUT_ROWS_IN_PLACE;
         input_in_place(dx, dy, w, g, in, out, accumulate, most), p.least = most + 1;
     }
     multiply_groups(&p);

@@ -1,7 +1,7 @@
 /* Products. Each of the three (forward, d-input, d-weight) is C = A B over a depth. C is cut into tiles; a tile packs what it needs of A and
  * B (packing.c) and multiplies its panels (panels.c). While panels are multiplied, what comes next is fetched (ahead.c).
  *
- * Weights are used many times between updates and may come packed: then only the rows of a batch are packed here. Nor is a factor packed where, but
+ * Weights are used many times between updates and may come packed: then only the rows of a batch are packed here. Nor need a factor be packed where, but
  * for the distance of its rows, its source already is what its panels would be.
  *
  * Element (i, j) is always summed in the same order, however tiles are cut and spread over threads. */
@@ -62,11 +62,14 @@ static bool rows_lie_there(const arithmetic *how, const operand *a, ptrdiff_t m,
     return there && (a->bf16 ? a->stride % 2 == 0 && deep % how->values == 0 && m % how->reads_rows == 0 : how->values == 1);
 }
 
-/* Whether B, unpacked, is already what its panels would be, but for the distance of units, and A's m rows, if it lies ALONG, are too few to pay for
- * better ones. */
+/* Whether B, unpacked, is already what its panels would be, but for the distance of units. */
+static bool lies_in_panels(const arithmetic *how, const operand *b, ptrdiff_t columns) {
+    return how->values == 1 && b->lies == ALONG && !b->row && b->stride <= NARROW && columns % PANEL_COLUMNS == 0;
+}
+
+/* Whether it is read so: made for one product alone, panels pay where the depth is short or A has so many rows, m, that they are used often. */
 static bool reads_in_place(const arithmetic *how, const operand *a, const operand *b, ptrdiff_t m, ptrdiff_t columns, ptrdiff_t depth) {
-    const bool lies_so = b->lies == ALONG && !b->row && b->stride <= NARROW, pays = a->lies == ACROSS || (depth >= DEEP && m < TALL);
-    return how->values == 1 && lies_so && columns % PANEL_COLUMNS == 0 && pays;
+    return lies_in_panels(how, b, columns) && (a->lies == ACROSS || (depth >= DEEP && m < TALL));
 }
 
 /* How panels of A lie. */
@@ -327,7 +330,7 @@ static void linear_dx_by(const arithmetic *how, real *dx, rows_of dy, const matr
     p.accumulate = accumulate;
     if (w->packed) p.packed = w->packed + panels_size(how, out, in), p.packed_stride = packed_size_by(how, in, out);
     if (how->values == 1) {
-        const ptrdiff_t most = reads_in_place(how, &p.a, &p.b, -1, in, out) ? INPUT_ROWS_IN_PLACE_OF_NARROW : INPUT_ROWS_IN_PLACE;
+        const ptrdiff_t most = lies_in_panels(how, &p.b, in) ? INPUT_ROWS_IN_PLACE_OF_NARROW : INPUT_ROWS_IN_PLACE;
         input_in_place(dx, dy, w, g, in, out, accumulate, most), p.least = most + 1;
     }
     multiply_groups(&p);

@@ -284,6 +284,7 @@ static int compare_all(bench *b, const char *wanted) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (size_t k = 0; k < sizeof all / sizeof *all && all[k].kernels; k++)
             for (size_t j = 0; j < sizeof products / sizeof *products; j++) TRY(compare(b, shapes[i], &products[j], &all[k], wanted));
+    if (b->n == 0) FAIL(LAMP_INVALID, "no row has \"%s\" in its name; one is called \"1 x 4096 x 256 x 8192 d-weight f32\"", wanted);
     return LAMP_OK;
 }
 
